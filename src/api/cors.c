@@ -1,0 +1,143 @@
+/* cors.c - see cors.h.
+ *
+ * Browsers send Origin with every request that a page makes to another place and with every
+ * WebSocket handshake. A simple POST and a WebSocket need no preflight, so without this check
+ * any page that somebody visits could type into a terminal of an agent on their machine. */
+#include "api/cors.h"
+#include "proto/http_write.h"
+
+#include <string.h>
+
+static bool cors_has_wildcard(const struct sbx_cors *cors)
+{
+    size_t i;
+    for (i = 0; i < cors->norigins; i++)
+        if (strcmp(cors->origins[i], "*") == 0)
+            return true;
+    return false;
+}
+
+static bool cors_is_listed(const struct sbx_cors *cors, struct sbx_str origin)
+{
+    size_t i;
+    for (i = 0; i < cors->norigins; i++)
+        if (sbx_str_eq_z(origin, cors->origins[i]))
+            return true;
+    return false;
+}
+
+void sbx_cors_put_common(const struct sbx_cors *cors, struct sbx_buf *out)
+{
+    sbx_buf_add_z(out, "vary: origin, access-control-request-method, "
+                       "access-control-request-headers\r\n");
+    if (cors->credentials)
+        sbx_buf_add_z(out, "access-control-allow-credentials: true\r\n");
+}
+
+void sbx_cors_put_origin(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_buf *out)
+{
+    if (origin.n == 0)
+        return;
+    if (cors_is_listed(cors, origin))
+        sbx_http_put_header(out, "access-control-allow-origin", origin);
+    else if (cors_has_wildcard(cors))
+        /* "*" and credentials exclude each other (Fetch, 3.2.5), the origin itself does not. */
+        sbx_http_put_header(out, "access-control-allow-origin",
+                            cors->credentials ? origin : SBX_STR("*"));
+}
+
+void sbx_cors_put_preflight(const struct sbx_cors *cors, struct sbx_str requested,
+                            struct sbx_buf *out)
+{
+    struct sbx_str methods = cors->methods, headers = cors->headers;
+    /* With credentials "*" is taken literally, so all is spelled out. */
+    if (methods.n == 0)
+        methods = cors->credentials ? SBX_STR("GET,HEAD,POST,DELETE,OPTIONS") : SBX_STR("*");
+    if (headers.n == 0 && !cors->credentials)
+        headers = SBX_STR("*");
+    else if (headers.n == 0)
+        headers = requested.n > 0 ? requested : SBX_STR("authorization,content-type");
+    sbx_http_put_header(out, "access-control-allow-methods", methods);
+    sbx_http_put_header(out, "access-control-allow-headers", headers);
+}
+
+/* Host and port of "scheme://host:port", the scheme's default port removed. */
+static struct sbx_str cors_authority(struct sbx_str origin)
+{
+    static const struct {
+        const char *scheme, *port;
+    } defaults[] = {{"http://", ":80"}, {"https://", ":443"}};
+    size_t i;
+    for (i = 0; i < 2; i++) {
+        struct sbx_str a = origin;
+        size_t skip = strlen(defaults[i].scheme), tail = strlen(defaults[i].port);
+        if (!sbx_str_starts_with(origin, defaults[i].scheme))
+            continue;
+        a.p += skip;
+        a.n -= skip;
+        if (a.n > tail && memcmp(a.p + a.n - tail, defaults[i].port, tail) == 0)
+            a.n -= tail;
+        return a;
+    }
+    return (struct sbx_str){NULL, 0};
+}
+
+static struct sbx_str cors_without_port(struct sbx_str authority)
+{
+    size_t i = authority.n;
+    while (i > 0 && authority.p[i - 1] >= '0' && authority.p[i - 1] <= '9')
+        i--;
+    if (i > 0 && i < authority.n && authority.p[i - 1] == ':')
+        authority.n = i - 1;
+    return authority;
+}
+
+static bool cors_is_ipv4_loopback(struct sbx_str host)
+{
+    size_t i, dots = 0;
+    if (!sbx_str_starts_with(host, "127."))
+        return false;
+    for (i = 0; i < host.n; i++) {
+        dots += host.p[i] == '.';
+        if (host.p[i] != '.' && (host.p[i] < '0' || host.p[i] > '9'))
+            return false; /* "127.0.0.1.example.org" is a name like any other */
+    }
+    return dots == 3;
+}
+
+static bool cors_is_loopback(struct sbx_str authority)
+{
+    struct sbx_str host = cors_without_port(authority);
+    return sbx_str_ieq_z(host, "localhost") || sbx_str_eq_z(host, "[::1]") ||
+           cors_is_ipv4_loopback(host);
+}
+
+/* The same host and port, where one of the two may spell out the default port. */
+static bool cors_is_host(struct sbx_str authority, struct sbx_str origin, struct sbx_str host)
+{
+    struct sbx_str same = host;
+    const char *port = sbx_str_starts_with(origin, "https://") ? ":443" : ":80";
+    size_t tail = strlen(port), i;
+    if (same.n > tail && memcmp(same.p + same.n - tail, port, tail) == 0)
+        same.n -= tail;
+    if (same.n == 0 || same.n != authority.n)
+        return false;
+    for (i = 0; i < same.n; i++) {
+        char a = same.p[i], b = authority.p[i];
+        a = (char)(a >= 'A' && a <= 'Z' ? a + 32 : a);
+        b = (char)(b >= 'A' && b <= 'Z' ? b + 32 : b);
+        if (a != b)
+            return false;
+    }
+    return true;
+}
+
+bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host)
+{
+    struct sbx_str authority = cors_authority(origin);
+    if (cors_is_listed(cors, origin) || cors_has_wildcard(cors))
+        return true;
+    if (authority.n == 0)
+        return false; /* "null", file:, extensions */
+    return cors_is_loopback(authority) || cors_is_host(authority, origin, host);
+}

@@ -1,0 +1,243 @@
+/* router.c - from a request head to its handler.
+ *
+ * The order of checks is part of the contract: path, token, method, origin, then what the body is
+ * and how long it may be; the rest is the handler's. A path that does not exist is 404 with and
+ * without a token. */
+#include "api/api.h"
+#include "api/auth.h"
+#include "api/problem.h"
+#include "api/routes.h"
+#include "base/utf8.h"
+#include "proto/http_write.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ROUTER_BODY_MAX (2u * 1024u * 1024u)
+
+/* JSON may need six bytes for one of input ("\u0001"), and a little for the rest. */
+static uint64_t router_max_body(const struct sbx_api *api, const struct sbx_route *route)
+{
+    uint64_t input = api->host->limits.max_input_bytes_per_request, need;
+    if ((route->flags & SBX_ROUTE_INPUT) == 0)
+        return ROUTER_BODY_MAX;
+    need = input > (UINT64_MAX - 65536) / 6 ? UINT64_MAX : input * 6 + 65536;
+    return need < ROUTER_BODY_MAX ? ROUTER_BODY_MAX : need;
+}
+
+static struct sbx_str router_header(const struct sbx_http_request *req, const char *name)
+{
+    const struct sbx_http_header *h = sbx_http_header(req, name, NULL);
+    return h == NULL ? (struct sbx_str){NULL, 0} : h->value;
+}
+
+static void router_preflight(struct sbx_conn *c, const struct sbx_http_request *req,
+                             const struct sbx_route *route)
+{
+    struct sbx_response r = {.status = 200};
+    struct sbx_buf lines;
+    sbx_buf_init(&lines);
+    sbx_cors_put_preflight(&sbx_api_of(c)->cors,
+                           router_header(req, "access-control-request-headers"), &lines);
+    if (route != NULL) {
+        sbx_buf_add_z(&lines, "allow: ");
+        sbx_route_put_allow(route, &lines);
+        sbx_buf_add_z(&lines, "\r\n");
+    }
+    if (lines.oom) {
+        sbx_reply_out_of_memory(c);
+    } else {
+        r.headers = sbx_buf_view(&lines);
+        sbx_conn_respond(c, &r);
+    }
+    sbx_buf_deinit(&lines);
+}
+
+static void router_add_allow(struct sbx_conn *c, const struct sbx_route *route)
+{
+    sbx_buf_add_z(&c->headers, "allow: ");
+    sbx_route_put_allow(route, &c->headers);
+    sbx_buf_add_z(&c->headers, "\r\n");
+}
+
+static void router_refuse_method(struct sbx_conn *c, const struct sbx_route *route,
+                                 struct sbx_str method)
+{
+    struct sbx_buf allow;
+    sbx_buf_init(&allow);
+    sbx_route_put_allow(route, &allow);
+    router_add_allow(c, route);
+    sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 405, "method %.*s is not allowed here; allowed: %.*s",
+                    (int)(method.n > 40 ? 40 : method.n), method.p, (int)sbx_buf_len(&allow),
+                    allow.oom ? "" : sbx_buf_view(&allow).p);
+    sbx_buf_deinit(&allow);
+}
+
+static void router_refuse_token(struct sbx_conn *c, const struct sbx_route *route,
+                                bool method_served)
+{
+    if (!method_served)
+        router_add_allow(c, route);
+    sbx_buf_add_z(&c->headers, "www-authenticate: Bearer\r\n");
+    sbx_reply_error(c, SBX_PROBLEM_TOKEN_INVALID, 0, "missing or invalid bearer token");
+}
+
+/* Requests that change something, and terminals, are refused to pages from elsewhere. */
+static bool router_origin_ok(struct sbx_conn *c, const struct sbx_http_request *req,
+                             const struct sbx_route *route)
+{
+    struct sbx_str origin = router_header(req, "origin");
+    bool acts = strcmp(route->method, "GET") != 0 || (route->flags & SBX_ROUTE_TERMINAL) != 0;
+    if (origin.n == 0 || !acts ||
+        sbx_cors_may_act(&sbx_api_of(c)->cors, origin, router_header(req, "host")))
+        return true;
+    sbx_reply_error(c, SBX_PROBLEM_PERMISSION_DENIED, 0,
+                    "origin %.*s is not allowed; start the server with --cors-allow-origin to allow it",
+                    (int)(origin.n > 200 ? 200 : origin.n), origin.p);
+    return false;
+}
+
+static bool router_is_json_type(struct sbx_str value)
+{
+    const char *semicolon = value.n > 0 ? memchr(value.p, ';', value.n) : NULL;
+    struct sbx_str type = value;
+    if (semicolon != NULL)
+        type.n = (size_t)(semicolon - value.p);
+    type = sbx_str_trim(type);
+    if (sbx_str_ieq_z(type, "application/json"))
+        return true;
+    if (type.n <= 17 || !sbx_str_ieq_z((struct sbx_str){type.p, 12}, "application/"))
+        return false;
+    return sbx_str_ieq_z((struct sbx_str){type.p + type.n - 5, 5}, "+json");
+}
+
+static bool router_type_ok(struct sbx_conn *c, const struct sbx_http_request *req,
+                           const struct sbx_route *route)
+{
+    struct sbx_str type = router_header(req, "content-type");
+    if ((route->flags & SBX_ROUTE_JSON) == 0 || router_is_json_type(type))
+        return true;
+    if (type.n == 0)
+        sbx_reply_error(c, SBX_PROBLEM_UNSUPPORTED_MEDIA_TYPE, 0,
+                        "expected application/json, got no Content-Type");
+    else
+        sbx_reply_error(c, SBX_PROBLEM_UNSUPPORTED_MEDIA_TYPE, 0,
+                        "expected application/json, got \"%.*s\"",
+                        (int)(type.n > 200 ? 200 : type.n), type.p);
+    return false;
+}
+
+static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *req,
+                           uint64_t *max_body)
+{
+    struct sbx_api *api = sbx_api_of(c);
+    const struct sbx_route *first, *route;
+    struct sbx_url url;
+    struct sbx_str id;
+    sbx_cors_put_origin(&api->cors, router_header(req, "origin"), &c->headers);
+    if (sbx_url_split(req->target, &url) < 0) {
+        c->keep_alive = false;
+        sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 400, "malformed request target");
+        return;
+    }
+    first = sbx_route_find(url.path, &id);
+    if (sbx_str_eq_z(req->method, "OPTIONS")) {
+        router_preflight(c, req, first);
+        return;
+    }
+    if (first == NULL) {
+        sbx_reply_no_endpoint(c);
+        return;
+    }
+    route = sbx_route_method(first, req->method);
+    if ((first->flags & SBX_ROUTE_OPEN) == 0 &&
+        !sbx_auth_check(api->token, req, url.query, (first->flags & SBX_ROUTE_TERMINAL) != 0)) {
+        router_refuse_token(c, first, route != NULL);
+        return;
+    }
+    if (route == NULL) {
+        router_refuse_method(c, first, req->method);
+        return;
+    }
+    if (!router_origin_ok(c, req, route) || !router_type_ok(c, req, route))
+        return;
+    c->route = route;
+    *max_body = router_max_body(api, route);
+}
+
+static void router_on_request(struct sbx_conn *c, const struct sbx_http_request *req,
+                              struct sbx_str body)
+{
+    struct sbx_request rq = {.api = sbx_api_of(c), .conn = c, .http = req, .route = c->route,
+                             .body = body};
+    char decoded[SBX_ID_MAX];
+    struct sbx_str id;
+    (void)sbx_url_split(req->target, &rq.url);
+    (void)sbx_route_find(rq.url.path, &id);
+    if (id.n > 0) {
+        size_t n;
+        if (id.n > sizeof decoded)
+            id.n = sizeof decoded;
+        n = sbx_url_decode(id, false, decoded);
+        rq.id = (struct sbx_str){decoded, n};
+        if (sbx_utf8_valid_prefix((const uint8_t *)decoded, n) != n) {
+            sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 400,
+                            "process id in the path is not valid UTF-8");
+            return;
+        }
+    }
+    rq.route->handle(&rq);
+}
+
+static void router_refuse_size(struct sbx_conn *c)
+{
+    sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 413,
+                    "request body exceeds %" PRIu64 " bytes", c->max_body);
+}
+
+static void router_on_refused(struct sbx_conn *c, const struct sbx_http_request *req, int status,
+                              const char *reason)
+{
+    (void)req;
+    switch (status) {
+    case 408:
+        sbx_reply_error(c, SBX_PROBLEM_TIMEOUT, 408, "request was not complete after %" PRIu64 " ms",
+                        c->net->request_timeout_us / 1000);
+        return;
+    case 413:
+        router_refuse_size(c);
+        return;
+    case 503:
+        if (strcmp(reason, "connections") == 0)
+            sbx_reply_error(c, SBX_PROBLEM_CONFLICT, 503,
+                            "connection limit reached (--max-connections %zu)", c->net->max_conns);
+        else
+            sbx_reply_error(c, SBX_PROBLEM_CONFLICT, 503, "out of file descriptors");
+        return;
+    default:
+        sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, status, "%s", reason);
+    }
+}
+
+void sbx_api_init(struct sbx_api *api, struct sbx_host *host, struct sbx_net *net)
+{
+    static const struct sbx_conn_ops ops = {
+        .on_head = router_on_head,
+        .on_request = router_on_request,
+        .on_refused = router_on_refused,
+    };
+    api->host = host;
+    api->net = net;
+    net->ops = &ops;
+    net->ctx = api;
+    sbx_list_init(&api->follow_caches);
+    sbx_proctab_init(&api->procs, host);
+}
+
+void sbx_api_deinit(struct sbx_api *api)
+{
+    assert(sbx_list_empty(&api->follow_caches));
+    sbx_proctab_deinit(&api->procs);
+}

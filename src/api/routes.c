@@ -1,0 +1,95 @@
+/* routes.c - see routes.h. "run" and "config" come before "{id}", so they are not process ids
+ * directly below /v1/processes; deeper down they are. */
+#include "api/routes.h"
+#include "api/handlers.h"
+
+#include <string.h>
+
+static const struct sbx_route routes_table[] = {
+    {"GET", "/", "get_root", sbx_api_get_root, SBX_ROUTE_OPEN},
+    {"GET", "/v1/health", "get_health", sbx_api_get_health, 0},
+    {"GET", "/v1/openapi.json", "get_openapi", sbx_api_get_openapi, 0},
+    {"GET", "/v1/processes", "list_processes", sbx_api_list_processes, 0},
+    {"POST", "/v1/processes", "create_process", sbx_api_create_process, SBX_ROUTE_JSON},
+    {"GET", "/v1/processes/config", "get_process_config", sbx_api_get_config, 0},
+    {"POST", "/v1/processes/config", "set_process_config", sbx_api_set_config, SBX_ROUTE_JSON},
+    {"POST", "/v1/processes/run", "run_process", sbx_api_run_process, SBX_ROUTE_JSON},
+    {"GET", "/v1/processes/{id}", "get_process", sbx_api_get_process, 0},
+    {"DELETE", "/v1/processes/{id}", "delete_process", sbx_api_delete_process, 0},
+    {"POST", "/v1/processes/{id}/stop", "stop_process", sbx_api_stop_process, 0},
+    {"POST", "/v1/processes/{id}/kill", "kill_process", sbx_api_kill_process, 0},
+    {"GET", "/v1/processes/{id}/logs", "get_process_logs", sbx_api_get_logs, 0},
+    {"POST", "/v1/processes/{id}/input", "send_process_input", sbx_api_send_input,
+     SBX_ROUTE_JSON | SBX_ROUTE_INPUT},
+    {"POST", "/v1/processes/{id}/terminal/resize", "resize_process_terminal",
+     sbx_api_resize_terminal, SBX_ROUTE_JSON},
+    {"GET", "/v1/processes/{id}/terminal/ws", "connect_process_terminal",
+     sbx_api_connect_terminal, SBX_ROUTE_TERMINAL},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+const struct sbx_route *sbx_routes(void)
+{
+    return routes_table;
+}
+
+/* "{id}" stands for one segment that is not empty. */
+static bool route_matches(const char *pattern, struct sbx_str path, struct sbx_str *id)
+{
+    const char *hole = strstr(pattern, "{id}");
+    size_t before, n;
+    const char *slash;
+    if (hole == NULL)
+        return sbx_str_eq_z(path, pattern);
+    before = (size_t)(hole - pattern);
+    if (path.n <= before || memcmp(path.p, pattern, before) != 0)
+        return false;
+    slash = memchr(path.p + before, '/', path.n - before);
+    n = slash == NULL ? path.n - before : (size_t)(slash - path.p) - before;
+    if (n == 0)
+        return false;
+    *id = (struct sbx_str){path.p + before, n};
+    return sbx_str_eq_z((struct sbx_str){path.p + before + n, path.n - before - n}, hole + 4);
+}
+
+const struct sbx_route *sbx_route_find(struct sbx_str path, struct sbx_str *id)
+{
+    const struct sbx_route *r;
+    *id = (struct sbx_str){NULL, 0};
+    for (r = routes_table; r->path != NULL; r++)
+        if (route_matches(r->path, path, id))
+            return r;
+    return NULL;
+}
+
+static bool route_same_path(const struct sbx_route *a, const struct sbx_route *b)
+{
+    return b->path != NULL && strcmp(a->path, b->path) == 0;
+}
+
+static bool route_serves_head(const struct sbx_route *r)
+{
+    return strcmp(r->method, "GET") == 0 && (r->flags & SBX_ROUTE_TERMINAL) == 0;
+}
+
+const struct sbx_route *sbx_route_method(const struct sbx_route *first, struct sbx_str method)
+{
+    const struct sbx_route *r;
+    for (r = first; route_same_path(first, r); r++)
+        if (sbx_str_eq_z(method, r->method) ||
+            (sbx_str_eq_z(method, "HEAD") && route_serves_head(r)))
+            return r;
+    return NULL;
+}
+
+void sbx_route_put_allow(const struct sbx_route *first, struct sbx_buf *out)
+{
+    const struct sbx_route *r;
+    for (r = first; route_same_path(first, r); r++) {
+        if (r != first)
+            sbx_buf_add_byte(out, ',');
+        sbx_buf_add_z(out, r->method);
+        if (route_serves_head(r))
+            sbx_buf_add_z(out, ",HEAD");
+    }
+}

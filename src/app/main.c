@@ -1,0 +1,7 @@
+/* main.c - the program. Left out with -DSBX_NO_MAIN, for programs that have a main() of their own. */
+#include "app/sandbox_agent.h"
+
+int main(int argc, char **argv)
+{
+    return sandbox_agent_main(argc, argv);
+}

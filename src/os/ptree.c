@@ -1,0 +1,156 @@
+/* ptree.c - see ptree.h.
+ *
+ * The tree is read before the first signal goes out: once a parent is dead its children are
+ * reparented and the relation is gone. What forks between reading and signalling is still in the
+ * group, unless it did so on purpose. The walk is bounded by PTREE_MAX processes. */
+#include "os/ptree.h"
+#include "os/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+#define PTREE_MAX 4096u
+
+struct ptree_set {
+    pid_t pids[PTREE_MAX];
+    size_t n;
+};
+
+void sbx_ptree_become_subreaper(void)
+{
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+static void ptree_add(struct ptree_set *set, pid_t pid)
+{
+    if (set->n < PTREE_MAX)
+        set->pids[set->n++] = pid;
+}
+
+/* Adds the pids in a "children" file: decimal numbers separated by blanks. */
+static void ptree_add_children_file(struct ptree_set *set, const char *file)
+{
+    char text[4096];
+    pid_t pid = 0;
+    ssize_t got, i;
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    while ((got = sbx_fd_read(fd, text, sizeof text)) > 0) {
+        for (i = 0; i < got; i++) {
+            if (text[i] >= '0' && text[i] <= '9') {
+                pid = pid * 10 + (text[i] - '0');
+            } else if (pid > 0) {
+                ptree_add(set, pid);
+                pid = 0;
+            }
+        }
+    }
+    (void)close(fd);
+}
+
+/* Every thread has a list of its own: a child belongs to the thread that forked it. */
+static void ptree_add_children(struct ptree_set *set, pid_t parent)
+{
+    char path[80];
+    struct dirent *e;
+    DIR *dir;
+    (void)snprintf(path, sizeof path, "/proc/%ld/task", (long)parent);
+    dir = opendir(path);
+    if (dir == NULL)
+        return;
+    while ((e = readdir(dir)) != NULL) {
+        char file[128];
+        long tid = strtol(e->d_name, NULL, 10);
+        if (tid <= 0)
+            continue;
+        (void)snprintf(file, sizeof file, "%s/%ld/children", path, tid);
+        ptree_add_children_file(set, file);
+    }
+    (void)closedir(dir);
+}
+
+/* Our own children in that session, the leader excepted, and all their descendants. */
+static void ptree_add_orphans(struct ptree_set *set, pid_t session)
+{
+    size_t i, from = set->n, keep = set->n;
+    ptree_add_children(set, getpid());
+    for (i = from; i < set->n; i++)
+        if (set->pids[i] != session && getsid(set->pids[i]) == session)
+            set->pids[keep++] = set->pids[i];
+    set->n = keep;
+    for (i = from; i < set->n; i++)
+        ptree_add_children(set, set->pids[i]);
+}
+
+static void ptree_add_descendants(struct ptree_set *set, pid_t leader)
+{
+    size_t i;
+    ptree_add_children(set, leader);
+    for (i = 0; i < set->n; i++)
+        ptree_add_children(set, set->pids[i]);
+}
+
+static void ptree_kill_all(const struct ptree_set *set, int sig)
+{
+    size_t i;
+    for (i = 0; i < set->n; i++)
+        (void)kill(set->pids[i], sig);
+}
+
+/* Members of the group get the signal through the group: a handler must not run twice. */
+static void ptree_drop_group(struct ptree_set *set, pid_t group)
+{
+    size_t i, keep = 0;
+    for (i = 0; i < set->n; i++)
+        if (getpgid(set->pids[i]) != group)
+            set->pids[keep++] = set->pids[i];
+    set->n = keep;
+}
+
+void sbx_ptree_signal(pid_t leader, int sig)
+{
+    struct ptree_set set = {.n = 0};
+    ptree_add_descendants(&set, leader);
+    ptree_add_orphans(&set, leader);
+    ptree_drop_group(&set, leader);
+    (void)kill(-leader, sig);
+    ptree_kill_all(&set, sig);
+}
+
+void sbx_ptree_signal_orphans(pid_t session, int sig)
+{
+    struct ptree_set set = {.n = 0};
+    ptree_add_orphans(&set, session);
+    ptree_kill_all(&set, sig);
+}
+
+#else
+
+void sbx_ptree_become_subreaper(void)
+{
+}
+
+void sbx_ptree_signal(pid_t leader, int sig)
+{
+    (void)kill(-leader, sig);
+}
+
+void sbx_ptree_signal_orphans(pid_t session, int sig)
+{
+    /* Without a subreaper the orphans are not ours, and the group's number may have passed to
+     * somebody else since. */
+    (void)session;
+    (void)sig;
+}
+#endif

@@ -1,0 +1,22 @@
+/* ptree.h - signals a process, its group, and what else belongs to it.
+ *
+ * The group alone is not enough: a shell with job control puts every job into a group of its own,
+ * and a program may start a session of its own. Where the system can tell (Linux with /proc and
+ * /proc/PID/task/TID/children), descendants of the leader are signalled too, and orphans that were
+ * handed to us as subreaper while still in the leader's session. Elsewhere it is the group. */
+#ifndef SBX_OS_PTREE_H
+#define SBX_OS_PTREE_H
+
+#include <sys/types.h>
+
+/* Makes orphaned descendants children of this process where that exists. */
+void sbx_ptree_become_subreaper(void);
+
+/* Sends sig to everything of `leader`, which must not have been reaped yet: its pid, and the ids
+ * of its group and session, cannot have been given to somebody else then. */
+void sbx_ptree_signal(pid_t leader, int sig);
+
+/* The same for what a reaped leader left behind in its session. */
+void sbx_ptree_signal_orphans(pid_t session, int sig);
+
+#endif

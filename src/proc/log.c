@@ -1,0 +1,223 @@
+/* log.c - see log.h.
+ *
+ * Back-pressure. Before a process's output is read, the cursor that lags most is looked at. Lag
+ * is what is kept for it: bytes (and entries) between its position and the end. While a moving
+ * reader's lag leaves no room for another read within three quarters of the cap, the process is
+ * not read; its pipe fills and it waits, exactly as it would in front of a slow terminal.
+ * "Moving" is: took bytes within SBX_LOG_STALL_US. The socket tells when a write got through, but a
+ * peer that reads slowly out of a large kernel buffer makes no write possible for a while, so the
+ * cursor's owner is asked for the peer's own progress too (took_some).
+ *
+ * A log asks again on its timer only while somebody waits: nothing wakes up for an idle log. */
+#include "proc/log.h"
+#include "os/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#define LOG_RECHECK_US 20000u
+#define LOG_READ_MARGIN (64u * 1024u)
+
+static void log_on_commit(void *ctx)
+{
+    struct sbx_log *log = ctx;
+    struct sbx_list *n, *next;
+    for (n = log->cursors.next; n != &log->cursors; n = next) {
+        struct sbx_cursor *c = SBX_LIST_OF(n, struct sbx_cursor, node);
+        next = n->next;
+        c->on_data(c);
+    }
+}
+
+static void log_ask_again(struct sbx_log *log)
+{
+    if (!log->waiting)
+        return;
+    log->waiting = false;
+    sbx_loop_cancel_timer(log->loop, &log->recheck);
+    log->on_room(log->ctx);
+}
+
+static void log_on_recheck(struct sbx_timer *t)
+{
+    log_ask_again(SBX_LIST_OF(t, struct sbx_log, recheck));
+}
+
+int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct sbx_store *store, uint64_t cap,
+                 void (*on_room)(void *ctx), void *ctx)
+{
+    *log = (struct sbx_log){.loop = loop, .on_room = on_room, .ctx = ctx};
+    sbx_list_init(&log->cursors);
+    sbx_timer_init(&log->recheck, log_on_recheck);
+    log->store = sbx_store_log_open(store, cap, log_on_commit, log);
+    return log->store == NULL ? -ENOMEM : 0;
+}
+
+void sbx_log_deinit(struct sbx_log *log)
+{
+    assert(sbx_list_empty(&log->cursors));
+    sbx_loop_cancel_timer(log->loop, &log->recheck);
+    if (log->store != NULL)
+        sbx_store_log_close(log->store);
+    log->store = NULL;
+}
+
+uint64_t sbx_log_first(const struct sbx_log *log)
+{
+    return sbx_store_log_first(log->store);
+}
+
+uint64_t sbx_log_last(const struct sbx_log *log)
+{
+    return sbx_store_log_last(log->store);
+}
+
+static bool log_is_moving(struct sbx_cursor *c)
+{
+    uint64_t now = c->log->loop->now_us;
+    if (c->took_some(c))
+        c->progress_us = now;
+    return now - c->progress_us < SBX_LOG_STALL_US;
+}
+
+/* Would one more read bring the log close to evicting what this cursor has not read? */
+static bool log_lags(const struct sbx_cursor *c)
+{
+    const struct sbx_store_log *store = c->log->store;
+    uint64_t cap = sbx_store_log_cap(store);
+    uint64_t room = cap - cap / 4;
+    uint64_t entries = sbx_store_log_last(store) + 1 - c->next;
+    uint64_t most = sbx_store_log_max_entries(store);
+    uint64_t bytes = sbx_store_log_offset(store) - c->offset;
+    if (c->next > sbx_store_log_last(store))
+        return false;
+    if (entries > most - most / 4)
+        return true;
+    return c->offset_known && bytes > (room > LOG_READ_MARGIN ? room - LOG_READ_MARGIN : 0);
+}
+
+bool sbx_log_may_grow(struct sbx_log *log)
+{
+    struct sbx_list *n;
+    for (n = log->cursors.next; n != &log->cursors; n = n->next) {
+        struct sbx_cursor *c = SBX_LIST_OF(n, struct sbx_cursor, node);
+        if (!log_lags(c) || !log_is_moving(c))
+            continue;
+        if (!log->waiting)
+            sbx_loop_set_timer(log->loop, &log->recheck, log->loop->now_us + LOG_RECHECK_US);
+        log->waiting = true;
+        return false;
+    }
+    return true;
+}
+
+uint8_t *sbx_log_reserve(struct sbx_log *log, size_t *room)
+{
+    return sbx_store_log_reserve(log->store, room);
+}
+
+void sbx_log_append(struct sbx_log *log, size_t n, enum sbx_log_stream stream)
+{
+    sbx_store_log_append(log->store, n, stream, sbx_clock_wall_ms());
+}
+
+void sbx_log_end(struct sbx_log *log)
+{
+    log->ended = true;
+    log_on_commit(log);
+}
+
+uint64_t sbx_log_seek_tail(const struct sbx_log *log, unsigned streams, uint64_t entries,
+                           uint64_t not_before)
+{
+    uint64_t first = sbx_log_first(log), at = sbx_log_last(log) + 1;
+    struct sbx_entry e;
+    if (not_before > first)
+        first = not_before;
+    while (entries > 0 && at > first && sbx_store_log_read(log->store, at - 1, &e)) {
+        at--;
+        if ((streams & SBX_STREAMS_OF(e.stream)) != 0)
+            entries--;
+    }
+    return at;
+}
+
+uint64_t sbx_log_seek_bytes(const struct sbx_log *log, uint64_t bytes)
+{
+    uint64_t at = sbx_log_last(log) + 1;
+    struct sbx_entry e;
+    while (sbx_store_log_read(log->store, at - 1, &e) && e.len <= bytes) {
+        bytes -= e.len;
+        at--;
+    }
+    return at;
+}
+
+void sbx_cursor_open(struct sbx_cursor *c, struct sbx_log *log, uint64_t next, unsigned streams,
+                     void (*on_data)(struct sbx_cursor *c), bool (*took_some)(struct sbx_cursor *c))
+{
+    struct sbx_entry e;
+    *c = (struct sbx_cursor){.log = log, .next = next, .streams = streams, .on_data = on_data,
+                             .took_some = took_some, .progress_us = log->loop->now_us};
+    sbx_list_init(&c->node);
+    sbx_list_add_tail(&log->cursors, &c->node);
+    if (next == 0)
+        c->next = 1;
+    if (sbx_store_log_read(log->store, c->next, &e)) {
+        c->offset = e.offset;
+        c->offset_known = true;
+    } else if (c->next == sbx_log_last(log) + 1) {
+        /* Entries of this turn that are not committed yet may be counted as read here; that
+         * makes the lag too small by one turn's output, once. */
+        c->offset = sbx_store_log_offset(log->store);
+        c->offset_known = true;
+    }
+}
+
+void sbx_cursor_close(struct sbx_cursor *c)
+{
+    if (c->log == NULL)
+        return;
+    sbx_list_remove(&c->node);
+    log_ask_again(c->log);
+    c->log = NULL;
+}
+
+static enum sbx_step cursor_gap(struct sbx_cursor *c, const struct sbx_entry *e, struct sbx_gap *gap)
+{
+    *gap = (struct sbx_gap){.from = c->next, .to = e->sequence - 1,
+                            .bytes_known = c->offset_known};
+    if (c->offset_known)
+        gap->bytes = e->offset - c->offset;
+    c->next = e->sequence;
+    c->offset = e->offset;
+    c->offset_known = true;
+    return SBX_STEP_GAP;
+}
+
+enum sbx_step sbx_cursor_next(struct sbx_cursor *c, struct sbx_entry *e, struct sbx_gap *gap)
+{
+    struct sbx_store_log *store = c->log->store;
+    while (c->next <= sbx_store_log_last(store)) {
+        if (c->next < sbx_store_log_first(store)) {
+            if (sbx_store_log_read(store, sbx_store_log_first(store), e))
+                return cursor_gap(c, e, gap);
+            return SBX_STEP_DRY; /* all that is committed was evicted by what is not yet */
+        }
+        if (!sbx_store_log_read(store, c->next, e))
+            return SBX_STEP_DRY;
+        c->next++;
+        c->offset = e->offset + e->len;
+        c->offset_known = true;
+        if ((c->streams & SBX_STREAMS_OF(e->stream)) != 0)
+            return SBX_STEP_ENTRY;
+    }
+    return c->log->ended ? SBX_STEP_END : SBX_STEP_DRY;
+}
+
+void sbx_cursor_progress(struct sbx_cursor *c)
+{
+    c->progress_us = c->log->loop->now_us;
+    if (c->log->waiting && !log_lags(c))
+        log_ask_again(c->log);
+}

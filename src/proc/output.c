@@ -1,0 +1,216 @@
+/* output.c - see output.h.
+ *
+ * Naps. A program that writes many small lines wakes its reader for each of them; two context
+ * switches a line make both slow. So when reads come in quick succession and each finds little, the
+ * descriptor leaves the poll set for OUTPUT_NAP_US and what gathered meanwhile is read at once.
+ * An interactive program is not delayed: input resets the count, and so does a pause.
+ *
+ * Drain. When the leader has exited, a pipe holds exactly what FIONREAD says of what it
+ * wrote; once that many bytes are read the output is drained, whoever else still holds the pipe.
+ * A terminal hangs up when its session leader dies, so its end comes by itself (EIO on Linux, end
+ * of file elsewhere); OUTPUT_GRACE_US bounds the wait where a kernel does not do so. */
+#include "proc/output.h"
+#include "os/fd.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#define OUTPUT_BUDGET (512u * 1024u)    /* bytes read in one go before others have their turn */
+#define OUTPUT_PIPE_BYTES (1024u * 1024u)
+#define OUTPUT_NAP_US 300u
+#define OUTPUT_BUSY_GAP_US 300u         /* reads closer than this are in quick succession */
+#define OUTPUT_BUSY_READS 6u
+#define OUTPUT_SMALL (32u * 1024u)      /* a read that found less was too early */
+#define OUTPUT_GRACE_US 100000u
+#define OUTPUT_RETRY_US 100000u         /* after an allocation failed */
+
+static void output_read(struct sbx_output *o);
+
+static void output_set_state(struct sbx_output *o, enum sbx_output_state state)
+{
+    o->state = state;
+    if (state == SBX_OUTPUT_READING) {
+        if (sbx_io_watch(&o->io, POLLIN) < 0)
+            sbx_loop_set_timer(o->io.loop, &o->timer, o->io.loop->now_us + OUTPUT_RETRY_US);
+    } else {
+        sbx_io_stop(&o->io);
+    }
+}
+
+static void output_set_drained(struct sbx_output *o)
+{
+    if (o->drained || !o->draining)
+        return;
+    o->drained = true;
+    o->on_drained(o);
+}
+
+void sbx_output_close(struct sbx_output *o)
+{
+    if (o->state == SBX_OUTPUT_CLOSED)
+        return;
+    sbx_loop_cancel_timer(o->io.loop, &o->timer);
+    output_set_state(o, SBX_OUTPUT_CLOSED);
+    sbx_fd_close(&o->io.fd);
+}
+
+static void output_at_end(struct sbx_output *o)
+{
+    sbx_output_close(o);
+    output_set_drained(o);
+}
+
+static void output_on_ready(struct sbx_io *io, short revents)
+{
+    (void)revents;
+    output_read(SBX_LIST_OF(io, struct sbx_output, io));
+}
+
+static void output_on_timer(struct sbx_timer *t)
+{
+    struct sbx_output *o = SBX_LIST_OF(t, struct sbx_output, timer);
+    if (o->draining && !o->drained && o->stream == SBX_STREAM_PTY &&
+        o->state == SBX_OUTPUT_READING) {
+        output_set_drained(o);
+        return;
+    }
+    output_read(o);
+}
+
+int sbx_output_open(struct sbx_output *o, struct sbx_loop *loop, struct sbx_log *log, int fd,
+                    enum sbx_log_stream stream, void (*on_drained)(struct sbx_output *o))
+{
+    int rc = sbx_fd_set_nonblock(fd);
+    *o = (struct sbx_output){.state = SBX_OUTPUT_CLOSED, .log = log, .stream = stream,
+                             .on_drained = on_drained};
+    sbx_io_init(&o->io, loop, fd, output_on_ready);
+    sbx_timer_init(&o->timer, output_on_timer);
+    if (rc == 0)
+        output_set_state(o, SBX_OUTPUT_READING);
+    return rc;
+}
+
+static void output_wait_for_memory(struct sbx_output *o)
+{
+    output_set_state(o, SBX_OUTPUT_WAITING);
+    sbx_loop_set_timer(o->io.loop, &o->timer, o->io.loop->now_us + OUTPUT_RETRY_US);
+}
+
+static void output_count_drain(struct sbx_output *o, size_t got)
+{
+    if (!o->draining || o->stream == SBX_STREAM_PTY)
+        return;
+    o->drain_left = got >= o->drain_left ? 0 : o->drain_left - got;
+    if (o->drain_left == 0)
+        output_set_drained(o);
+}
+
+/* After everything that was there has been read: poll again, or nap first? */
+static void output_settle(struct sbx_output *o, size_t total)
+{
+    uint64_t now = o->io.loop->now_us;
+    bool quick = now - o->last_read_us < OUTPUT_BUSY_GAP_US + OUTPUT_NAP_US;
+    o->last_read_us = now;
+    if (o->draining && o->stream == SBX_STREAM_PTY && !o->drained)
+        sbx_loop_set_timer(o->io.loop, &o->timer, now + OUTPUT_GRACE_US);
+    if (total == 0 || !quick || o->draining) {
+        o->busy = 0;
+        output_set_state(o, SBX_OUTPUT_READING);
+        return;
+    }
+    if (total < OUTPUT_SMALL || o->state == SBX_OUTPUT_NAPPING)
+        o->busy++;
+    if (o->busy < OUTPUT_BUSY_READS) {
+        output_set_state(o, SBX_OUTPUT_READING);
+        return;
+    }
+    output_set_state(o, SBX_OUTPUT_NAPPING);
+    sbx_loop_set_timer(o->io.loop, &o->timer, now + OUTPUT_NAP_US);
+}
+
+static void output_grow_pipe(struct sbx_output *o)
+{
+    if (o->grown || o->stream == SBX_STREAM_PTY)
+        return;
+    o->grown = true;
+    sbx_fd_grow_pipe(o->io.fd, OUTPUT_PIPE_BYTES);
+}
+
+/* One read into the log. Bytes read, 0 when there is nothing more now, -1 when the state has
+ * changed (waiting, closed). */
+static ssize_t output_step(struct sbx_output *o)
+{
+    size_t room;
+    uint8_t *to;
+    ssize_t got;
+    if (!sbx_log_may_grow(o->log)) {
+        output_set_state(o, SBX_OUTPUT_WAITING);
+        return -1;
+    }
+    to = sbx_log_reserve(o->log, &room);
+    if (to == NULL) {
+        output_wait_for_memory(o);
+        return -1;
+    }
+    got = sbx_fd_read(o->io.fd, to, room);
+    if (got == -EAGAIN)
+        return 0;
+    if (got <= 0) {
+        output_at_end(o);
+        return -1;
+    }
+    sbx_log_append(o->log, (size_t)got, o->stream);
+    if ((size_t)got == room)
+        output_grow_pipe(o);
+    output_count_drain(o, (size_t)got);
+    return got;
+}
+
+static void output_read(struct sbx_output *o)
+{
+    size_t total = 0;
+    sbx_loop_cancel_timer(o->io.loop, &o->timer);
+    while (total < OUTPUT_BUDGET) {
+        ssize_t got = output_step(o);
+        if (got < 0)
+            return;
+        if (got == 0)
+            break;
+        total += (size_t)got;
+    }
+    if (total >= OUTPUT_BUDGET)
+        output_set_state(o, SBX_OUTPUT_READING);
+    else
+        output_settle(o, total);
+}
+
+void sbx_output_drain(struct sbx_output *o)
+{
+    o->draining = true;
+    if (o->state == SBX_OUTPUT_CLOSED) {
+        output_set_drained(o);
+        return;
+    }
+    if (o->stream != SBX_STREAM_PTY) {
+        o->drain_left = sbx_fd_readable_bytes(o->io.fd);
+        if (o->drain_left == 0)
+            output_set_drained(o);
+    }
+    if (o->state != SBX_OUTPUT_WAITING)
+        output_read(o);
+}
+
+void sbx_output_resume(struct sbx_output *o)
+{
+    if (o->state == SBX_OUTPUT_WAITING)
+        output_read(o);
+}
+
+void sbx_output_wake(struct sbx_output *o)
+{
+    o->busy = 0;
+    if (o->state != SBX_OUTPUT_NAPPING)
+        return;
+    sbx_loop_cancel_timer(o->io.loop, &o->timer);
+    output_set_state(o, SBX_OUTPUT_READING);
+}

@@ -1,0 +1,29 @@
+/* proctab.h - all managed processes, in the order of their creation. */
+#ifndef SBX_PROC_PROCTAB_H
+#define SBX_PROC_PROCTAB_H
+
+#include "proc/proc.h"
+
+struct sbx_proctab {
+    struct sbx_host *host;
+    struct sbx_proc **procs; /* by number, ascending: look-up is a binary search */
+    size_t count, cap;
+};
+
+void sbx_proctab_init(struct sbx_proctab *t, struct sbx_host *host);
+void sbx_proctab_deinit(struct sbx_proctab *t); /* forgets all; ends none */
+
+/* NULL when there is none of that id; ids are "proc_N" with N as we write it. */
+struct sbx_proc *sbx_proctab_find(const struct sbx_proctab *t, struct sbx_str id);
+
+/* Starts and enters a process. 0 and *out (borrowed); -EBUSY at the limit of running processes, or
+ * the negative errno of the start with err->text. Nothing is entered on failure. */
+int sbx_proctab_create(struct sbx_proctab *t, const struct sbx_spec *spec, struct sbx_proc **out,
+                       struct sbx_err *err);
+/* Forgets an exited process. Readers that are still at it keep it until they are done. */
+void sbx_proctab_delete(struct sbx_proctab *t, struct sbx_proc *p);
+
+/* Processes that have not exited; those that are draining count. */
+size_t sbx_proctab_running(const struct sbx_proctab *t);
+
+#endif

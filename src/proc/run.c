@@ -1,0 +1,273 @@
+/* run.c - see run.h.
+ *
+ * The answer comes when the leader has exited and what was in the pipes at that moment is read. A
+ * background child that holds a pipe open is left alone: its descriptor goes to a sink that reads
+ * and forgets, because closing it would kill the child with SIGPIPE at its next word. At the
+ * timeout everything is killed, and the answer is given at once with what the pipes hold; whether
+ * the leader can be reaped already (it may be stuck in the kernel) does not matter to it. */
+#include "proc/run.h"
+#include "base/mem.h"
+#include "os/clock.h"
+#include "os/fd.h"
+#include "os/ptree.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RUN_READS_PER_TURN 8
+#define RUN_DIRECT_ABOVE 16384u /* with so much captured, read into the buffer itself */
+
+/* --- sinks: pipes of background children that outlive a run --- */
+
+struct run_sink {
+    struct sbx_io io;
+    struct sbx_task free;
+    struct sbx_host *host;
+};
+
+static void sink_free(struct sbx_task *t)
+{
+    sbx_mem_free(SBX_LIST_OF(t, struct run_sink, free));
+}
+
+static void sink_on_ready(struct sbx_io *io, short revents)
+{
+    struct run_sink *sink = SBX_LIST_OF(io, struct run_sink, io);
+    ssize_t got = sbx_fd_read(io->fd, sink->host->scratch, SBX_SCRATCH_BYTES);
+    (void)revents;
+    if (got > 0 || got == -EAGAIN)
+        return;
+    sbx_io_stop(io);
+    sbx_fd_close(&io->fd);
+    sbx_loop_defer(&sink->host->loop, SBX_PHASE_FREE, &sink->free);
+}
+
+/* Takes over *fd; without memory it is closed, which is the best that is left. */
+static void sink_open(struct sbx_host *host, int *fd)
+{
+    struct run_sink *sink = sbx_mem_calloc(sizeof *sink);
+    if (sink != NULL) {
+        sink->host = host;
+        sbx_task_init(&sink->free, sink_free);
+        sbx_io_init(&sink->io, &host->loop, *fd, sink_on_ready);
+        if (sbx_io_watch(&sink->io, POLLIN) == 0) {
+            *fd = -1;
+            return;
+        }
+        sbx_mem_free(sink);
+    }
+    sbx_fd_close(fd);
+}
+
+/* --- captures --- */
+
+static void capture_end(struct sbx_capture *c)
+{
+    sbx_io_stop(&c->io);
+    sbx_fd_close(&c->io.fd);
+}
+
+static void capture_keep(struct sbx_capture *c, const uint8_t *p, size_t n)
+{
+    uint64_t room = c->cap - sbx_buf_len(&c->bytes);
+    if (n > room) {
+        n = (size_t)room;
+        c->truncated = true;
+    }
+    sbx_buf_add(&c->bytes, p, n);
+    if (c->bytes.oom) {
+        c->bytes.oom = false;
+        c->truncated = true;
+        c->cap = sbx_buf_len(&c->bytes);
+    }
+}
+
+/* One read of at most `most` bytes. Bytes read, 0 when nothing is there, -1 at the end. */
+static ssize_t capture_read(struct sbx_capture *c, uint8_t *scratch, size_t most)
+{
+    uint64_t room = c->cap - sbx_buf_len(&c->bytes);
+    bool direct = sbx_buf_len(&c->bytes) >= RUN_DIRECT_ABOVE && room >= SBX_SCRATCH_BYTES;
+    uint8_t *to = direct ? sbx_buf_reserve(&c->bytes, SBX_SCRATCH_BYTES) : scratch;
+    ssize_t got;
+    if (to == NULL) {
+        c->bytes.oom = false;
+        to = scratch;
+        direct = false;
+    }
+    got = sbx_fd_read(c->io.fd, to, most < SBX_SCRATCH_BYTES ? most : SBX_SCRATCH_BYTES);
+    if (got == -EAGAIN)
+        return 0;
+    if (got <= 0) {
+        capture_end(c);
+        return -1;
+    }
+    if (direct)
+        sbx_buf_commit(&c->bytes, (size_t)got);
+    else
+        capture_keep(c, to, (size_t)got);
+    return got;
+}
+
+/* Run and scratch of a capture: captures are members out[0] and out[1] of their run. */
+static void capture_on_ready_of(struct sbx_run *run, struct sbx_capture *c)
+{
+    int i;
+    for (i = 0; i < RUN_READS_PER_TURN; i++) {
+        ssize_t got = capture_read(c, run->host->scratch, SBX_SCRATCH_BYTES);
+        if (got == (ssize_t)SBX_SCRATCH_BYTES)
+            sbx_fd_grow_pipe(c->io.fd, 256u * 1024u);
+        else
+            return;
+    }
+}
+
+static void capture_on_ready_out(struct sbx_io *io, short revents)
+{
+    (void)revents;
+    capture_on_ready_of(SBX_LIST_OF(io, struct sbx_run, out[0].io),
+                        &SBX_LIST_OF(io, struct sbx_run, out[0].io)->out[0]);
+}
+
+static void capture_on_ready_err(struct sbx_io *io, short revents)
+{
+    (void)revents;
+    capture_on_ready_of(SBX_LIST_OF(io, struct sbx_run, out[1].io),
+                        &SBX_LIST_OF(io, struct sbx_run, out[1].io)->out[1]);
+}
+
+static int capture_open(struct sbx_capture *c, struct sbx_loop *loop, int fd, uint64_t cap,
+                        void (*on_ready)(struct sbx_io *io, short revents))
+{
+    int rc = sbx_fd_set_nonblock(fd);
+    sbx_io_init(&c->io, loop, fd, on_ready);
+    sbx_buf_init(&c->bytes);
+    c->cap = cap;
+    c->truncated = false;
+    return rc < 0 ? rc : sbx_io_watch(&c->io, POLLIN);
+}
+
+/* Reads what is in the pipe at this moment, and not what a background child adds later. */
+static void capture_drain(struct sbx_capture *c, uint8_t *scratch)
+{
+    size_t left;
+    if (c->io.fd < 0)
+        return;
+    left = sbx_fd_readable_bytes(c->io.fd);
+    while (left > 0) {
+        ssize_t got = capture_read(c, scratch, left);
+        if (got <= 0)
+            return;
+        left -= (size_t)got;
+    }
+    /* The usual case: nobody else has the pipe, and its end is there to be seen. */
+    (void)capture_read(c, scratch, SBX_SCRATCH_BYTES);
+}
+
+/* --- the run --- */
+
+static void run_free(struct sbx_task *t)
+{
+    sbx_mem_free(SBX_LIST_OF(t, struct sbx_run, free));
+}
+
+static void run_finish(struct sbx_run *run)
+{
+    size_t i;
+    run->duration_ms = (sbx_clock_mono_us() - run->started_us) / 1000;
+    sbx_loop_cancel_timer(&run->host->loop, &run->timeout);
+    for (i = 0; i < 2; i++)
+        capture_drain(&run->out[i], run->host->scratch);
+    sbx_reap_remove(&run->host->reap, &run->child);
+    run->on_done(run, run->ctx);
+}
+
+static void run_on_child_exit(struct sbx_child *c, const struct sbx_exit *exit)
+{
+    struct sbx_run *run = SBX_LIST_OF(c, struct sbx_run, child);
+    run->exit = *exit;
+    run_finish(run);
+}
+
+static void run_on_timeout(struct sbx_timer *t)
+{
+    struct sbx_run *run = SBX_LIST_OF(t, struct sbx_run, timeout);
+    run->timed_out = true;
+    sbx_ptree_signal(run->leader, SIGKILL);
+    run_finish(run);
+}
+
+static uint64_t run_deadline(uint64_t now_us, uint64_t timeout_ms)
+{
+    return timeout_ms > (UINT64_MAX - now_us) / 1000 ? UINT64_MAX : now_us + timeout_ms * 1000;
+}
+
+struct sbx_run *sbx_run_start(struct sbx_host *host, const struct sbx_spec *spec,
+                              uint64_t timeout_ms, uint64_t max_output,
+                              void (*on_done)(struct sbx_run *run, void *ctx), void *ctx,
+                              struct sbx_err *err)
+{
+    struct sbx_launched l;
+    struct sbx_run *run = sbx_mem_calloc(sizeof *run);
+    if (run == NULL) {
+        sbx_err_set(err, ENOMEM, "%s (os error %d)", strerror(ENOMEM), ENOMEM);
+        return NULL;
+    }
+    run->started_us = sbx_clock_mono_us();
+    if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_NULL, true, &l, err) < 0) {
+        sbx_mem_free(run);
+        return NULL;
+    }
+    run->host = host;
+    sbx_list_init(&run->node);
+    sbx_list_add_tail(&host->runs, &run->node);
+    sbx_task_init(&run->free, run_free);
+    run->on_done = on_done;
+    run->ctx = ctx;
+    run->leader = run->child.pid = l.pid;
+    run->child.on_exit = run_on_child_exit;
+    sbx_reap_add(&host->reap, &run->child);
+    sbx_timer_init(&run->timeout, run_on_timeout);
+    sbx_loop_set_timer(&host->loop, &run->timeout, run_deadline(run->started_us, timeout_ms));
+    /* A pipe that could not be watched for lack of memory is still read when the run ends. */
+    (void)capture_open(&run->out[0], &host->loop, l.out[0], max_output, capture_on_ready_out);
+    (void)capture_open(&run->out[1], &host->loop, l.out[1], max_output, capture_on_ready_err);
+    return run;
+}
+
+void sbx_run_cancel(struct sbx_run *run)
+{
+    size_t i;
+    if (run->child.pid != 0)
+        sbx_ptree_signal(run->leader, SIGKILL);
+    for (i = 0; i < 2; i++)
+        capture_end(&run->out[i]);
+    sbx_run_free(run);
+}
+
+void sbx_run_free(struct sbx_run *run)
+{
+    size_t i;
+    sbx_list_remove(&run->node);
+    sbx_loop_cancel_timer(&run->host->loop, &run->timeout);
+    sbx_reap_remove(&run->host->reap, &run->child);
+    for (i = 0; i < 2; i++) {
+        sbx_io_stop(&run->out[i].io);
+        if (run->out[i].io.fd >= 0)
+            sink_open(run->host, &run->out[i].io.fd);
+        sbx_buf_deinit(&run->out[i].bytes);
+    }
+    sbx_loop_defer(&run->host->loop, SBX_PHASE_FREE, &run->free);
+}
+
+void sbx_runs_signal(struct sbx_host *host, int sig)
+{
+    struct sbx_list *n;
+    for (n = host->runs.next; n != &host->runs; n = n->next) {
+        const struct sbx_run *run = SBX_LIST_OF(n, struct sbx_run, node);
+        if (run->child.pid != 0)
+            sbx_ptree_signal(run->leader, sig);
+    }
+}

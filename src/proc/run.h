@@ -1,0 +1,51 @@
+/* run.h - a one-shot command: started, its output captured, answered when the leader exits. */
+#ifndef SBX_PROC_RUN_H
+#define SBX_PROC_RUN_H
+
+#include "base/buf.h"
+#include "proc/host.h"
+#include "proc/launch.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What one output of the command was. */
+struct sbx_capture {
+    struct sbx_io io;      /* fd -1 at end of file */
+    struct sbx_buf bytes;  /* at most `cap` of them */
+    uint64_t cap;
+    bool truncated;        /* there was more than cap */
+};
+
+struct sbx_run {
+    struct sbx_list node;      /* in host->runs */
+    struct sbx_host *host;
+    struct sbx_child child;
+    pid_t leader;
+    struct sbx_capture out[2]; /* stdout, stderr */
+    struct sbx_timer timeout;
+    uint64_t started_us;
+    uint64_t duration_ms;
+    bool timed_out;
+    struct sbx_exit exit;      /* meaningful unless timed_out */
+    struct sbx_task free;
+    void (*on_done)(struct sbx_run *run, void *ctx);
+    void *ctx;
+};
+
+/* Starts it. NULL and err on failure. on_done is called once, never from within this call; the run
+ * is freed by sbx_run_free, which the callee may do right in on_done. */
+struct sbx_run *sbx_run_start(struct sbx_host *host, const struct sbx_spec *spec,
+                              uint64_t timeout_ms, uint64_t max_output,
+                              void (*on_done)(struct sbx_run *run, void *ctx), void *ctx,
+                              struct sbx_err *err);
+
+/* Ends a run that nobody waits for any more, with everything it started, and frees it. */
+void sbx_run_cancel(struct sbx_run *run);
+void sbx_run_free(struct sbx_run *run);
+
+/* For shutdown: a signal to every run under way. They answer as they end. */
+void sbx_runs_signal(struct sbx_host *host, int sig);
+
+#endif
