@@ -120,6 +120,28 @@ fresh
 rm "$work/tree/src/base/str.c" "$work/tree/src/base/str.h"
 refused 'there is no src/base/str.h or src/base/str.c'
 
+# A condition in the list: the source is enclosed, what it includes is not.
+with base/rules_off.c <<'C'
+#include "base/rules_header.h"
+int rules_conditional(void)
+{
+    return 1;
+}
+C
+cat >"$work/tree/src/base/rules_header.h" <<'C'
+#ifndef SBX_BASE_RULES_HEADER_H
+#define SBX_BASE_RULES_HEADER_H
+int rules_conditional(void);
+#endif
+C
+sed 's,^base/err$,&\nbase/rules_off !RULES_OFF\nbase/rules_header,' amalgamate >"$work/tree/amalgamate"
+(cd "$work/tree" && ./amalgamate) || complain 'a conditional module was refused'
+sed -n '/begin base\/rules_header.h/,/end base\/rules_off.c/p' "$work/tree/sandbox_agent.c" |
+    grep -E '^(#ifndef RULES_OFF|SBX_PRIVATE int rules)' | tr '\n' ' ' >"$work/shape"
+declared='SBX_PRIVATE int rules_conditional(void)'
+[ "$(cat "$work/shape")" = "$declared; #ifndef RULES_OFF $declared " ] ||
+    complain "a conditional module came out as: $(cat "$work/shape")"
+
 # A comment or a string is no code: nothing of this is refused.
 with base/str.c <<'C'
 /* #include "net/nothing.h"
