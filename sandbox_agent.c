@@ -2312,7 +2312,9 @@ static size_t url_host_len(struct sbx_str s)
                 return 0;
         return i > 1 && i < s.n ? i + 1 : 0;
     }
-    while (i < s.n && url_is_name_char(s.p[i]))
+    /* A comma may be in a name (RFC 3986, 3.2.2), but it is also what an intermediary puts between
+     * the values of several Host lines that it joins. */
+    while (i < s.n && url_is_name_char(s.p[i]) && s.p[i] != ',')
         i++;
     return i;
 }
@@ -6909,11 +6911,13 @@ static bool conn_step_chunked_body(struct sbx_conn *c, struct conn_input *in)
             conn_refuse(c, NULL, 400, "malformed chunked body");
             return true;
         }
-        if (len > c->max_body - sbx_buf_len(&c->body)) {
+        sbx_buf_add(&c->body, data, len);
+        /* The size line tells early: an endless chunk is not waited for. */
+        if (sbx_buf_len(&c->body) > c->max_body ||
+            c->chunked.left > c->max_body - sbx_buf_len(&c->body)) {
             conn_refuse(c, NULL, 413, "request body");
             return true;
         }
-        sbx_buf_add(&c->body, data, len);
         at += (size_t)used;
     }
     memmove(sbx_buf_data(&c->in) + c->head_len, sbx_buf_data(&c->in) + at, in->n - at);
@@ -8081,7 +8085,7 @@ SBX_PRIVATE bool sbx_store_log_read(struct sbx_store_log *log, uint64_t sequence
 #ifndef SBX_PROC_LOG_H
 #define SBX_PROC_LOG_H
 
-#define SBX_LOG_STALL_US 100000u
+#define SBX_LOG_STALL_US 120000u
 
 /* Sets of streams, for filters. */
 #define SBX_STREAMS_OF(stream) (1u << (stream))
@@ -8095,6 +8099,7 @@ struct sbx_log {
     bool ended;                /* the process is done: cursors at the end are finished */
     bool waiting;              /* somebody asked may_grow and was told to wait */
     struct sbx_timer recheck;
+    struct sbx_task again;
     void (*on_room)(void *ctx); /* ask may_grow again */
     void *ctx;
 };
@@ -8107,6 +8112,7 @@ struct sbx_cursor {
     bool offset_known;
     unsigned streams;
     uint64_t progress_us;  /* when the reader last took something */
+    uint64_t pace_us;      /* how long that took lately, at the most */
     void (*on_data)(struct sbx_cursor *c);     /* there is more to read, or the log has ended */
     bool (*took_some)(struct sbx_cursor *c);   /* did the peer take bytes since last asked? */
 };
@@ -8159,11 +8165,14 @@ SBX_PRIVATE void sbx_cursor_progress(struct sbx_cursor *c);
  * not read; its pipe fills and it waits, exactly as it would in front of a slow terminal.
  * "Moving" is: took bytes within SBX_LOG_STALL_US. The socket tells when a write got through, but a
  * peer that reads slowly out of a large kernel buffer makes no write possible for a while, so the
- * cursor's owner is asked for the peer's own progress too (took_some).
+ * cursor's owner is asked for the peer's own progress too (took_some). Even that comes in steps:
+ * a receiver announces room only when a good part of its buffer is free. A reader that was seen
+ * to take its time between steps is therefore given twice that time, within LOG_PACE_MAX_US.
  *
  * A log asks again on its timer only while somebody waits: nothing wakes up for an idle log. */
 
 #define LOG_RECHECK_US 20000u
+#define LOG_PACE_MAX_US 300000u
 #define LOG_READ_MARGIN (64u * 1024u)
 
 static void log_on_commit(void *ctx)
@@ -8177,13 +8186,19 @@ static void log_on_commit(void *ctx)
     }
 }
 
-static void log_ask_again(struct sbx_log *log)
+static void log_run_again(struct sbx_task *t)
 {
-    if (!log->waiting)
-        return;
+    struct sbx_log *log = SBX_LIST_OF(t, struct sbx_log, again);
     log->waiting = false;
     sbx_loop_cancel_timer(log->loop, &log->recheck);
     log->on_room(log->ctx);
+}
+
+/* A task, since a cursor's step must not append to the log that it is reading. */
+static void log_ask_again(struct sbx_log *log)
+{
+    if (log->waiting)
+        sbx_loop_defer(log->loop, SBX_PHASE_COMMIT, &log->again);
 }
 
 static void log_on_recheck(struct sbx_timer *t)
@@ -8197,6 +8212,7 @@ SBX_PRIVATE int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct 
     *log = (struct sbx_log){.loop = loop, .on_room = on_room, .ctx = ctx};
     sbx_list_init(&log->cursors);
     sbx_timer_init(&log->recheck, log_on_recheck);
+    sbx_task_init(&log->again, log_run_again);
     log->store = sbx_store_log_open(store, cap, log_on_commit, log);
     return log->store == NULL ? -ENOMEM : 0;
 }
@@ -8205,6 +8221,7 @@ SBX_PRIVATE void sbx_log_deinit(struct sbx_log *log)
 {
     assert(sbx_list_empty(&log->cursors));
     sbx_loop_cancel_timer(log->loop, &log->recheck);
+    sbx_task_cancel(&log->again);
     if (log->store != NULL)
         sbx_store_log_close(log->store);
     log->store = NULL;
@@ -8220,12 +8237,26 @@ SBX_PRIVATE uint64_t sbx_log_last(const struct sbx_log *log)
     return sbx_store_log_last(log->store);
 }
 
+static void cursor_note_progress(struct sbx_cursor *c)
+{
+    uint64_t now = c->log->loop->now_us, took = now - c->progress_us;
+    c->pace_us -= c->pace_us / 8;
+    if (took > c->pace_us)
+        c->pace_us = took < LOG_PACE_MAX_US ? took : LOG_PACE_MAX_US;
+    c->progress_us = now;
+}
+
 static bool log_is_moving(struct sbx_cursor *c)
 {
-    uint64_t now = c->log->loop->now_us;
+    uint64_t patience = 2 * c->pace_us;
     if (c->took_some(c))
-        c->progress_us = now;
-    return now - c->progress_us < SBX_LOG_STALL_US;
+        cursor_note_progress(c);
+    /* A reader that has all there is cannot have stopped, nor has it been slow. */
+    if (c->next > sbx_store_log_last(c->log->store))
+        c->progress_us = c->log->loop->now_us;
+    if (patience < SBX_LOG_STALL_US)
+        patience = SBX_LOG_STALL_US;
+    return c->log->loop->now_us - c->progress_us < patience;
 }
 
 /* Would one more read bring the log close to evicting what this cursor has not read? */
@@ -8237,10 +8268,10 @@ static bool log_lags(const struct sbx_cursor *c)
     uint64_t entries = sbx_store_log_last(store) + 1 - c->next;
     uint64_t most = sbx_store_log_max_entries(store);
     uint64_t bytes = sbx_store_log_offset(store) - c->offset;
-    if (c->next > sbx_store_log_last(store))
-        return false;
-    if (entries > most - most / 4)
+    if (c->next <= sbx_store_log_last(store) && entries > most - most / 4)
         return true;
+    /* What was read in this turn counts, although no cursor can have it yet: one turn must not
+     * outrun a reader either. */
     return c->offset_known && bytes > (room > LOG_READ_MARGIN ? room - LOG_READ_MARGIN : 0);
 }
 
@@ -8360,12 +8391,13 @@ SBX_PRIVATE enum sbx_step sbx_cursor_next(struct sbx_cursor *c, struct sbx_entry
         if ((c->streams & SBX_STREAMS_OF(e->stream)) != 0)
             return SBX_STEP_ENTRY;
     }
+    log_ask_again(c->log);
     return c->log->ended ? SBX_STEP_END : SBX_STEP_DRY;
 }
 
 SBX_PRIVATE void sbx_cursor_progress(struct sbx_cursor *c)
 {
-    c->progress_us = c->log->loop->now_us;
+    cursor_note_progress(c);
     if (c->log->waiting && !log_lags(c))
         log_ask_again(c->log);
 }
@@ -10150,7 +10182,7 @@ struct sbx_api {
     struct sbx_list follow_caches; /* api_follow.c: one for each followed process */
 };
 
-#define SBX_ID_MAX 256u /* longer ids are looked up cut, and are never found */
+#define SBX_ID_MAX SBX_HTTP_MAX_TARGET /* an id cannot be longer than the target it is in */
 
 struct sbx_route;
 
@@ -10290,11 +10322,10 @@ struct sbx_problem_values {
     int exit_code;           /* details.exitCode */
 };
 
-/* The JSON text of a problem into out. status 0 and title NULL: those of the type. detail NULL: the
+/* The JSON text of a problem into out. status 0: the type's own. An empty detail: the
  * prefix and the message, as the type has it. */
 SBX_PRIVATE void sbx_problem_write(struct sbx_buf *out, enum sbx_problem_type type, int status,
-                       const char *title, const char *detail,
-                       const struct sbx_problem_values *values);
+                       struct sbx_str detail, const struct sbx_problem_values *values);
 
 /* Answers with the given status. The message is printf-made; detail is prefix and message. For
  * statuses whose title differs from the type's (413 is an invalid_request called "Payload Too
@@ -10305,6 +10336,8 @@ SBX_PRIVATE void sbx_reply_error(struct sbx_conn *c, enum sbx_problem_type type,
 SBX_PRIVATE void sbx_reply_error_with(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
                           int status, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
+/* An invalid_request whose detail is the given text alone; the buffer is emptied. */
+SBX_PRIVATE void sbx_reply_plain_error(struct sbx_conn *c, int status, struct sbx_buf *detail);
 SBX_PRIVATE void sbx_reply_process_not_found(struct sbx_conn *c, struct sbx_str id);
 SBX_PRIVATE void sbx_reply_no_endpoint(struct sbx_conn *c);
 /* The answer could not be built for lack of memory. */
@@ -10444,29 +10477,28 @@ static void problem_put_details(struct sbx_json_writer *w, const struct sbx_prob
 }
 
 static void problem_put_detail(struct sbx_json_writer *w, const struct sbx_problem_kind *kind,
-                               const char *detail, const char *message)
+                               struct sbx_str detail, const char *message)
 {
     char text[900];
-    if (detail == NULL) {
-        /* Types whose prefix does not end in a colon are complete without the message. */
+    if (detail.n == 0) {
+        /* A type whose prefix does not end in a colon is complete without the message. */
         bool joins = kind->prefix[strlen(kind->prefix) - 1] == ' ';
         (void)snprintf(text, sizeof text, "%s%s", kind->prefix,
                        joins && message != NULL ? message : "");
-        detail = text;
+        detail = sbx_str_z(text);
     }
-    sbx_json_put_z(w, "detail", detail);
+    sbx_json_put_string(w, "detail", detail);
 }
 
 SBX_PRIVATE void sbx_problem_write(struct sbx_buf *out, enum sbx_problem_type type, int status,
-                       const char *title, const char *detail,
-                       const struct sbx_problem_values *values)
+                       struct sbx_str detail, const struct sbx_problem_values *values)
 {
     const struct sbx_problem_kind *kind = &problem_kinds[type];
     struct sbx_json_writer w;
     sbx_json_begin(&w, out);
     sbx_json_object(&w);
     sbx_json_put_z(&w, "type", kind->urn);
-    sbx_json_put_z(&w, "title", title != NULL ? title : problem_title(type, status));
+    sbx_json_put_z(&w, "title", problem_title(type, status));
     sbx_json_put_u64(&w, "status", (uint64_t)(status != 0 ? status : kind->status));
     problem_put_detail(&w, kind, detail, values->message);
     problem_put(&w, kind, "agent", values->agent);
@@ -10486,14 +10518,15 @@ SBX_PRIVATE void sbx_reply_out_of_memory(struct sbx_conn *c)
 }
 
 static void problem_reply(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
-                          int status, const char *detail, const struct sbx_problem_values *values)
+                          int status, struct sbx_str detail,
+                          const struct sbx_problem_values *values)
 {
     struct sbx_buf body;
     struct sbx_response r = {.status = status != 0 ? status : problem_kinds[type].status,
                              .content_type = "application/problem+json", .headers = headers,
                              .body = &body};
     sbx_buf_init(&body);
-    sbx_problem_write(&body, type, status, NULL, detail, values);
+    sbx_problem_write(&body, type, status, detail, values);
     if (body.oom) {
         sbx_buf_deinit(&body);
         sbx_reply_out_of_memory(c);
@@ -10512,7 +10545,7 @@ static void problem_vreply(struct sbx_conn *c, struct sbx_str headers, enum sbx_
     char message[800];
     struct sbx_problem_values values = {.message = message};
     (void)vsnprintf(message, sizeof message, fmt, ap);
-    problem_reply(c, headers, type, status, NULL, &values);
+    problem_reply(c, headers, type, status, (struct sbx_str){NULL, 0}, &values);
 }
 
 SBX_PRIVATE void sbx_reply_error(struct sbx_conn *c, enum sbx_problem_type type, int status, const char *fmt,
@@ -10533,20 +10566,37 @@ SBX_PRIVATE void sbx_reply_error_with(struct sbx_conn *c, struct sbx_str headers
     va_end(ap);
 }
 
+static void problem_reply_buf(struct sbx_conn *c, enum sbx_problem_type type, int status,
+                              struct sbx_buf *detail, const struct sbx_problem_values *values)
+{
+    if (detail->oom)
+        sbx_reply_out_of_memory(c);
+    else
+        problem_reply(c, (struct sbx_str){NULL, 0}, type, status, sbx_buf_view(detail), values);
+    sbx_buf_deinit(detail);
+}
+
+SBX_PRIVATE void sbx_reply_plain_error(struct sbx_conn *c, int status, struct sbx_buf *detail)
+{
+    struct sbx_problem_values none = {0};
+    problem_reply_buf(c, SBX_PROBLEM_INVALID_REQUEST, status, detail, &none);
+}
+
 SBX_PRIVATE void sbx_reply_process_not_found(struct sbx_conn *c, struct sbx_str id)
 {
-    char detail[400];
     struct sbx_problem_values values = {.resource = "process", .id = id};
-    (void)snprintf(detail, sizeof detail, "not found: process %.*s",
-                   (int)(id.n > 300 ? 300 : id.n), id.p);
-    problem_reply(c, (struct sbx_str){NULL, 0}, SBX_PROBLEM_NOT_FOUND, 0, detail, &values);
+    struct sbx_buf detail;
+    sbx_buf_init(&detail);
+    sbx_buf_add_z(&detail, "not found: process ");
+    sbx_buf_add_str(&detail, id);
+    problem_reply_buf(c, SBX_PROBLEM_NOT_FOUND, 0, &detail, &values);
 }
 
 SBX_PRIVATE void sbx_reply_no_endpoint(struct sbx_conn *c)
 {
     struct sbx_problem_values none = {0};
     problem_reply(c, (struct sbx_str){NULL, 0}, SBX_PROBLEM_INVALID_REQUEST, 404,
-                  "endpoint not found", &none);
+                  SBX_STR("endpoint not found"), &none);
 }
 
 SBX_PRIVATE void sbx_reply_json(struct sbx_conn *c, struct sbx_buf *body)
@@ -14320,10 +14370,6 @@ static void logs_fetch(struct sbx_request *rq, struct sbx_proc *p, uint64_t next
 {
     struct logs_fetch *f;
     struct sbx_buf out;
-    if (rq->conn->is_head) {
-        logs_answer_head(rq->conn);
-        return;
-    }
     f = sbx_mem_calloc(sizeof *f);
     if (f == NULL) {
         sbx_reply_out_of_memory(rq->conn);
@@ -14338,6 +14384,12 @@ static void logs_fetch(struct sbx_request *rq, struct sbx_proc *p, uint64_t next
     sbx_buf_init(&out);
     logs_begin(f, &out, stream);
     (void)logs_fill(f, &out, LOGS_ANSWER_BYTES);
+    if (!logs_done(f) && !out.oom && rq->conn->is_head) {
+        sbx_buf_deinit(&out);
+        logs_free(f);
+        logs_answer_head(rq->conn);
+        return;
+    }
     if (!logs_done(f) && !out.oom) {
         logs_start_stream(f, &out);
         return;
@@ -14528,20 +14580,25 @@ static void term_put_exit(struct term *t)
     term_put_json(t, &out);
 }
 
+static void term_put_close(struct term *t, const void *payload, size_t n)
+{
+    if (t->ended)
+        return;
+    term_put_frame(t, SBX_WS_CLOSE, payload, n);
+    t->ended = true;
+    sbx_conn_wake(t->conn);
+}
+
 static void term_end(struct term *t, uint16_t code, const char *reason)
 {
     uint8_t payload[2 + 123];
     size_t n = strlen(reason);
-    if (t->ended)
-        return;
     if (n > 123)
         n = 123;
     payload[0] = (uint8_t)(code >> 8);
     payload[1] = (uint8_t)code;
     memcpy(payload + 2, reason, n);
-    term_put_frame(t, SBX_WS_CLOSE, payload, 2 + n);
-    t->ended = true;
-    sbx_conn_wake(t->conn);
+    term_put_close(t, payload, 2 + n);
 }
 
 /* --- output --- */
@@ -14720,14 +14777,10 @@ static void term_on_message(struct term *t)
     case SBX_WS_PING:
         term_put_frame(t, SBX_WS_PONG, payload.p, payload.n);
         break;
-    case SBX_WS_CLOSE: {
-        /* The peer's own code comes back (RFC 6455, 5.5.1). */
-        uint16_t code = payload.n < 2 ? 1000
-                                      : (uint16_t)((uint8_t)payload.p[0] << 8 |
-                                                   (uint8_t)payload.p[1]);
-        term_end(t, code, "");
+    case SBX_WS_CLOSE:
+        /* The peer's own code comes back, or none when it sent none (RFC 6455, 5.5.1). */
+        term_put_close(t, payload.p, payload.n < 2 ? 0 : 2);
         break;
-    }
     default:
         break; /* a pong: it was heard, that is all it says */
     }
@@ -15036,7 +15089,8 @@ SBX_PRIVATE void sbx_route_put_allow(const struct sbx_route *first, struct sbx_b
         if (r != first)
             sbx_buf_add_byte(out, ',');
         sbx_buf_add_z(out, r->method);
-        if (route_serves_head(r))
+        /* The terminal lists HEAD and refuses it, as the reference server does. */
+        if (strcmp(r->method, "GET") == 0)
             sbx_buf_add_z(out, ",HEAD");
     }
 }
@@ -15099,14 +15153,14 @@ static void router_add_allow(struct sbx_conn *c, const struct sbx_route *route)
 static void router_refuse_method(struct sbx_conn *c, const struct sbx_route *route,
                                  struct sbx_str method)
 {
-    struct sbx_buf allow;
-    sbx_buf_init(&allow);
-    sbx_route_put_allow(route, &allow);
+    struct sbx_buf detail;
+    sbx_buf_init(&detail);
+    sbx_buf_add_z(&detail, "method not allowed: ");
+    sbx_buf_add_str(&detail, method);
+    sbx_buf_add_z(&detail, "; allowed: ");
+    sbx_route_put_allow(route, &detail);
     router_add_allow(c, route);
-    sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 405, "method %.*s is not allowed here; allowed: %.*s",
-                    (int)(method.n > 40 ? 40 : method.n), method.p, (int)sbx_buf_len(&allow),
-                    allow.oom ? "" : sbx_buf_view(&allow).p);
-    sbx_buf_deinit(&allow);
+    sbx_reply_plain_error(c, 405, &detail);
 }
 
 static void router_refuse_token(struct sbx_conn *c, const struct sbx_route *route,
@@ -15212,8 +15266,7 @@ static void router_on_request(struct sbx_conn *c, const struct sbx_http_request 
     (void)sbx_route_find(rq.url.path, &id);
     if (id.n > 0) {
         size_t n;
-        if (id.n > sizeof decoded)
-            id.n = sizeof decoded;
+        assert(id.n <= sizeof decoded);
         n = sbx_url_decode(id, false, decoded);
         rq.id = (struct sbx_str){decoded, n};
         if (sbx_utf8_valid_prefix((const uint8_t *)decoded, n) != n) {
@@ -15383,9 +15436,10 @@ static int config_take_token(struct sbx_config *c, struct sbx_str token, const c
         return sbx_err_set(err, EINVAL, "the token in %s is longer than %u bytes", where,
                            CONFIG_TOKEN_MAX);
     for (i = 0; i < token.n; i++)
-        if ((unsigned char)token.p[i] <= 0x20 || (unsigned char)token.p[i] == 0x7f)
-            return sbx_err_set(err, EINVAL, "the token in %s has blanks or control characters",
-                               where);
+        if ((unsigned char)token.p[i] < 0x20 || (unsigned char)token.p[i] == 0x7f)
+            return sbx_err_set(err, EINVAL, "the token in %s has control characters", where);
+    if (sbx_str_trim(token).n != token.n)
+        return sbx_err_set(err, EINVAL, "the token in %s begins or ends with a blank", where);
     sbx_buf_clear(&c->token);
     sbx_buf_add_str(&c->token, token);
     return c->token.oom ? sbx_err_set(err, ENOMEM, "out of memory") : 0;
@@ -15398,7 +15452,7 @@ SBX_PRIVATE int sbx_config_set_token(struct sbx_config *c, const char *value, st
 
 SBX_PRIVATE int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx_err *err)
 {
-    char text[CONFIG_TOKEN_MAX + 8];
+    char text[CONFIG_TOKEN_MAX + 8], where[220];
     struct sbx_str token;
     ssize_t got = -1;
     int rc, fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -15415,7 +15469,8 @@ SBX_PRIVATE int sbx_config_set_token_file(struct sbx_config *c, const char *path
     token = (struct sbx_str){text, (size_t)got};
     while (token.n > 0 && (token.p[token.n - 1] == '\n' || token.p[token.n - 1] == '\r'))
         token.n--;
-    rc = config_take_token(c, token, "--token-file", err);
+    (void)snprintf(where, sizeof where, "--token-file %.200s", path);
+    rc = config_take_token(c, token, where, err);
     memset(text, 0, sizeof text);
     return rc;
 }
@@ -15518,8 +15573,8 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s);
  *
  *   SERVING --TERM, INT, HUP--> STOPPING --all ended, or time is up--> loop stops
  *
- * Stopping: the listener closes, idle connections close, every process and run gets SIGTERM, after
- * the grace SIGKILL. Followers and terminals see the exits and end by themselves, so answers under
+ * Stopping: the listener closes, idle connections close, every process gets SIGTERM and after the
+ * grace SIGKILL. A run is an answer under way, so it may finish within the grace. Followers and terminals see the exits and end by themselves, so answers under
  * way are finished. What is still open SERVER_LAST_US after the last process is cut. A second
  * signal skips the grace. */
 
@@ -15552,7 +15607,6 @@ static void server_signal_all(struct sbx_server *s, int sig)
     size_t i;
     for (i = 0; i < s->api.procs.count; i++)
         sbx_proc_kill_remains(s->api.procs.procs[i], sig);
-    sbx_runs_signal(&s->host, sig);
 }
 
 static void server_close_conns(struct sbx_server *s, bool idle_only)
@@ -15579,6 +15633,7 @@ static void server_check_stop(struct sbx_timer *t)
         s->quiet_us = now;
     if (!s->killed && now >= s->kill_us) {
         server_signal_all(s, SIGKILL);
+        sbx_runs_signal(&s->host, SIGKILL);
         s->killed = true;
     }
     server_close_conns(s, true);
@@ -15797,7 +15852,7 @@ SBX_PRIVATE int sbx_cli_main(int argc, char **argv);
 enum cli_flag {
     CLI_HOST, CLI_PORT, CLI_TOKEN, CLI_TOKEN_FILE, CLI_NO_TOKEN, CLI_ORIGIN, CLI_METHOD,
     CLI_HEADER, CLI_CREDENTIALS, CLI_LOG_LEVEL, CLI_MAX_CONNECTIONS, CLI_REQUEST_TIMEOUT,
-    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_NO_TELEMETRY, CLI_HELP
+    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_NO_TELEMETRY, CLI_HELP, CLI_VERSION
 };
 
 struct cli_option {
@@ -15825,6 +15880,7 @@ static const struct cli_option cli_options[] = {
     {CLI_GRACE, 0, "shutdown-grace", "MS", "time between TERM and KILL when stopping (1500)"},
     {CLI_NO_TELEMETRY, 0, "no-telemetry", NULL, "accepted for compatibility; there is none"},
     {CLI_HELP, 'h', "help", NULL, "show this help"},
+    {CLI_VERSION, 'V', "version", NULL, "show the version"},
 };
 
 #define CLI_OPTIONS (sizeof cli_options / sizeof cli_options[0])
@@ -15884,6 +15940,7 @@ static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, st
         return sbx_config_set_number(&c->shutdown_grace_ms, "--shutdown-grace", v, 0, err);
     case CLI_NO_TELEMETRY:
     case CLI_HELP:
+    case CLI_VERSION:
         break;
     }
     return 0;
@@ -15923,6 +15980,16 @@ static int cli_wrong(const char *text)
     return 2;
 }
 
+static int cli_tell(enum cli_flag flag)
+{
+    if (flag == CLI_VERSION)
+        printf("sandbox-agent %s (store: %s, tls: %s)\n", SANDBOX_AGENT_VERSION,
+               sbx_store_backend(), sbx_tls_backend());
+    else
+        cli_usage(stdout);
+    return 0;
+}
+
 /* -1: go on. Otherwise the exit status. */
 static int cli_parse(struct sbx_config *c, int argc, char **argv)
 {
@@ -15942,10 +16009,8 @@ static int cli_parse(struct sbx_config *c, int argc, char **argv)
             err.code = 0;
         if (err.code != 0)
             return cli_wrong(err.text);
-        if (o->flag == CLI_HELP) {
-            cli_usage(stdout);
-            return 0;
-        }
+        if (o->flag == CLI_HELP || o->flag == CLI_VERSION)
+            return cli_tell(o->flag);
         if (o->value != NULL && value == NULL)
             value = argv[++i];
         if (o->flag == CLI_TOKEN || o->flag == CLI_TOKEN_FILE) {
@@ -16022,15 +16087,10 @@ SBX_PRIVATE int sbx_cli_main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "routes") == 0)
         return cli_routes();
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-                      strcmp(argv[1], "help") == 0)) {
-        cli_usage(stdout);
-        return 0;
-    }
-    if (argc == 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)) {
-        printf("sandbox-agent %s (store: %s, tls: %s)\n", SANDBOX_AGENT_VERSION,
-               sbx_store_backend(), sbx_tls_backend());
-        return 0;
-    }
+                      strcmp(argv[1], "help") == 0))
+        return cli_tell(CLI_HELP);
+    if (argc == 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0))
+        return cli_tell(CLI_VERSION);
     if (argc < 2)
         cli_usage(stderr);
     else

@@ -19,7 +19,7 @@ struct sbx_api {
     struct sbx_list follow_caches; /* api_follow.c: one for each followed process */
 };
 
-#define SBX_ID_MAX 256u /* longer ids are looked up cut, and are never found */
+#define SBX_ID_MAX SBX_HTTP_MAX_TARGET /* an id cannot be longer than the target it is in */
 
 struct sbx_route;
 

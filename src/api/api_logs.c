@@ -144,10 +144,6 @@ static void logs_fetch(struct sbx_request *rq, struct sbx_proc *p, uint64_t next
 {
     struct logs_fetch *f;
     struct sbx_buf out;
-    if (rq->conn->is_head) {
-        logs_answer_head(rq->conn);
-        return;
-    }
     f = sbx_mem_calloc(sizeof *f);
     if (f == NULL) {
         sbx_reply_out_of_memory(rq->conn);
@@ -162,6 +158,12 @@ static void logs_fetch(struct sbx_request *rq, struct sbx_proc *p, uint64_t next
     sbx_buf_init(&out);
     logs_begin(f, &out, stream);
     (void)logs_fill(f, &out, LOGS_ANSWER_BYTES);
+    if (!logs_done(f) && !out.oom && rq->conn->is_head) {
+        sbx_buf_deinit(&out);
+        logs_free(f);
+        logs_answer_head(rq->conn);
+        return;
+    }
     if (!logs_done(f) && !out.oom) {
         logs_start_stream(f, &out);
         return;

@@ -120,20 +120,25 @@ static void term_put_exit(struct term *t)
     term_put_json(t, &out);
 }
 
+static void term_put_close(struct term *t, const void *payload, size_t n)
+{
+    if (t->ended)
+        return;
+    term_put_frame(t, SBX_WS_CLOSE, payload, n);
+    t->ended = true;
+    sbx_conn_wake(t->conn);
+}
+
 static void term_end(struct term *t, uint16_t code, const char *reason)
 {
     uint8_t payload[2 + 123];
     size_t n = strlen(reason);
-    if (t->ended)
-        return;
     if (n > 123)
         n = 123;
     payload[0] = (uint8_t)(code >> 8);
     payload[1] = (uint8_t)code;
     memcpy(payload + 2, reason, n);
-    term_put_frame(t, SBX_WS_CLOSE, payload, 2 + n);
-    t->ended = true;
-    sbx_conn_wake(t->conn);
+    term_put_close(t, payload, 2 + n);
 }
 
 /* --- output --- */
@@ -312,14 +317,10 @@ static void term_on_message(struct term *t)
     case SBX_WS_PING:
         term_put_frame(t, SBX_WS_PONG, payload.p, payload.n);
         break;
-    case SBX_WS_CLOSE: {
-        /* The peer's own code comes back (RFC 6455, 5.5.1). */
-        uint16_t code = payload.n < 2 ? 1000
-                                      : (uint16_t)((uint8_t)payload.p[0] << 8 |
-                                                   (uint8_t)payload.p[1]);
-        term_end(t, code, "");
+    case SBX_WS_CLOSE:
+        /* The peer's own code comes back, or none when it sent none (RFC 6455, 5.5.1). */
+        term_put_close(t, payload.p, payload.n < 2 ? 0 : 2);
         break;
-    }
     default:
         break; /* a pong: it was heard, that is all it says */
     }

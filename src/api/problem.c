@@ -131,29 +131,28 @@ static void problem_put_details(struct sbx_json_writer *w, const struct sbx_prob
 }
 
 static void problem_put_detail(struct sbx_json_writer *w, const struct sbx_problem_kind *kind,
-                               const char *detail, const char *message)
+                               struct sbx_str detail, const char *message)
 {
     char text[900];
-    if (detail == NULL) {
-        /* Types whose prefix does not end in a colon are complete without the message. */
+    if (detail.n == 0) {
+        /* A type whose prefix does not end in a colon is complete without the message. */
         bool joins = kind->prefix[strlen(kind->prefix) - 1] == ' ';
         (void)snprintf(text, sizeof text, "%s%s", kind->prefix,
                        joins && message != NULL ? message : "");
-        detail = text;
+        detail = sbx_str_z(text);
     }
-    sbx_json_put_z(w, "detail", detail);
+    sbx_json_put_string(w, "detail", detail);
 }
 
 void sbx_problem_write(struct sbx_buf *out, enum sbx_problem_type type, int status,
-                       const char *title, const char *detail,
-                       const struct sbx_problem_values *values)
+                       struct sbx_str detail, const struct sbx_problem_values *values)
 {
     const struct sbx_problem_kind *kind = &problem_kinds[type];
     struct sbx_json_writer w;
     sbx_json_begin(&w, out);
     sbx_json_object(&w);
     sbx_json_put_z(&w, "type", kind->urn);
-    sbx_json_put_z(&w, "title", title != NULL ? title : problem_title(type, status));
+    sbx_json_put_z(&w, "title", problem_title(type, status));
     sbx_json_put_u64(&w, "status", (uint64_t)(status != 0 ? status : kind->status));
     problem_put_detail(&w, kind, detail, values->message);
     problem_put(&w, kind, "agent", values->agent);
@@ -173,14 +172,15 @@ void sbx_reply_out_of_memory(struct sbx_conn *c)
 }
 
 static void problem_reply(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
-                          int status, const char *detail, const struct sbx_problem_values *values)
+                          int status, struct sbx_str detail,
+                          const struct sbx_problem_values *values)
 {
     struct sbx_buf body;
     struct sbx_response r = {.status = status != 0 ? status : problem_kinds[type].status,
                              .content_type = "application/problem+json", .headers = headers,
                              .body = &body};
     sbx_buf_init(&body);
-    sbx_problem_write(&body, type, status, NULL, detail, values);
+    sbx_problem_write(&body, type, status, detail, values);
     if (body.oom) {
         sbx_buf_deinit(&body);
         sbx_reply_out_of_memory(c);
@@ -199,7 +199,7 @@ static void problem_vreply(struct sbx_conn *c, struct sbx_str headers, enum sbx_
     char message[800];
     struct sbx_problem_values values = {.message = message};
     (void)vsnprintf(message, sizeof message, fmt, ap);
-    problem_reply(c, headers, type, status, NULL, &values);
+    problem_reply(c, headers, type, status, (struct sbx_str){NULL, 0}, &values);
 }
 
 void sbx_reply_error(struct sbx_conn *c, enum sbx_problem_type type, int status, const char *fmt,
@@ -220,20 +220,37 @@ void sbx_reply_error_with(struct sbx_conn *c, struct sbx_str headers, enum sbx_p
     va_end(ap);
 }
 
+static void problem_reply_buf(struct sbx_conn *c, enum sbx_problem_type type, int status,
+                              struct sbx_buf *detail, const struct sbx_problem_values *values)
+{
+    if (detail->oom)
+        sbx_reply_out_of_memory(c);
+    else
+        problem_reply(c, (struct sbx_str){NULL, 0}, type, status, sbx_buf_view(detail), values);
+    sbx_buf_deinit(detail);
+}
+
+void sbx_reply_plain_error(struct sbx_conn *c, int status, struct sbx_buf *detail)
+{
+    struct sbx_problem_values none = {0};
+    problem_reply_buf(c, SBX_PROBLEM_INVALID_REQUEST, status, detail, &none);
+}
+
 void sbx_reply_process_not_found(struct sbx_conn *c, struct sbx_str id)
 {
-    char detail[400];
     struct sbx_problem_values values = {.resource = "process", .id = id};
-    (void)snprintf(detail, sizeof detail, "not found: process %.*s",
-                   (int)(id.n > 300 ? 300 : id.n), id.p);
-    problem_reply(c, (struct sbx_str){NULL, 0}, SBX_PROBLEM_NOT_FOUND, 0, detail, &values);
+    struct sbx_buf detail;
+    sbx_buf_init(&detail);
+    sbx_buf_add_z(&detail, "not found: process ");
+    sbx_buf_add_str(&detail, id);
+    problem_reply_buf(c, SBX_PROBLEM_NOT_FOUND, 0, &detail, &values);
 }
 
 void sbx_reply_no_endpoint(struct sbx_conn *c)
 {
     struct sbx_problem_values none = {0};
     problem_reply(c, (struct sbx_str){NULL, 0}, SBX_PROBLEM_INVALID_REQUEST, 404,
-                  "endpoint not found", &none);
+                  SBX_STR("endpoint not found"), &none);
 }
 
 void sbx_reply_json(struct sbx_conn *c, struct sbx_buf *body)

@@ -51,11 +51,10 @@ struct sbx_problem_values {
     int exit_code;           /* details.exitCode */
 };
 
-/* The JSON text of a problem into out. status 0 and title NULL: those of the type. detail NULL: the
+/* The JSON text of a problem into out. status 0: the type's own. An empty detail: the
  * prefix and the message, as the type has it. */
 void sbx_problem_write(struct sbx_buf *out, enum sbx_problem_type type, int status,
-                       const char *title, const char *detail,
-                       const struct sbx_problem_values *values);
+                       struct sbx_str detail, const struct sbx_problem_values *values);
 
 /* Answers with the given status. The message is printf-made; detail is prefix and message. For
  * statuses whose title differs from the type's (413 is an invalid_request called "Payload Too
@@ -66,6 +65,8 @@ void sbx_reply_error(struct sbx_conn *c, enum sbx_problem_type type, int status,
 void sbx_reply_error_with(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
                           int status, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
+/* An invalid_request whose detail is the given text alone; the buffer is emptied. */
+void sbx_reply_plain_error(struct sbx_conn *c, int status, struct sbx_buf *detail);
 void sbx_reply_process_not_found(struct sbx_conn *c, struct sbx_str id);
 void sbx_reply_no_endpoint(struct sbx_conn *c);
 /* The answer could not be built for lack of memory. */

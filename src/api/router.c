@@ -65,14 +65,14 @@ static void router_add_allow(struct sbx_conn *c, const struct sbx_route *route)
 static void router_refuse_method(struct sbx_conn *c, const struct sbx_route *route,
                                  struct sbx_str method)
 {
-    struct sbx_buf allow;
-    sbx_buf_init(&allow);
-    sbx_route_put_allow(route, &allow);
+    struct sbx_buf detail;
+    sbx_buf_init(&detail);
+    sbx_buf_add_z(&detail, "method not allowed: ");
+    sbx_buf_add_str(&detail, method);
+    sbx_buf_add_z(&detail, "; allowed: ");
+    sbx_route_put_allow(route, &detail);
     router_add_allow(c, route);
-    sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 405, "method %.*s is not allowed here; allowed: %.*s",
-                    (int)(method.n > 40 ? 40 : method.n), method.p, (int)sbx_buf_len(&allow),
-                    allow.oom ? "" : sbx_buf_view(&allow).p);
-    sbx_buf_deinit(&allow);
+    sbx_reply_plain_error(c, 405, &detail);
 }
 
 static void router_refuse_token(struct sbx_conn *c, const struct sbx_route *route,
@@ -178,8 +178,7 @@ static void router_on_request(struct sbx_conn *c, const struct sbx_http_request 
     (void)sbx_route_find(rq.url.path, &id);
     if (id.n > 0) {
         size_t n;
-        if (id.n > sizeof decoded)
-            id.n = sizeof decoded;
+        assert(id.n <= sizeof decoded);
         n = sbx_url_decode(id, false, decoded);
         rq.id = (struct sbx_str){decoded, n};
         if (sbx_utf8_valid_prefix((const uint8_t *)decoded, n) != n) {

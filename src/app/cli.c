@@ -15,7 +15,7 @@
 enum cli_flag {
     CLI_HOST, CLI_PORT, CLI_TOKEN, CLI_TOKEN_FILE, CLI_NO_TOKEN, CLI_ORIGIN, CLI_METHOD,
     CLI_HEADER, CLI_CREDENTIALS, CLI_LOG_LEVEL, CLI_MAX_CONNECTIONS, CLI_REQUEST_TIMEOUT,
-    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_NO_TELEMETRY, CLI_HELP
+    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_NO_TELEMETRY, CLI_HELP, CLI_VERSION
 };
 
 struct cli_option {
@@ -43,6 +43,7 @@ static const struct cli_option cli_options[] = {
     {CLI_GRACE, 0, "shutdown-grace", "MS", "time between TERM and KILL when stopping (1500)"},
     {CLI_NO_TELEMETRY, 0, "no-telemetry", NULL, "accepted for compatibility; there is none"},
     {CLI_HELP, 'h', "help", NULL, "show this help"},
+    {CLI_VERSION, 'V', "version", NULL, "show the version"},
 };
 
 #define CLI_OPTIONS (sizeof cli_options / sizeof cli_options[0])
@@ -102,6 +103,7 @@ static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, st
         return sbx_config_set_number(&c->shutdown_grace_ms, "--shutdown-grace", v, 0, err);
     case CLI_NO_TELEMETRY:
     case CLI_HELP:
+    case CLI_VERSION:
         break;
     }
     return 0;
@@ -141,6 +143,16 @@ static int cli_wrong(const char *text)
     return 2;
 }
 
+static int cli_tell(enum cli_flag flag)
+{
+    if (flag == CLI_VERSION)
+        printf("sandbox-agent %s (store: %s, tls: %s)\n", SANDBOX_AGENT_VERSION,
+               sbx_store_backend(), sbx_tls_backend());
+    else
+        cli_usage(stdout);
+    return 0;
+}
+
 /* -1: go on. Otherwise the exit status. */
 static int cli_parse(struct sbx_config *c, int argc, char **argv)
 {
@@ -160,10 +172,8 @@ static int cli_parse(struct sbx_config *c, int argc, char **argv)
             err.code = 0;
         if (err.code != 0)
             return cli_wrong(err.text);
-        if (o->flag == CLI_HELP) {
-            cli_usage(stdout);
-            return 0;
-        }
+        if (o->flag == CLI_HELP || o->flag == CLI_VERSION)
+            return cli_tell(o->flag);
         if (o->value != NULL && value == NULL)
             value = argv[++i];
         if (o->flag == CLI_TOKEN || o->flag == CLI_TOKEN_FILE) {
@@ -240,15 +250,10 @@ int sbx_cli_main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "routes") == 0)
         return cli_routes();
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-                      strcmp(argv[1], "help") == 0)) {
-        cli_usage(stdout);
-        return 0;
-    }
-    if (argc == 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)) {
-        printf("sandbox-agent %s (store: %s, tls: %s)\n", SANDBOX_AGENT_VERSION,
-               sbx_store_backend(), sbx_tls_backend());
-        return 0;
-    }
+                      strcmp(argv[1], "help") == 0))
+        return cli_tell(CLI_HELP);
+    if (argc == 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0))
+        return cli_tell(CLI_VERSION);
     if (argc < 2)
         cli_usage(stderr);
     else

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #define CONFIG_TOKEN_MAX 1024u
@@ -67,9 +68,10 @@ static int config_take_token(struct sbx_config *c, struct sbx_str token, const c
         return sbx_err_set(err, EINVAL, "the token in %s is longer than %u bytes", where,
                            CONFIG_TOKEN_MAX);
     for (i = 0; i < token.n; i++)
-        if ((unsigned char)token.p[i] <= 0x20 || (unsigned char)token.p[i] == 0x7f)
-            return sbx_err_set(err, EINVAL, "the token in %s has blanks or control characters",
-                               where);
+        if ((unsigned char)token.p[i] < 0x20 || (unsigned char)token.p[i] == 0x7f)
+            return sbx_err_set(err, EINVAL, "the token in %s has control characters", where);
+    if (sbx_str_trim(token).n != token.n)
+        return sbx_err_set(err, EINVAL, "the token in %s begins or ends with a blank", where);
     sbx_buf_clear(&c->token);
     sbx_buf_add_str(&c->token, token);
     return c->token.oom ? sbx_err_set(err, ENOMEM, "out of memory") : 0;
@@ -82,7 +84,7 @@ int sbx_config_set_token(struct sbx_config *c, const char *value, struct sbx_err
 
 int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx_err *err)
 {
-    char text[CONFIG_TOKEN_MAX + 8];
+    char text[CONFIG_TOKEN_MAX + 8], where[220];
     struct sbx_str token;
     ssize_t got = -1;
     int rc, fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -99,7 +101,8 @@ int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx
     token = (struct sbx_str){text, (size_t)got};
     while (token.n > 0 && (token.p[token.n - 1] == '\n' || token.p[token.n - 1] == '\r'))
         token.n--;
-    rc = config_take_token(c, token, "--token-file", err);
+    (void)snprintf(where, sizeof where, "--token-file %.200s", path);
+    rc = config_take_token(c, token, where, err);
     memset(text, 0, sizeof text);
     return rc;
 }

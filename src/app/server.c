@@ -2,8 +2,8 @@
  *
  *   SERVING --TERM, INT, HUP--> STOPPING --all ended, or time is up--> loop stops
  *
- * Stopping: the listener closes, idle connections close, every process and run gets SIGTERM, after
- * the grace SIGKILL. Followers and terminals see the exits and end by themselves, so answers under
+ * Stopping: the listener closes, idle connections close, every process gets SIGTERM and after the
+ * grace SIGKILL. A run is an answer under way, so it may finish within the grace. Followers and terminals see the exits and end by themselves, so answers under
  * way are finished. What is still open SERVER_LAST_US after the last process is cut. A second
  * signal skips the grace. */
 #include "app/server.h"
@@ -50,7 +50,6 @@ static void server_signal_all(struct sbx_server *s, int sig)
     size_t i;
     for (i = 0; i < s->api.procs.count; i++)
         sbx_proc_kill_remains(s->api.procs.procs[i], sig);
-    sbx_runs_signal(&s->host, sig);
 }
 
 static void server_close_conns(struct sbx_server *s, bool idle_only)
@@ -77,6 +76,7 @@ static void server_check_stop(struct sbx_timer *t)
         s->quiet_us = now;
     if (!s->killed && now >= s->kill_us) {
         server_signal_all(s, SIGKILL);
+        sbx_runs_signal(&s->host, SIGKILL);
         s->killed = true;
     }
     server_close_conns(s, true);

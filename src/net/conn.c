@@ -577,11 +577,13 @@ static bool conn_step_chunked_body(struct sbx_conn *c, struct conn_input *in)
             conn_refuse(c, NULL, 400, "malformed chunked body");
             return true;
         }
-        if (len > c->max_body - sbx_buf_len(&c->body)) {
+        sbx_buf_add(&c->body, data, len);
+        /* The size line tells early: an endless chunk is not waited for. */
+        if (sbx_buf_len(&c->body) > c->max_body ||
+            c->chunked.left > c->max_body - sbx_buf_len(&c->body)) {
             conn_refuse(c, NULL, 413, "request body");
             return true;
         }
-        sbx_buf_add(&c->body, data, len);
         at += (size_t)used;
     }
     memmove(sbx_buf_data(&c->in) + c->head_len, sbx_buf_data(&c->in) + at, in->n - at);

@@ -6,7 +6,9 @@
  * not read; its pipe fills and it waits, exactly as it would in front of a slow terminal.
  * "Moving" is: took bytes within SBX_LOG_STALL_US. The socket tells when a write got through, but a
  * peer that reads slowly out of a large kernel buffer makes no write possible for a while, so the
- * cursor's owner is asked for the peer's own progress too (took_some).
+ * cursor's owner is asked for the peer's own progress too (took_some). Even that comes in steps:
+ * a receiver announces room only when a good part of its buffer is free. A reader that was seen
+ * to take its time between steps is therefore given twice that time, within LOG_PACE_MAX_US.
  *
  * A log asks again on its timer only while somebody waits: nothing wakes up for an idle log. */
 #include "proc/log.h"
@@ -16,6 +18,7 @@
 #include <errno.h>
 
 #define LOG_RECHECK_US 20000u
+#define LOG_PACE_MAX_US 300000u
 #define LOG_READ_MARGIN (64u * 1024u)
 
 static void log_on_commit(void *ctx)
@@ -29,13 +32,19 @@ static void log_on_commit(void *ctx)
     }
 }
 
-static void log_ask_again(struct sbx_log *log)
+static void log_run_again(struct sbx_task *t)
 {
-    if (!log->waiting)
-        return;
+    struct sbx_log *log = SBX_LIST_OF(t, struct sbx_log, again);
     log->waiting = false;
     sbx_loop_cancel_timer(log->loop, &log->recheck);
     log->on_room(log->ctx);
+}
+
+/* A task, since a cursor's step must not append to the log that it is reading. */
+static void log_ask_again(struct sbx_log *log)
+{
+    if (log->waiting)
+        sbx_loop_defer(log->loop, SBX_PHASE_COMMIT, &log->again);
 }
 
 static void log_on_recheck(struct sbx_timer *t)
@@ -49,6 +58,7 @@ int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct sbx_store *s
     *log = (struct sbx_log){.loop = loop, .on_room = on_room, .ctx = ctx};
     sbx_list_init(&log->cursors);
     sbx_timer_init(&log->recheck, log_on_recheck);
+    sbx_task_init(&log->again, log_run_again);
     log->store = sbx_store_log_open(store, cap, log_on_commit, log);
     return log->store == NULL ? -ENOMEM : 0;
 }
@@ -57,6 +67,7 @@ void sbx_log_deinit(struct sbx_log *log)
 {
     assert(sbx_list_empty(&log->cursors));
     sbx_loop_cancel_timer(log->loop, &log->recheck);
+    sbx_task_cancel(&log->again);
     if (log->store != NULL)
         sbx_store_log_close(log->store);
     log->store = NULL;
@@ -72,12 +83,26 @@ uint64_t sbx_log_last(const struct sbx_log *log)
     return sbx_store_log_last(log->store);
 }
 
+static void cursor_note_progress(struct sbx_cursor *c)
+{
+    uint64_t now = c->log->loop->now_us, took = now - c->progress_us;
+    c->pace_us -= c->pace_us / 8;
+    if (took > c->pace_us)
+        c->pace_us = took < LOG_PACE_MAX_US ? took : LOG_PACE_MAX_US;
+    c->progress_us = now;
+}
+
 static bool log_is_moving(struct sbx_cursor *c)
 {
-    uint64_t now = c->log->loop->now_us;
+    uint64_t patience = 2 * c->pace_us;
     if (c->took_some(c))
-        c->progress_us = now;
-    return now - c->progress_us < SBX_LOG_STALL_US;
+        cursor_note_progress(c);
+    /* A reader that has all there is cannot have stopped, nor has it been slow. */
+    if (c->next > sbx_store_log_last(c->log->store))
+        c->progress_us = c->log->loop->now_us;
+    if (patience < SBX_LOG_STALL_US)
+        patience = SBX_LOG_STALL_US;
+    return c->log->loop->now_us - c->progress_us < patience;
 }
 
 /* Would one more read bring the log close to evicting what this cursor has not read? */
@@ -89,10 +114,10 @@ static bool log_lags(const struct sbx_cursor *c)
     uint64_t entries = sbx_store_log_last(store) + 1 - c->next;
     uint64_t most = sbx_store_log_max_entries(store);
     uint64_t bytes = sbx_store_log_offset(store) - c->offset;
-    if (c->next > sbx_store_log_last(store))
-        return false;
-    if (entries > most - most / 4)
+    if (c->next <= sbx_store_log_last(store) && entries > most - most / 4)
         return true;
+    /* What was read in this turn counts, although no cursor can have it yet: one turn must not
+     * outrun a reader either. */
     return c->offset_known && bytes > (room > LOG_READ_MARGIN ? room - LOG_READ_MARGIN : 0);
 }
 
@@ -212,12 +237,13 @@ enum sbx_step sbx_cursor_next(struct sbx_cursor *c, struct sbx_entry *e, struct 
         if ((c->streams & SBX_STREAMS_OF(e->stream)) != 0)
             return SBX_STEP_ENTRY;
     }
+    log_ask_again(c->log);
     return c->log->ended ? SBX_STEP_END : SBX_STEP_DRY;
 }
 
 void sbx_cursor_progress(struct sbx_cursor *c)
 {
-    c->progress_us = c->log->loop->now_us;
+    cursor_note_progress(c);
     if (c->log->waiting && !log_lags(c))
         log_ask_again(c->log);
 }

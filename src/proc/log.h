@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SBX_LOG_STALL_US 100000u
+#define SBX_LOG_STALL_US 120000u
 
 /* Sets of streams, for filters. */
 #define SBX_STREAMS_OF(stream) (1u << (stream))
@@ -31,6 +31,7 @@ struct sbx_log {
     bool ended;                /* the process is done: cursors at the end are finished */
     bool waiting;              /* somebody asked may_grow and was told to wait */
     struct sbx_timer recheck;
+    struct sbx_task again;
     void (*on_room)(void *ctx); /* ask may_grow again */
     void *ctx;
 };
@@ -43,6 +44,7 @@ struct sbx_cursor {
     bool offset_known;
     unsigned streams;
     uint64_t progress_us;  /* when the reader last took something */
+    uint64_t pace_us;      /* how long that took lately, at the most */
     void (*on_data)(struct sbx_cursor *c);     /* there is more to read, or the log has ended */
     bool (*took_some)(struct sbx_cursor *c);   /* did the peer take bytes since last asked? */
 };

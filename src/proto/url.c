@@ -49,7 +49,9 @@ static size_t url_host_len(struct sbx_str s)
                 return 0;
         return i > 1 && i < s.n ? i + 1 : 0;
     }
-    while (i < s.n && url_is_name_char(s.p[i]))
+    /* A comma may be in a name (RFC 3986, 3.2.2), but it is also what an intermediary puts between
+     * the values of several Host lines that it joins. */
+    while (i < s.n && url_is_name_char(s.p[i]) && s.p[i] != ',')
         i++;
     return i;
 }

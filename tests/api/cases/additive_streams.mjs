@@ -161,7 +161,7 @@ sse('better', 'stopped-reader-holds-nobody', 'a follower that stopped holds up n
 }), R);
 sse('better', 'reader-is-not-outrun', 'a follower that goes on reading loses nothing although the log is small', async ({ api }) => withLog(api, 64 * KIB, async () => {
   const n = 1500000, want = Buffer.concat([READY, counted(n)]);
-  for (const [pace, tty] of [[0, false], [4, false], [0, true]]) {
+  for (const [pace, tty] of [[0, false], [8, false], [0, true]]) {
     const p = await onCue(api, `seq 1 ${n}`, { tty });
     const reading = await farReader(api, p.id, 'sse', { pace });
     await cue(api, p.id);

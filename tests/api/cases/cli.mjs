@@ -75,7 +75,7 @@ cli('better', 'version', '--version is one line with a version', async (ctx) => 
   for (const args of [['--version'], ['server', '--version']]) {
     const r = await ctx.command(args);
     eq([r.code, r.err], [0, '']);
-    match(r.out, /^sandbox-agent \d+\.\d+\.\d+\S*\n$/);
+    match(r.out, /^sandbox-agent \d+\.\d+\.\d+ \(store: \w+, tls: \w+\)\n$/);
   }
 });
 const server = (...args) => ['server', '--port', '0', ...args];

@@ -52,11 +52,12 @@ terminal('defect', 'no-noise-at-exit', 'D-26: the end of a terminal adds nothing
 
 terminal('defect', 'close-handshake', 'D-35: a close frame is answered with its code', async ({ api }) => {
   const p = await reader(api);
-  for (const [payload, code] of [[Buffer.from([3, 232]), 1000], [Buffer.concat([Buffer.from([3, 233]), Buffer.from('bye')]), 1001], [Buffer.alloc(0), 1005]]) {
+  const closes = [[Buffer.from([3, 232]), [1000]], [Buffer.concat([Buffer.from([3, 233]), Buffer.from('bye')]), [1001]], [Buffer.alloc(0), [1000, 1005]]];
+  for (const [payload, codes] of closes) {
     const c = await connected(api, p.id);
     c.write(frame(8, payload));
     await until(() => c.closeCode() !== null || c.ended, { within: secs(3), what: 'the close frame' });
-    eq(c.closeCode(), code);
+    oneOf(c.closeCode(), codes, 'close code');
     await until(() => c.ended, { within: secs(3), what: 'the connection to end' });
   }
   const w = await api.ws(p.id);
