@@ -18,6 +18,8 @@ jobs=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 standard='-std=c11 -D_GNU_SOURCE -Isrc'
 warnings='-Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes'
+# Without warnings: gcc sees through less with sanitizers on and then warns of what is right. The
+# checks compile everything with warnings and without sanitizers.
 sanitize='-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
 release='-std=c11 -O2 -fno-plt -ffunction-sections -fdata-sections'
 export CC CLANG NODE jobs build standard warnings
@@ -314,7 +316,7 @@ build_release()
 build_sanitized()
 {
     # shellcheck disable=SC2086 # lists of words
-    module_sources | compile "$build/san" $CC $standard $warnings -Werror $sanitize
+    module_sources | compile "$build/san" $CC $standard $sanitize
     archive "$build/san"
     # shellcheck disable=SC2046,SC2086 # lists of words
     if stale "$build/san/sandbox-agent" "$build/san/app_main.o" "$build/san/agent.a"; then
@@ -399,7 +401,7 @@ build_units()
 {
     # shellcheck disable=SC2086 # lists of words
     { unit_programs; unit_support; } |
-        compile "$build/unit" $CC $standard -Itests/unit $warnings -Werror $sanitize
+        compile "$build/unit" $CC $standard -Itests/unit $sanitize
     support=$(unit_support | while read -r source; do echo "$build/unit/$(object_of "$source")"; done)
     unit_programs | while read -r source; do
         program=$build/unit/$(basename "$source" .c)
@@ -459,7 +461,7 @@ replay_tests()
     [ -n "$targets" ] || return 0
     # shellcheck disable=SC2086 # lists of words
     { for t in $targets; do echo "tests/fuzz/fuzz_$t.c"; done; echo tests/fuzz/replay.c; } |
-        compile "$build/replay" $CC $standard -Itests/fuzz $warnings -Werror $sanitize
+        compile "$build/replay" $CC $standard -Itests/fuzz $sanitize
     for t in $targets; do
         program=$build/replay/$t
         set -- "$build/replay/tests_fuzz_fuzz_$t.o" "$build/replay/tests_fuzz_replay.o" "$build/san/agent.a"
@@ -626,7 +628,7 @@ checks()
 run_checks()
 {
     parse_only "$@"
-    need cc nm asan clang sqlite mbedtls node
+    need cc nm asan cmocka clang sqlite mbedtls node
     build_release
     checks
     summary

@@ -5973,7 +5973,7 @@ SBX_PRIVATE ssize_t sbx_outq_write(struct sbx_outq *q, struct sbx_stream *s, siz
 #define OUTQ_BLOB 16000u
 #define OUTQ_TAKE_ABOVE 4096u  /* buffers smaller than this are copied */
 #define OUTQ_SHARE_ABOVE 2048u /* and so are shared bytes: one more view costs more than that */
-#define OUTQ_IOV 32
+#define OUTQ_IOV 64
 
 SBX_PRIVATE void sbx_outq_init(struct sbx_outq *q)
 {
@@ -7724,7 +7724,8 @@ SBX_PRIVATE bool sbx_store_log_read(struct sbx_store_log *log, uint64_t sequence
  * adjacent; evicted <= first - 1 <= committed <= last; entries above `committed` may still grow. */
 
 #define STORE_SEGMENT_BYTES (128u * 1024u)
-#define STORE_ENTRY_MAX (64u * 1024u)
+#define STORE_ENTRY_MAX 8192u /* what the reference server reads at once: `tail` counts entries */
+#define STORE_ROOM_MAX (64u * 1024u)
 #define STORE_ROOM_MIN 4096u  /* a segment with less left is closed: short reads cost more */
 #define STORE_HEAD_BYTES 16u
 #define STORE_SPARE_SEGMENTS 2u
@@ -7928,8 +7929,8 @@ SBX_PRIVATE uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *ro
     if (seg == NULL)
         return NULL;
     *room = seg->blob->cap - seg->blob->len;
-    if (*room > STORE_ENTRY_MAX)
-        *room = STORE_ENTRY_MAX;
+    if (*room > STORE_ROOM_MAX)
+        *room = STORE_ROOM_MAX;
     if (!store_reserve_heads(log, seg, *room))
         return NULL;
     return seg->blob->data + seg->blob->len;
@@ -8649,7 +8650,8 @@ SBX_PRIVATE void sbx_output_wake(struct sbx_output *o);
  * Naps. A program that writes many small lines wakes its reader for each of them; two context
  * switches a line make both slow. So when reads come in quick succession and each finds little, the
  * descriptor leaves the poll set for OUTPUT_NAP_US and what gathered meanwhile is read at once.
- * An interactive program is not delayed: input resets the count, and so does a pause.
+ * An interactive program is not delayed: input resets the count, and so does a pause. Terminals do
+ * not nap: the kernel holds a few KiB for them and their writer would wait for us.
  *
  * Drain. When the leader has exited, a pipe holds exactly what FIONREAD says of what it
  * wrote; once that many bytes are read the output is drained, whoever else still holds the pipe.
@@ -8658,6 +8660,7 @@ SBX_PRIVATE void sbx_output_wake(struct sbx_output *o);
 
 #define OUTPUT_BUDGET (512u * 1024u)    /* bytes read in one go before others have their turn */
 #define OUTPUT_PIPE_BYTES (1024u * 1024u)
+#define OUTPUT_GROW_ABOVE (32u * 1024u) /* one go found so much: the pipe's 64 KiB are too few */
 #define OUTPUT_NAP_US 300u
 #define OUTPUT_BUSY_GAP_US 300u         /* reads closer than this are in quick succession */
 #define OUTPUT_BUSY_READS 6u
@@ -8754,7 +8757,7 @@ static void output_settle(struct sbx_output *o, size_t total)
     o->last_read_us = now;
     if (o->draining && o->stream == SBX_STREAM_PTY && !o->drained)
         sbx_loop_set_timer(o->io.loop, &o->timer, now + OUTPUT_GRACE_US);
-    if (total == 0 || !quick || o->draining) {
+    if (total == 0 || !quick || o->draining || o->stream == SBX_STREAM_PTY) {
         o->busy = 0;
         output_set_state(o, SBX_OUTPUT_READING);
         return;
@@ -8777,48 +8780,49 @@ static void output_grow_pipe(struct sbx_output *o)
     sbx_fd_grow_pipe(o->io.fd, OUTPUT_PIPE_BYTES);
 }
 
-/* One read into the log. Bytes read, 0 when there is nothing more now, -1 when the state has
- * changed (waiting, closed). */
-static ssize_t output_step(struct sbx_output *o)
+enum output_step { OUTPUT_MORE, OUTPUT_EMPTY, OUTPUT_CHANGED };
+
+/* One read into the log: is there more, was that all, or has the state changed (waiting, closed)?
+ * A pipe that gave less than it could is empty; asking again would only find the next line of a
+ * writer that is as fast as we are, one system call a line. */
+static enum output_step output_step(struct sbx_output *o, size_t *total)
 {
     size_t room;
     uint8_t *to;
     ssize_t got;
     if (!sbx_log_may_grow(o->log)) {
         output_set_state(o, SBX_OUTPUT_WAITING);
-        return -1;
+        return OUTPUT_CHANGED;
     }
     to = sbx_log_reserve(o->log, &room);
     if (to == NULL) {
         output_wait_for_memory(o);
-        return -1;
+        return OUTPUT_CHANGED;
     }
     got = sbx_fd_read(o->io.fd, to, room);
     if (got == -EAGAIN)
-        return 0;
+        return OUTPUT_EMPTY;
     if (got <= 0) {
         output_at_end(o);
-        return -1;
+        return OUTPUT_CHANGED;
     }
     sbx_log_append(o->log, (size_t)got, o->stream);
-    if ((size_t)got == room)
-        output_grow_pipe(o);
+    *total += (size_t)got;
     output_count_drain(o, (size_t)got);
-    return got;
+    return (size_t)got == room || o->stream == SBX_STREAM_PTY ? OUTPUT_MORE : OUTPUT_EMPTY;
 }
 
 static void output_read(struct sbx_output *o)
 {
     size_t total = 0;
+    enum output_step step = OUTPUT_MORE;
     sbx_loop_cancel_timer(o->io.loop, &o->timer);
-    while (total < OUTPUT_BUDGET) {
-        ssize_t got = output_step(o);
-        if (got < 0)
-            return;
-        if (got == 0)
-            break;
-        total += (size_t)got;
-    }
+    while (total < OUTPUT_BUDGET && step == OUTPUT_MORE)
+        step = output_step(o, &total);
+    if (total >= OUTPUT_GROW_ABOVE)
+        output_grow_pipe(o);
+    if (step == OUTPUT_CHANGED)
+        return;
     if (total >= OUTPUT_BUDGET)
         output_set_state(o, SBX_OUTPUT_READING);
     else

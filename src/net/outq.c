@@ -10,7 +10,7 @@
 #define OUTQ_BLOB 16000u
 #define OUTQ_TAKE_ABOVE 4096u  /* buffers smaller than this are copied */
 #define OUTQ_SHARE_ABOVE 2048u /* and so are shared bytes: one more view costs more than that */
-#define OUTQ_IOV 32
+#define OUTQ_IOV 64
 
 void sbx_outq_init(struct sbx_outq *q)
 {

@@ -18,7 +18,8 @@
 #include <string.h>
 
 #define STORE_SEGMENT_BYTES (128u * 1024u)
-#define STORE_ENTRY_MAX (64u * 1024u)
+#define STORE_ENTRY_MAX 8192u /* what the reference server reads at once: `tail` counts entries */
+#define STORE_ROOM_MAX (64u * 1024u)
 #define STORE_ROOM_MIN 4096u  /* a segment with less left is closed: short reads cost more */
 #define STORE_HEAD_BYTES 16u
 #define STORE_SPARE_SEGMENTS 2u
@@ -222,8 +223,8 @@ uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *room)
     if (seg == NULL)
         return NULL;
     *room = seg->blob->cap - seg->blob->len;
-    if (*room > STORE_ENTRY_MAX)
-        *room = STORE_ENTRY_MAX;
+    if (*room > STORE_ROOM_MAX)
+        *room = STORE_ROOM_MAX;
     if (!store_reserve_heads(log, seg, *room))
         return NULL;
     return seg->blob->data + seg->blob->len;
