@@ -8663,6 +8663,7 @@ SBX_PRIVATE void sbx_output_wake(struct sbx_output *o);
 #define OUTPUT_GROW_ABOVE (32u * 1024u) /* one go found so much: the pipe's 64 KiB are too few */
 #define OUTPUT_NAP_US 300u
 #define OUTPUT_BUSY_GAP_US 300u         /* reads closer than this are in quick succession */
+#define OUTPUT_NAP_GAP_US 3000u         /* likewise, after a nap: it may have lasted longer */
 #define OUTPUT_BUSY_READS 6u
 #define OUTPUT_SMALL (32u * 1024u)      /* a read that found less was too early */
 #define OUTPUT_GRACE_US 100000u
@@ -8753,7 +8754,8 @@ static void output_count_drain(struct sbx_output *o, size_t got)
 static void output_settle(struct sbx_output *o, size_t total)
 {
     uint64_t now = o->io.loop->now_us;
-    bool quick = now - o->last_read_us < OUTPUT_BUSY_GAP_US + OUTPUT_NAP_US;
+    bool napped = o->state == SBX_OUTPUT_NAPPING;
+    bool quick = now - o->last_read_us < (napped ? OUTPUT_NAP_GAP_US : OUTPUT_BUSY_GAP_US);
     o->last_read_us = now;
     if (o->draining && o->stream == SBX_STREAM_PTY && !o->drained)
         sbx_loop_set_timer(o->io.loop, &o->timer, now + OUTPUT_GRACE_US);
@@ -8762,7 +8764,7 @@ static void output_settle(struct sbx_output *o, size_t total)
         output_set_state(o, SBX_OUTPUT_READING);
         return;
     }
-    if (total < OUTPUT_SMALL || o->state == SBX_OUTPUT_NAPPING)
+    if (total < OUTPUT_SMALL || napped)
         o->busy++;
     if (o->busy < OUTPUT_BUSY_READS) {
         output_set_state(o, SBX_OUTPUT_READING);
