@@ -4759,7 +4759,7 @@ SBX_PRIVATE size_t sbx_park_ready(int park, void **tags, short *revents, size_t 
  *
  * One turn:
  *   1. poll() until a descriptor is ready, a timer is due, or work is pending
- *   2. callbacks of ready descriptors        (read sockets, pipes; start, signal and feed processes)
+ *   2. callbacks of ready descriptors        (read sockets, pipes; start and feed processes)
  *   3. callbacks of due timers
  *   4. tasks, phase by phase                 (commit -> pull -> flush -> free)
  * Callbacks may stop any descriptor and queue any task; memory that a callback of the same turn
@@ -6356,7 +6356,7 @@ SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
  *   - source != NULL exactly in STREAM and WEBSOCKET;
  *   - on_gone != NULL only in HANDLE;
  *   - a request is handled only when the answers before it are queued, so answers are in order;
- *   - output is written in phase FLUSH, once a turn, and POLLOUT is watched only while some remains;
+ *   - output is written in phase FLUSH, once a turn; POLLOUT is watched while some remains;
  *   - memory of a closed connection lives until phase FREE: callbacks may close anything.
  *
  * Closing. A socket closed while the peer still sends makes its system drop our last answer
@@ -6370,7 +6370,7 @@ SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
 #define CONN_PIPELINE_BYTES (64u * 1024u) /* unsent answers above which no request is begun */
 #define CONN_WRITE_BUDGET (1024u * 1024u) /* bytes for one connection in one turn */
 #define CONN_READ_OWN (64u * 1024u)
-#define CONN_SKIP_BYTES (64u * 1024u) /* unread body that is cheaper to read than a new connection */
+#define CONN_SKIP_BYTES (64u * 1024u) /* an unread body that is cheaper than a new connection */
 #define CONN_FINISH_US 30000000u
 #define CONN_LINGER_US 2000000u
 #define CONN_NEVER UINT64_MAX
@@ -7480,7 +7480,7 @@ SBX_PRIVATE void sbx_limits_default(struct sbx_limits *l);
  * 0 or -EINVAL. */
 SBX_PRIVATE int sbx_limits_check(struct sbx_limits *l, struct sbx_err *err);
 
-/* Bytes of input that may wait for one process: room for several requests, never less than 1 MiB. */
+/* Bytes of input that may wait for one process: several requests, never less than 1 MiB. */
 SBX_PRIVATE uint64_t sbx_limits_input_queue(const struct sbx_limits *l);
 
 #endif
@@ -8147,7 +8147,8 @@ SBX_PRIVATE uint64_t sbx_log_seek_tail(const struct sbx_log *log, unsigned strea
 SBX_PRIVATE uint64_t sbx_log_seek_bytes(const struct sbx_log *log, uint64_t bytes);
 
 SBX_PRIVATE void sbx_cursor_open(struct sbx_cursor *c, struct sbx_log *log, uint64_t next, unsigned streams,
-                     void (*on_data)(struct sbx_cursor *c), bool (*took_some)(struct sbx_cursor *c));
+                     void (*on_data)(struct sbx_cursor *c),
+                     bool (*took_some)(struct sbx_cursor *c));
 SBX_PRIVATE void sbx_cursor_close(struct sbx_cursor *c); /* idempotent */
 /* Moves on: an entry (of the cursor's streams), a gap, nothing yet, or the end of all. */
 SBX_PRIVATE enum sbx_step sbx_cursor_next(struct sbx_cursor *c, struct sbx_entry *e, struct sbx_gap *gap);
@@ -8334,7 +8335,8 @@ SBX_PRIVATE uint64_t sbx_log_seek_bytes(const struct sbx_log *log, uint64_t byte
 }
 
 SBX_PRIVATE void sbx_cursor_open(struct sbx_cursor *c, struct sbx_log *log, uint64_t next, unsigned streams,
-                     void (*on_data)(struct sbx_cursor *c), bool (*took_some)(struct sbx_cursor *c))
+                     void (*on_data)(struct sbx_cursor *c),
+                     bool (*took_some)(struct sbx_cursor *c))
 {
     struct sbx_entry e;
     *c = (struct sbx_cursor){.log = log, .next = next, .streams = streams, .on_data = on_data,
@@ -8363,7 +8365,8 @@ SBX_PRIVATE void sbx_cursor_close(struct sbx_cursor *c)
     c->log = NULL;
 }
 
-static enum sbx_step cursor_gap(struct sbx_cursor *c, const struct sbx_entry *e, struct sbx_gap *gap)
+static enum sbx_step cursor_gap(struct sbx_cursor *c, const struct sbx_entry *e,
+                                struct sbx_gap *gap)
 {
     *gap = (struct sbx_gap){.from = c->next, .to = e->sequence - 1,
                             .bytes_known = c->offset_known};
@@ -9568,9 +9571,6 @@ SBX_PRIVATE int sbx_proc_input(struct sbx_proc *p, const void *bytes, size_t n, 
 /* 0; -ENOTTY for a pipe process; -ESRCH when it has ended; another errno of the terminal. */
 SBX_PRIVATE int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows);
 
-/* Streams that it writes to by default, for filters: pty, or stdout and stderr. */
-SBX_PRIVATE unsigned sbx_proc_streams(const struct sbx_proc *p);
-
 #endif
 /* ==== end proc/proc.h ======================================================================= */
 
@@ -9694,7 +9694,8 @@ static size_t proc_text_size(const struct sbx_spec *spec)
     return n;
 }
 
-static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec)
+static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
+                                 const struct sbx_spec *spec)
 {
     size_t i, args_size = spec->nargs * sizeof(struct sbx_str);
     struct sbx_proc *p = sbx_mem_calloc(sizeof *p + proc_text_size(spec));
@@ -9867,11 +9868,6 @@ SBX_PRIVATE int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows
     p->cols = cols;
     p->rows = rows;
     return 0;
-}
-
-SBX_PRIVATE unsigned sbx_proc_streams(const struct sbx_proc *p)
-{
-    return p->tty ? SBX_STREAMS_PTY : SBX_STREAMS_COMBINED;
 }
 /* ==== end proc/proc.c ======================================================================= */
 
@@ -10338,10 +10334,6 @@ SBX_PRIVATE void sbx_problem_write(struct sbx_buf *out, enum sbx_problem_type ty
  * Large") the title follows the status. */
 SBX_PRIVATE void sbx_reply_error(struct sbx_conn *c, enum sbx_problem_type type, int status, const char *fmt,
                      ...) __attribute__((format(printf, 4, 5)));
-/* The same with further header lines. */
-SBX_PRIVATE void sbx_reply_error_with(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
-                          int status, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
 /* An invalid_request whose detail is the given text alone; the buffer is emptied. */
 SBX_PRIVATE void sbx_reply_plain_error(struct sbx_conn *c, int status, struct sbx_buf *detail);
 SBX_PRIVATE void sbx_reply_process_not_found(struct sbx_conn *c, struct sbx_str id);
@@ -10523,14 +10515,12 @@ SBX_PRIVATE void sbx_reply_out_of_memory(struct sbx_conn *c)
     sbx_conn_respond(c, &r);
 }
 
-static void problem_reply(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
-                          int status, struct sbx_str detail,
-                          const struct sbx_problem_values *values)
+static void problem_reply(struct sbx_conn *c, enum sbx_problem_type type, int status,
+                          struct sbx_str detail, const struct sbx_problem_values *values)
 {
     struct sbx_buf body;
     struct sbx_response r = {.status = status != 0 ? status : problem_kinds[type].status,
-                             .content_type = "application/problem+json", .headers = headers,
-                             .body = &body};
+                             .content_type = "application/problem+json", .body = &body};
     sbx_buf_init(&body);
     sbx_problem_write(&body, type, status, detail, values);
     if (body.oom) {
@@ -10541,35 +10531,16 @@ static void problem_reply(struct sbx_conn *c, struct sbx_str headers, enum sbx_p
     sbx_conn_respond(c, &r);
 }
 
-static void problem_vreply(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
-                           int status, const char *fmt, va_list ap)
-    __attribute__((format(printf, 5, 0)));
-
-static void problem_vreply(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
-                           int status, const char *fmt, va_list ap)
-{
-    char message[800];
-    struct sbx_problem_values values = {.message = message};
-    (void)vsnprintf(message, sizeof message, fmt, ap);
-    problem_reply(c, headers, type, status, (struct sbx_str){NULL, 0}, &values);
-}
-
 SBX_PRIVATE void sbx_reply_error(struct sbx_conn *c, enum sbx_problem_type type, int status, const char *fmt,
                      ...)
 {
+    char message[800];
+    struct sbx_problem_values values = {.message = message};
     va_list ap;
     va_start(ap, fmt);
-    problem_vreply(c, (struct sbx_str){NULL, 0}, type, status, fmt, ap);
+    (void)vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
-}
-
-SBX_PRIVATE void sbx_reply_error_with(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
-                          int status, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    problem_vreply(c, headers, type, status, fmt, ap);
-    va_end(ap);
+    problem_reply(c, type, status, (struct sbx_str){NULL, 0}, &values);
 }
 
 static void problem_reply_buf(struct sbx_conn *c, enum sbx_problem_type type, int status,
@@ -10578,7 +10549,7 @@ static void problem_reply_buf(struct sbx_conn *c, enum sbx_problem_type type, in
     if (detail->oom)
         sbx_reply_out_of_memory(c);
     else
-        problem_reply(c, (struct sbx_str){NULL, 0}, type, status, sbx_buf_view(detail), values);
+        problem_reply(c, type, status, sbx_buf_view(detail), values);
     sbx_buf_deinit(detail);
 }
 
@@ -10601,8 +10572,7 @@ SBX_PRIVATE void sbx_reply_process_not_found(struct sbx_conn *c, struct sbx_str 
 SBX_PRIVATE void sbx_reply_no_endpoint(struct sbx_conn *c)
 {
     struct sbx_problem_values none = {0};
-    problem_reply(c, (struct sbx_str){NULL, 0}, SBX_PROBLEM_INVALID_REQUEST, 404,
-                  SBX_STR("endpoint not found"), &none);
+    problem_reply(c, SBX_PROBLEM_INVALID_REQUEST, 404, SBX_STR("endpoint not found"), &none);
 }
 
 SBX_PRIVATE void sbx_reply_json(struct sbx_conn *c, struct sbx_buf *body)
@@ -12732,7 +12702,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "            \"type\": \"string\",\n"
     "            \"contentEncoding\": \"base64\",\n"
     "            \"pattern\": \"^[A-Za-z0-9+/]*={0,2}$\",\n"
-    "            \"maxLength\": 87384,\n"
+    "            \"maxLength\": 10924,\n"
     "            \"description\": \"At most 65536 bytes, as padded standard base64.\"\n"
     "          },\n"
     "          \"encoding\": { \"const\": \"base64\" }\n"
@@ -13875,7 +13845,7 @@ SBX_PRIVATE void sbx_api_list_processes(struct sbx_request *rq)
 
 static void process_create(struct sbx_request *rq, struct sbx_spec *spec)
 {
-    struct sbx_proc *p;
+    struct sbx_proc *p = NULL;
     struct sbx_err err;
     int rc = sbx_proctab_create(&rq->api->procs, spec, &p, &err);
     if (rc == 0)
@@ -14015,7 +13985,7 @@ SBX_PRIVATE void sbx_api_kill_process(struct sbx_request *rq)
 /* ==== end api/api_process.c ================================================================= */
 
 /* ==== begin api/api_run.c =================================================================== */
-/* api_run.c - one-shot commands. The connection waits for the run; a client that hangs up ends it. */
+/* api_run.c - one-shot commands. The connection waits for the run; who hangs up ends theirs. */
 
 static void run_put_output(struct sbx_json_writer *w, const char *name, struct sbx_capture *c,
                            bool base64)
@@ -14262,7 +14232,7 @@ static bool logs_done(const struct logs_fetch *f)
     return f->cursor.next > f->last;
 }
 
-/* Writes entries into out until it is long enough or all are written. false: the log has moved on. */
+/* Writes entries into out until it is long enough or all are there. false: the log has moved on. */
 static bool logs_fill(struct logs_fetch *f, struct sbx_buf *out, size_t enough)
 {
     struct sbx_entry e;
@@ -14887,10 +14857,10 @@ static bool term_handshake_ok(struct sbx_request *rq)
     if (fault == NULL)
         return true;
     /* RFC 9110, 15.5.22: a 426 names what to upgrade to. */
-    sbx_reply_error_with(rq->conn,
-                         status == 426 ? SBX_STR("upgrade: websocket\r\nsec-websocket-version: 13\r\n")
-                                       : SBX_STR("sec-websocket-version: 13\r\n"),
-                         SBX_PROBLEM_INVALID_REQUEST, status, "%s", fault);
+    if (status == 426)
+        sbx_buf_add_z(&rq->conn->headers, "upgrade: websocket\r\n");
+    sbx_buf_add_z(&rq->conn->headers, "sec-websocket-version: 13\r\n");
+    sbx_reply_error(rq->conn, SBX_PROBLEM_INVALID_REQUEST, status, "%s", fault);
     return false;
 }
 
@@ -15188,7 +15158,7 @@ static bool router_origin_ok(struct sbx_conn *c, const struct sbx_http_request *
         sbx_cors_may_act(&sbx_api_of(c)->cors, origin, router_header(req, "host")))
         return true;
     sbx_reply_error(c, SBX_PROBLEM_PERMISSION_DENIED, 0,
-                    "origin %.*s is not allowed; start the server with --cors-allow-origin to allow it",
+                    "origin %.*s is not allowed; the flag --cors-allow-origin would allow it",
                     (int)(origin.n > 200 ? 200 : origin.n), origin.p);
     return false;
 }
@@ -15296,7 +15266,8 @@ static void router_on_refused(struct sbx_conn *c, const struct sbx_http_request 
     (void)req;
     switch (status) {
     case 408:
-        sbx_reply_error(c, SBX_PROBLEM_TIMEOUT, 408, "request was not complete after %" PRIu64 " ms",
+        sbx_reply_error(c, SBX_PROBLEM_TIMEOUT, 408,
+                        "request was not complete after %" PRIu64 " ms",
                         c->net->request_timeout_us / 1000);
         return;
     case 413:
@@ -15491,7 +15462,7 @@ SBX_PRIVATE int sbx_config_add_origin(struct sbx_config *c, const char *value, s
                            value);
     if (colon != NULL && strchr(colon + 3, '/') != NULL)
         return sbx_err_set(err, EINVAL,
-                           "--cors-allow-origin \"%s\": an origin has no path and no slash at its end",
+                           "--cors-allow-origin \"%s\": an origin has no path and no final slash",
                            value);
     more = sbx_mem_realloc(c->origins, (c->norigins + 1) * sizeof *more);
     if (more == NULL)
@@ -15580,9 +15551,9 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s);
  *   SERVING --TERM, INT, HUP--> STOPPING --all ended, or time is up--> loop stops
  *
  * Stopping: the listener closes, idle connections close, every process gets SIGTERM and after the
- * grace SIGKILL. A run is an answer under way, so it may finish within the grace. Followers and terminals see the exits and end by themselves, so answers under
- * way are finished. What is still open SERVER_LAST_US after the last process is cut. A second
- * signal skips the grace. */
+ * grace SIGKILL. A run is an answer under way, so it may finish within the grace. Followers and
+ * terminals see the exits and end by themselves. What is still open SERVER_LAST_US after the last
+ * process is cut. A second signal skips the grace. */
 
 #define SERVER_STOP_CHECK_US 10000u
 #define SERVER_KILLED_US 500000u /* for the system to end what was killed */
@@ -15875,9 +15846,9 @@ static const struct cli_option cli_options[] = {
     {CLI_TOKEN, 't', "token", "TOKEN", "bearer token that clients must send"},
     {CLI_TOKEN_FILE, 0, "token-file", "FILE", "the same, read from a file"},
     {CLI_NO_TOKEN, 'n', "no-token", NULL, "serve everybody"},
-    {CLI_ORIGIN, 'O', "cors-allow-origin", "ORIGIN", "web origin that may use the API; repeatable"},
-    {CLI_METHOD, 'M', "cors-allow-method", "METHOD", "method in preflight answers; repeatable (all)"},
-    {CLI_HEADER, 'A', "cors-allow-header", "HEADER", "header in preflight answers; repeatable (all)"},
+    {CLI_ORIGIN, 'O', "cors-allow-origin", "ORIGIN", "web origin that may use the API"},
+    {CLI_METHOD, 'M', "cors-allow-method", "METHOD", "method for preflight answers (all)"},
+    {CLI_HEADER, 'A', "cors-allow-header", "HEADER", "header for preflight answers (all)"},
     {CLI_CREDENTIALS, 'C', "cors-allow-credentials", NULL, "let pages send credentials"},
     {CLI_LOG_LEVEL, 0, "log-level", "LEVEL", "error, warn, info or debug (info)"},
     {CLI_MAX_CONNECTIONS, 0, "max-connections", "N", "connections served at once (8192)"},
@@ -15907,7 +15878,8 @@ static void cli_usage(FILE *to)
         else
             fprintf(to, "      %-32s %s\n", left, o->help);
     }
-    fprintf(to, "\nThe token can also be given in the environment as SANDBOX_AGENT_TOKEN.\n");
+    fprintf(to, "\nThe --cors-allow-* flags with a value can be repeated.\n"
+                "The token can also be given in the environment as SANDBOX_AGENT_TOKEN.\n");
 }
 
 static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, struct sbx_err *err)
@@ -16184,7 +16156,7 @@ void sandbox_agent_close(struct sandbox_agent *agent)
 #ifndef SBX_NO_MAIN
 
 /* ==== begin app/main.c ====================================================================== */
-/* main.c - the program. Left out with -DSBX_NO_MAIN, for programs that have a main() of their own. */
+/* main.c - the program. Left out with -DSBX_NO_MAIN, for programs with a main() of their own. */
 
 int main(int argc, char **argv)
 {

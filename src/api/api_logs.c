@@ -30,7 +30,7 @@ static bool logs_done(const struct logs_fetch *f)
     return f->cursor.next > f->last;
 }
 
-/* Writes entries into out until it is long enough or all are written. false: the log has moved on. */
+/* Writes entries into out until it is long enough or all are there. false: the log has moved on. */
 static bool logs_fill(struct logs_fetch *f, struct sbx_buf *out, size_t enough)
 {
     struct sbx_entry e;

@@ -52,7 +52,7 @@ void sbx_api_list_processes(struct sbx_request *rq)
 
 static void process_create(struct sbx_request *rq, struct sbx_spec *spec)
 {
-    struct sbx_proc *p;
+    struct sbx_proc *p = NULL;
     struct sbx_err err;
     int rc = sbx_proctab_create(&rq->api->procs, spec, &p, &err);
     if (rc == 0)

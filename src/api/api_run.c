@@ -1,4 +1,4 @@
-/* api_run.c - one-shot commands. The connection waits for the run; a client that hangs up ends it. */
+/* api_run.c - one-shot commands. The connection waits for the run; who hangs up ends theirs. */
 #include "api/fields.h"
 #include "api/handlers.h"
 #include "api/problem.h"

@@ -421,10 +421,10 @@ static bool term_handshake_ok(struct sbx_request *rq)
     if (fault == NULL)
         return true;
     /* RFC 9110, 15.5.22: a 426 names what to upgrade to. */
-    sbx_reply_error_with(rq->conn,
-                         status == 426 ? SBX_STR("upgrade: websocket\r\nsec-websocket-version: 13\r\n")
-                                       : SBX_STR("sec-websocket-version: 13\r\n"),
-                         SBX_PROBLEM_INVALID_REQUEST, status, "%s", fault);
+    if (status == 426)
+        sbx_buf_add_z(&rq->conn->headers, "upgrade: websocket\r\n");
+    sbx_buf_add_z(&rq->conn->headers, "sec-websocket-version: 13\r\n");
+    sbx_reply_error(rq->conn, SBX_PROBLEM_INVALID_REQUEST, status, "%s", fault);
     return false;
 }
 

@@ -171,14 +171,12 @@ void sbx_reply_out_of_memory(struct sbx_conn *c)
     sbx_conn_respond(c, &r);
 }
 
-static void problem_reply(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
-                          int status, struct sbx_str detail,
-                          const struct sbx_problem_values *values)
+static void problem_reply(struct sbx_conn *c, enum sbx_problem_type type, int status,
+                          struct sbx_str detail, const struct sbx_problem_values *values)
 {
     struct sbx_buf body;
     struct sbx_response r = {.status = status != 0 ? status : problem_kinds[type].status,
-                             .content_type = "application/problem+json", .headers = headers,
-                             .body = &body};
+                             .content_type = "application/problem+json", .body = &body};
     sbx_buf_init(&body);
     sbx_problem_write(&body, type, status, detail, values);
     if (body.oom) {
@@ -189,35 +187,16 @@ static void problem_reply(struct sbx_conn *c, struct sbx_str headers, enum sbx_p
     sbx_conn_respond(c, &r);
 }
 
-static void problem_vreply(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
-                           int status, const char *fmt, va_list ap)
-    __attribute__((format(printf, 5, 0)));
-
-static void problem_vreply(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
-                           int status, const char *fmt, va_list ap)
-{
-    char message[800];
-    struct sbx_problem_values values = {.message = message};
-    (void)vsnprintf(message, sizeof message, fmt, ap);
-    problem_reply(c, headers, type, status, (struct sbx_str){NULL, 0}, &values);
-}
-
 void sbx_reply_error(struct sbx_conn *c, enum sbx_problem_type type, int status, const char *fmt,
                      ...)
 {
+    char message[800];
+    struct sbx_problem_values values = {.message = message};
     va_list ap;
     va_start(ap, fmt);
-    problem_vreply(c, (struct sbx_str){NULL, 0}, type, status, fmt, ap);
+    (void)vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
-}
-
-void sbx_reply_error_with(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
-                          int status, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    problem_vreply(c, headers, type, status, fmt, ap);
-    va_end(ap);
+    problem_reply(c, type, status, (struct sbx_str){NULL, 0}, &values);
 }
 
 static void problem_reply_buf(struct sbx_conn *c, enum sbx_problem_type type, int status,
@@ -226,7 +205,7 @@ static void problem_reply_buf(struct sbx_conn *c, enum sbx_problem_type type, in
     if (detail->oom)
         sbx_reply_out_of_memory(c);
     else
-        problem_reply(c, (struct sbx_str){NULL, 0}, type, status, sbx_buf_view(detail), values);
+        problem_reply(c, type, status, sbx_buf_view(detail), values);
     sbx_buf_deinit(detail);
 }
 
@@ -249,8 +228,7 @@ void sbx_reply_process_not_found(struct sbx_conn *c, struct sbx_str id)
 void sbx_reply_no_endpoint(struct sbx_conn *c)
 {
     struct sbx_problem_values none = {0};
-    problem_reply(c, (struct sbx_str){NULL, 0}, SBX_PROBLEM_INVALID_REQUEST, 404,
-                  SBX_STR("endpoint not found"), &none);
+    problem_reply(c, SBX_PROBLEM_INVALID_REQUEST, 404, SBX_STR("endpoint not found"), &none);
 }
 
 void sbx_reply_json(struct sbx_conn *c, struct sbx_buf *body)

@@ -61,10 +61,6 @@ void sbx_problem_write(struct sbx_buf *out, enum sbx_problem_type type, int stat
  * Large") the title follows the status. */
 void sbx_reply_error(struct sbx_conn *c, enum sbx_problem_type type, int status, const char *fmt,
                      ...) __attribute__((format(printf, 4, 5)));
-/* The same with further header lines. */
-void sbx_reply_error_with(struct sbx_conn *c, struct sbx_str headers, enum sbx_problem_type type,
-                          int status, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
 /* An invalid_request whose detail is the given text alone; the buffer is emptied. */
 void sbx_reply_plain_error(struct sbx_conn *c, int status, struct sbx_buf *detail);
 void sbx_reply_process_not_found(struct sbx_conn *c, struct sbx_str id);

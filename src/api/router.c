@@ -94,7 +94,7 @@ static bool router_origin_ok(struct sbx_conn *c, const struct sbx_http_request *
         sbx_cors_may_act(&sbx_api_of(c)->cors, origin, router_header(req, "host")))
         return true;
     sbx_reply_error(c, SBX_PROBLEM_PERMISSION_DENIED, 0,
-                    "origin %.*s is not allowed; start the server with --cors-allow-origin to allow it",
+                    "origin %.*s is not allowed; the flag --cors-allow-origin would allow it",
                     (int)(origin.n > 200 ? 200 : origin.n), origin.p);
     return false;
 }
@@ -202,7 +202,8 @@ static void router_on_refused(struct sbx_conn *c, const struct sbx_http_request 
     (void)req;
     switch (status) {
     case 408:
-        sbx_reply_error(c, SBX_PROBLEM_TIMEOUT, 408, "request was not complete after %" PRIu64 " ms",
+        sbx_reply_error(c, SBX_PROBLEM_TIMEOUT, 408,
+                        "request was not complete after %" PRIu64 " ms",
                         c->net->request_timeout_us / 1000);
         return;
     case 413:

@@ -32,9 +32,9 @@ static const struct cli_option cli_options[] = {
     {CLI_TOKEN, 't', "token", "TOKEN", "bearer token that clients must send"},
     {CLI_TOKEN_FILE, 0, "token-file", "FILE", "the same, read from a file"},
     {CLI_NO_TOKEN, 'n', "no-token", NULL, "serve everybody"},
-    {CLI_ORIGIN, 'O', "cors-allow-origin", "ORIGIN", "web origin that may use the API; repeatable"},
-    {CLI_METHOD, 'M', "cors-allow-method", "METHOD", "method in preflight answers; repeatable (all)"},
-    {CLI_HEADER, 'A', "cors-allow-header", "HEADER", "header in preflight answers; repeatable (all)"},
+    {CLI_ORIGIN, 'O', "cors-allow-origin", "ORIGIN", "web origin that may use the API"},
+    {CLI_METHOD, 'M', "cors-allow-method", "METHOD", "method for preflight answers (all)"},
+    {CLI_HEADER, 'A', "cors-allow-header", "HEADER", "header for preflight answers (all)"},
     {CLI_CREDENTIALS, 'C', "cors-allow-credentials", NULL, "let pages send credentials"},
     {CLI_LOG_LEVEL, 0, "log-level", "LEVEL", "error, warn, info or debug (info)"},
     {CLI_MAX_CONNECTIONS, 0, "max-connections", "N", "connections served at once (8192)"},
@@ -64,7 +64,8 @@ static void cli_usage(FILE *to)
         else
             fprintf(to, "      %-32s %s\n", left, o->help);
     }
-    fprintf(to, "\nThe token can also be given in the environment as SANDBOX_AGENT_TOKEN.\n");
+    fprintf(to, "\nThe --cors-allow-* flags with a value can be repeated.\n"
+                "The token can also be given in the environment as SANDBOX_AGENT_TOKEN.\n");
 }
 
 static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, struct sbx_err *err)

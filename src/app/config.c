@@ -117,7 +117,7 @@ int sbx_config_add_origin(struct sbx_config *c, const char *value, struct sbx_er
                            value);
     if (colon != NULL && strchr(colon + 3, '/') != NULL)
         return sbx_err_set(err, EINVAL,
-                           "--cors-allow-origin \"%s\": an origin has no path and no slash at its end",
+                           "--cors-allow-origin \"%s\": an origin has no path and no final slash",
                            value);
     more = sbx_mem_realloc(c->origins, (c->norigins + 1) * sizeof *more);
     if (more == NULL)

@@ -3,9 +3,9 @@
  *   SERVING --TERM, INT, HUP--> STOPPING --all ended, or time is up--> loop stops
  *
  * Stopping: the listener closes, idle connections close, every process gets SIGTERM and after the
- * grace SIGKILL. A run is an answer under way, so it may finish within the grace. Followers and terminals see the exits and end by themselves, so answers under
- * way are finished. What is still open SERVER_LAST_US after the last process is cut. A second
- * signal skips the grace. */
+ * grace SIGKILL. A run is an answer under way, so it may finish within the grace. Followers and
+ * terminals see the exits and end by themselves. What is still open SERVER_LAST_US after the last
+ * process is cut. A second signal skips the grace. */
 #include "app/server.h"
 #include "api/api.h"
 #include "base/mem.h"

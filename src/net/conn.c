@@ -13,7 +13,7 @@
  *   - source != NULL exactly in STREAM and WEBSOCKET;
  *   - on_gone != NULL only in HANDLE;
  *   - a request is handled only when the answers before it are queued, so answers are in order;
- *   - output is written in phase FLUSH, once a turn, and POLLOUT is watched only while some remains;
+ *   - output is written in phase FLUSH, once a turn; POLLOUT is watched while some remains;
  *   - memory of a closed connection lives until phase FREE: callbacks may close anything.
  *
  * Closing. A socket closed while the peer still sends makes its system drop our last answer
@@ -36,7 +36,7 @@
 #define CONN_PIPELINE_BYTES (64u * 1024u) /* unsent answers above which no request is begun */
 #define CONN_WRITE_BUDGET (1024u * 1024u) /* bytes for one connection in one turn */
 #define CONN_READ_OWN (64u * 1024u)
-#define CONN_SKIP_BYTES (64u * 1024u) /* unread body that is cheaper to read than a new connection */
+#define CONN_SKIP_BYTES (64u * 1024u) /* an unread body that is cheaper than a new connection */
 #define CONN_FINISH_US 30000000u
 #define CONN_LINGER_US 2000000u
 #define CONN_NEVER UINT64_MAX

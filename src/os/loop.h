@@ -2,7 +2,7 @@
  *
  * One turn:
  *   1. poll() until a descriptor is ready, a timer is due, or work is pending
- *   2. callbacks of ready descriptors        (read sockets, pipes; start, signal and feed processes)
+ *   2. callbacks of ready descriptors        (read sockets, pipes; start and feed processes)
  *   3. callbacks of due timers
  *   4. tasks, phase by phase                 (commit -> pull -> flush -> free)
  * Callbacks may stop any descriptor and queue any task; memory that a callback of the same turn

@@ -21,7 +21,7 @@ void sbx_limits_default(struct sbx_limits *l);
  * 0 or -EINVAL. */
 int sbx_limits_check(struct sbx_limits *l, struct sbx_err *err);
 
-/* Bytes of input that may wait for one process: room for several requests, never less than 1 MiB. */
+/* Bytes of input that may wait for one process: several requests, never less than 1 MiB. */
 uint64_t sbx_limits_input_queue(const struct sbx_limits *l);
 
 #endif

@@ -179,7 +179,8 @@ uint64_t sbx_log_seek_bytes(const struct sbx_log *log, uint64_t bytes)
 }
 
 void sbx_cursor_open(struct sbx_cursor *c, struct sbx_log *log, uint64_t next, unsigned streams,
-                     void (*on_data)(struct sbx_cursor *c), bool (*took_some)(struct sbx_cursor *c))
+                     void (*on_data)(struct sbx_cursor *c),
+                     bool (*took_some)(struct sbx_cursor *c))
 {
     struct sbx_entry e;
     *c = (struct sbx_cursor){.log = log, .next = next, .streams = streams, .on_data = on_data,
@@ -208,7 +209,8 @@ void sbx_cursor_close(struct sbx_cursor *c)
     c->log = NULL;
 }
 
-static enum sbx_step cursor_gap(struct sbx_cursor *c, const struct sbx_entry *e, struct sbx_gap *gap)
+static enum sbx_step cursor_gap(struct sbx_cursor *c, const struct sbx_entry *e,
+                                struct sbx_gap *gap)
 {
     *gap = (struct sbx_gap){.from = c->next, .to = e->sequence - 1,
                             .bytes_known = c->offset_known};

@@ -78,7 +78,8 @@ uint64_t sbx_log_seek_tail(const struct sbx_log *log, unsigned streams, uint64_t
 uint64_t sbx_log_seek_bytes(const struct sbx_log *log, uint64_t bytes);
 
 void sbx_cursor_open(struct sbx_cursor *c, struct sbx_log *log, uint64_t next, unsigned streams,
-                     void (*on_data)(struct sbx_cursor *c), bool (*took_some)(struct sbx_cursor *c));
+                     void (*on_data)(struct sbx_cursor *c),
+                     bool (*took_some)(struct sbx_cursor *c));
 void sbx_cursor_close(struct sbx_cursor *c); /* idempotent */
 /* Moves on: an entry (of the cursor's streams), a gap, nothing yet, or the end of all. */
 enum sbx_step sbx_cursor_next(struct sbx_cursor *c, struct sbx_entry *e, struct sbx_gap *gap);

@@ -129,7 +129,8 @@ static size_t proc_text_size(const struct sbx_spec *spec)
     return n;
 }
 
-static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec)
+static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
+                                 const struct sbx_spec *spec)
 {
     size_t i, args_size = spec->nargs * sizeof(struct sbx_str);
     struct sbx_proc *p = sbx_mem_calloc(sizeof *p + proc_text_size(spec));
@@ -302,9 +303,4 @@ int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows)
     p->cols = cols;
     p->rows = rows;
     return 0;
-}
-
-unsigned sbx_proc_streams(const struct sbx_proc *p)
-{
-    return p->tty ? SBX_STREAMS_PTY : SBX_STREAMS_COMBINED;
 }

@@ -86,7 +86,4 @@ int sbx_proc_input(struct sbx_proc *p, const void *bytes, size_t n, bool eof);
 /* 0; -ENOTTY for a pipe process; -ESRCH when it has ended; another errno of the terminal. */
 int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows);
 
-/* Streams that it writes to by default, for filters: pty, or stdout and stderr. */
-unsigned sbx_proc_streams(const struct sbx_proc *p);
-
 #endif

@@ -168,7 +168,7 @@ static const struct {
     {JSON("\"\\u0041\\u00e4\\u20AC\""), "\"A\xC3\xA4\xE2\x82\xAC\""},
     {JSON("\"\\uD83D\\uDE00\\udbff\\udfff\""), "\"\xF0\x9F\x98\x80\xF4\x8F\xBF\xBF\""},
     {JSON("\"\\u0000\""), "\"\\u0000\""},
-    {JSON("\"\\uFFFF\\uFFFE\\uE000\\uD7FF\""), 
+    {JSON("\"\\uFFFF\\uFFFE\\uE000\\uD7FF\""),
      "\"\xEF\xBF\xBF\xEF\xBF\xBE\xEE\x80\x80\xED\x9F\xBF\""},
     {JSON("{\"\\u0061\\n\":0}"), "{\"a\\n\":0}"},
     {JSON("\"\x7F\xC2\x80\xE2\x80\xA8\xEF\xBF\xBF\xF0\x90\x80\x80\""), NULL},

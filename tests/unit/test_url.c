@@ -136,7 +136,7 @@ static bool host_ok(const char *z)
 static void test_host(void **state)
 {
     static const char *const good[] = {"", "localhost", "127.0.0.1:2468", "a-b_c.example:80",
-                                       "[::1]", "[::ffff:1.2.3.4]:1", "h:", "x%41~!$&'()*+,;="};
+                                       "[::1]", "[::ffff:1.2.3.4]:1", "h:", "x%41~!$&'()*+;="};
     static const char *const bad[] = {":80",   "a b",   "a/b", "u@h",    "h:8a", "a:1:2", "::1",
                                       "[::1",  "[]",    "[g]", "[::1]x", "a\"",  "<h>",   "h\x80",
                                       "h\\x",  "h?",    "h#",  "[",      "]",    "a^b",
@@ -155,7 +155,7 @@ static void test_host(void **state)
 static void test_host_every_byte(void **state)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                  "-._~!$&'()*+,;=%";
+                                  "-._~!$&'()*+;=%";
     unsigned b;
     (void)state;
     for (b = 0; b < 256; b++) {

@@ -1,0 +1,234 @@
+/* Signals to whole trees. The processes are shells that write down each signal they get. */
+#include "os/ptree.h"
+
+#include "rig.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct {
+    char dir[200];
+    pid_t leader;
+} t;
+
+static int setup(void **state)
+{
+    const char *tmp = getenv("TMPDIR");
+    (void)state;
+    (void)snprintf(t.dir, sizeof t.dir, "%s/ptreeXXXXXX", tmp != NULL ? tmp : "/tmp");
+    assert_non_null(mkdtemp(t.dir));
+    sbx_ptree_become_subreaper();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    char command[300];
+    (void)state;
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", t.dir);
+    return system(command);
+}
+
+/* `sh -c script` in t.dir as leader of a session of its own. */
+static void start(const char *script)
+{
+    t.leader = fork();
+    assert_true(t.leader >= 0);
+    if (t.leader == 0) {
+        if (setsid() > 0 && chdir(t.dir) == 0)
+            (void)execl("/bin/sh", "sh", "-c", script, (char *)NULL);
+        _exit(99);
+    }
+}
+
+static size_t size_of(const char *name)
+{
+    char path[300];
+    struct stat st;
+    (void)snprintf(path, sizeof path, "%s/%s", t.dir, name);
+    return stat(path, &st) == 0 ? (size_t)st.st_size : 0;
+}
+
+static bool is_there(const char *name)
+{
+    char path[300];
+    (void)snprintf(path, sizeof path, "%s/%s", t.dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static void await_file(const char *name)
+{
+    uint64_t end = sbx_clock_mono_us() + RIG_PATIENCE_US;
+    struct timespec moment = {0, 500000};
+    while (!is_there(name)) {
+        if (sbx_clock_mono_us() > end)
+            fail_msg("waited in vain for %s", name);
+        (void)nanosleep(&moment, NULL);
+    }
+}
+
+static pid_t pid_in(const char *name)
+{
+    char path[300], text[32] = "";
+    int fd;
+    (void)snprintf(path, sizeof path, "%s/%s", t.dir, name);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_true(read(fd, text, sizeof text - 1) > 0);
+    (void)close(fd);
+    return (pid_t)strtol(text, NULL, 10);
+}
+
+/* All that is left of the test's children, and of the orphans that came to us. */
+static void reap_all(void)
+{
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+        continue;
+}
+
+static void clear(void)
+{
+    char command[300];
+    (void)snprintf(command, sizeof command, "rm -f '%s'/*", t.dir);
+    assert_int_equal(system(command), 0);
+}
+
+static bool tells_children(void)
+{
+    char path[100];
+    (void)snprintf(path, sizeof path, "/proc/self/task/%ld/children", (long)getpid());
+    return access(path, R_OK) == 0;
+}
+
+/* A process "name" that writes a byte for every USR1, says when it is ready, and ends at "stop". */
+#define LISTENER(name)                                                                             \
+    "trap 'printf x >>" name "' USR1; echo $$ >" name ".tmp; mv " name ".tmp " name ".pid;"        \
+    " while [ ! -e stop ]; do sleep 0.005; done; : >" name ".end"
+
+static void stop_all(void)
+{
+    char path[300];
+    int fd;
+    (void)snprintf(path, sizeof path, "%s/stop", t.dir);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    (void)close(fd);
+}
+
+static void test_group_members_get_it_once(void **state)
+{
+    (void)state;
+    start("sh -c \"" LISTENER("child") "\" & " LISTENER("leader") "; wait");
+    await_file("child.pid");
+    await_file("leader.pid");
+    /* `sleep` has no handler, so it dies of USR1; the shells go on. */
+    sbx_ptree_signal(t.leader, SIGUSR1);
+    stop_all();
+    reap_all();
+    assert_int_equal(size_of("leader"), 1);
+    assert_int_equal(size_of("child"), 1);
+    clear();
+}
+
+/* As shells with job control make them: a group of its own, in the same session. */
+static void test_other_groups_are_reached(void **state)
+{
+    (void)state;
+    if (!tells_children())
+        skip();
+    start("set -m; sh -c \"" LISTENER("job") "\" & set +m; " LISTENER("leader") "; wait");
+    await_file("job.pid");
+    await_file("leader.pid");
+    assert_int_not_equal(getpgid(pid_in("job.pid")), t.leader);
+    sbx_ptree_signal(t.leader, SIGUSR1);
+    stop_all();
+    reap_all();
+    assert_int_equal(size_of("job"), 1);
+    assert_int_equal(size_of("leader"), 1);
+    clear();
+}
+
+static void test_other_sessions_are_reached(void **state)
+{
+    (void)state;
+    if (!tells_children())
+        skip();
+    start("setsid sh -c \"sh -c \\\"" LISTENER("inner") "\\\" & " LISTENER("outer")
+          "; wait\" & " LISTENER("leader") "; wait");
+    await_file("inner.pid");
+    await_file("outer.pid");
+    await_file("leader.pid");
+    assert_int_not_equal(getsid(pid_in("outer.pid")), t.leader);
+    sbx_ptree_signal(t.leader, SIGKILL);
+    reap_all(); /* returns only when all of them are dead */
+    assert_false(is_there("inner.end") || is_there("outer.end") || is_there("leader.end"));
+    clear();
+}
+
+/* Its parent has ended, so it is ours; it is still in the leader's session. */
+static void test_orphans_of_the_session_are_reached(void **state)
+{
+    (void)state;
+    if (!tells_children())
+        skip();
+    start("set -m; (sh -c \"" LISTENER("orphan") "\" & exit 0) & set +m; " LISTENER("leader"));
+    await_file("orphan.pid");
+    await_file("leader.pid");
+    while (getpgid(pid_in("orphan.pid")) == t.leader)
+        fail_msg("the orphan is in the leader's group");
+    sbx_ptree_signal(t.leader, SIGUSR1);
+    stop_all();
+    reap_all();
+    assert_int_equal(size_of("orphan"), 1);
+    assert_int_equal(size_of("leader"), 1);
+    clear();
+}
+
+/* The leader is dead and reaped; a stranger in another session is left alone. */
+static void test_what_a_leader_left_behind(void **state)
+{
+    pid_t stranger, orphan;
+    (void)state;
+    if (!tells_children())
+        skip();
+    start(LISTENER("stranger"));
+    stranger = t.leader;
+    await_file("stranger.pid");
+    start("sh -c \"" LISTENER("orphan") "\" & while [ ! -e orphan.pid ]; do sleep 0.005; done");
+    assert_int_equal(waitpid(t.leader, NULL, 0), t.leader);
+    orphan = pid_in("orphan.pid");
+    sbx_ptree_signal_orphans(t.leader, SIGKILL);
+    assert_int_equal(waitpid(orphan, NULL, 0), orphan);
+    assert_false(is_there("orphan.end"));
+    assert_int_equal(kill(stranger, 0), 0);
+    stop_all();
+    reap_all();
+    assert_true(is_there("stranger.end"));
+    clear();
+}
+
+static void test_a_dead_leader_is_no_harm(void **state)
+{
+    siginfo_t info;
+    (void)state;
+    start("exit 0");
+    assert_int_equal(waitid(P_PID, (id_t)t.leader, &info, WEXITED | WNOWAIT), 0);
+    sbx_ptree_signal(t.leader, SIGTERM);
+    reap_all();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_group_members_get_it_once),
+        cmocka_unit_test(test_other_groups_are_reached),
+        cmocka_unit_test(test_other_sessions_are_reached),
+        cmocka_unit_test(test_orphans_of_the_session_are_reached),
+        cmocka_unit_test(test_what_a_leader_left_behind),
+        cmocka_unit_test(test_a_dead_leader_is_no_harm),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
