@@ -83,6 +83,8 @@
  *     proc/host.h
  *     proc/launch.h
  *     proc/launch.c
+ *     proc/capture.h
+ *     proc/capture.c
  *     proc/run.h
  *     proc/run.c
  *     proc/proc.h
@@ -1999,6 +2001,9 @@ SBX_PRIVATE void sbx_json_u64(struct sbx_json_writer *w, uint64_t v);
 SBX_PRIVATE void sbx_json_i64(struct sbx_json_writer *w, int64_t v);
 SBX_PRIVATE void sbx_json_bool(struct sbx_json_writer *w, bool v);
 SBX_PRIVATE void sbx_json_null(struct sbx_json_writer *w);
+/* What is between the quotes of a string, for strings that are made in pieces. A piece must not end
+ * inside a character. */
+SBX_PRIVATE void sbx_json_put_text(struct sbx_buf *out, struct sbx_str s);
 /* Bytes that are already one JSON value. */
 SBX_PRIVATE void sbx_json_raw(struct sbx_json_writer *w, struct sbx_str json);
 /* A string of the base64 text of n bytes, encoded in place without a copy. */
@@ -2136,22 +2141,27 @@ static void json_escape(struct sbx_buf *out, const uint8_t *p, size_t n)
     }
 }
 
-SBX_PRIVATE void sbx_json_string(struct sbx_json_writer *w, struct sbx_str s)
+SBX_PRIVATE void sbx_json_put_text(struct sbx_buf *out, struct sbx_str s)
 {
     const uint8_t *p = (const uint8_t *)s.p;
     size_t n = s.n;
-    json_separate(w);
-    sbx_buf_add_byte(w->out, '"');
     while (n > 0) {
         size_t len = sbx_utf8_valid_prefix(p, n);
-        json_escape(w->out, p, len);
+        json_escape(out, p, len);
         if (len < n) {
-            sbx_buf_add(w->out, "\xEF\xBF\xBD", 3);
+            sbx_buf_add(out, "\xEF\xBF\xBD", 3);
             len += sbx_utf8_bad_len(p + len, n - len);
         }
         p += len;
         n -= len;
     }
+}
+
+SBX_PRIVATE void sbx_json_string(struct sbx_json_writer *w, struct sbx_str s)
+{
+    json_separate(w);
+    sbx_buf_add_byte(w->out, '"');
+    sbx_json_put_text(w->out, s);
     sbx_buf_add_byte(w->out, '"');
 }
 
@@ -6300,7 +6310,8 @@ struct sbx_response {
     int status;
     const char *content_type; /* NULL: none */
     struct sbx_str headers;   /* further header lines, each with CRLF */
-    struct sbx_buf *body;     /* taken over; NULL: see text */
+    struct sbx_buf *body;     /* body[0..nbody), one after the other, taken over; NULL: see text */
+    size_t nbody;             /* 0 counts as 1 */
     struct sbx_str text;      /* body that lives for ever, or is copied by being small */
     bool no_length;           /* 204: neither body nor Content-Length */
 };
@@ -6602,6 +6613,19 @@ static void conn_put_date(struct sbx_net *net, struct sbx_buf *out)
     sbx_buf_add_z(out, "\r\n");
 }
 
+static size_t conn_parts(const struct sbx_response *r)
+{
+    return r->body == NULL ? 0 : r->nbody == 0 ? 1 : r->nbody;
+}
+
+static size_t conn_body_len(const struct sbx_response *r)
+{
+    size_t i, n = r->body == NULL ? r->text.n : 0;
+    for (i = 0; i < conn_parts(r); i++)
+        n += sbx_buf_len(&r->body[i]);
+    return n;
+}
+
 static void conn_put_head(struct sbx_conn *c, const struct sbx_response *r, bool keep)
 {
     struct sbx_buf *out = &c->net->head;
@@ -6612,8 +6636,7 @@ static void conn_put_head(struct sbx_conn *c, const struct sbx_response *r, bool
     if (c->chunked_out)
         sbx_buf_add_z(out, "transfer-encoding: chunked\r\n");
     else if (!r->no_length)
-        sbx_http_put_header_u64(out, "content-length",
-                                r->body != NULL ? sbx_buf_len(r->body) : r->text.n);
+        sbx_http_put_header_u64(out, "content-length", conn_body_len(r));
     sbx_buf_add_str(out, c->net->common);
     sbx_buf_add_str(out, sbx_buf_view(&c->headers));
     sbx_buf_add_str(out, r->headers);
@@ -6631,12 +6654,14 @@ static void conn_put_head(struct sbx_conn *c, const struct sbx_response *r, bool
 
 static void conn_put_body(struct sbx_conn *c, const struct sbx_response *r)
 {
-    if (!c->is_head && r->body != NULL)
-        sbx_outq_add_buf(&c->out, r->body);
-    else if (!c->is_head && r->text.n > 0)
+    size_t i;
+    if (r->body == NULL && !c->is_head && r->text.n > 0)
         sbx_outq_add_copy(&c->out, r->text.p, r->text.n);
-    if (r->body != NULL)
-        sbx_buf_deinit(r->body);
+    for (i = 0; i < conn_parts(r); i++) {
+        if (!c->is_head)
+            sbx_outq_add_buf(&c->out, &r->body[i]);
+        sbx_buf_deinit(&r->body[i]);
+    }
 }
 
 /* The next request may come, or the connection ends. */
@@ -8871,7 +8896,7 @@ SBX_PRIVATE void sbx_output_wake(struct sbx_output *o)
 #ifndef SBX_PROC_HOST_H
 #define SBX_PROC_HOST_H
 
-#define SBX_SCRATCH_BYTES (64u * 1024u)
+#define SBX_SCRATCH_BYTES (64u * 1024u + 64u)
 
 struct sbx_host {
     struct sbx_loop loop;
@@ -9182,18 +9207,163 @@ out:
 }
 /* ==== end proc/launch.c ===================================================================== */
 
+/* ==== begin proc/capture.h ================================================================== */
+/* capture.h - one output of a one-shot command, kept up to a limit as the text of a JSON string.
+ *
+ * The answer to a run is JSON, and a megabyte of output takes as long to escape as to send. So it
+ * is encoded as it is read, while the command still works on the rest. */
+#ifndef SBX_PROC_CAPTURE_H
+#define SBX_PROC_CAPTURE_H
+
+#define SBX_CAPTURE_CARRY 4u
+
+struct sbx_capture {
+    struct sbx_io io;     /* fd -1 at end of file */
+    struct sbx_buf text;  /* between the quotes: escaped UTF-8, or base64 */
+    bool base64;
+    uint64_t cap, kept;   /* bytes of output */
+    bool truncated;       /* there was more than cap */
+    uint8_t carry[SBX_CAPTURE_CARRY]; /* kept, but not encoded: a character or group of three whose
+                                         end is not there yet */
+    uint8_t ncarry;
+};
+
+/* Takes over fd. 0 or -errno; even then what is in the pipe can be drained later. */
+SBX_PRIVATE int sbx_capture_open(struct sbx_capture *c, struct sbx_loop *loop, int fd, uint64_t cap,
+                     bool base64, void (*on_ready)(struct sbx_io *io, short revents));
+/* One read of at most `most` bytes. scratch has SBX_CAPTURE_SCRATCH bytes. Bytes read, 0 when
+ * nothing is there, -1 at the end (the descriptor is closed then). */
+SBX_PRIVATE ssize_t sbx_capture_read(struct sbx_capture *c, uint8_t *scratch, size_t most);
+/* Reads what is in the pipe at this moment, and not what a background child adds later. */
+SBX_PRIVATE void sbx_capture_drain(struct sbx_capture *c, uint8_t *scratch);
+/* Nothing more is kept: encodes what was carried. Of a text that was cut, an incomplete last
+ * character is left out rather than shown as damaged. */
+SBX_PRIVATE void sbx_capture_finish(struct sbx_capture *c);
+SBX_PRIVATE void sbx_capture_end(struct sbx_capture *c); /* closes the descriptor; idempotent */
+SBX_PRIVATE void sbx_capture_deinit(struct sbx_capture *c);
+
+#define SBX_CAPTURE_READ (64u * 1024u)
+#define SBX_CAPTURE_SCRATCH (SBX_CAPTURE_READ + SBX_CAPTURE_CARRY)
+
+#endif
+/* ==== end proc/capture.h ==================================================================== */
+
+/* ==== begin proc/capture.c ================================================================== */
+/* capture.c - see capture.h.
+ *
+ * Bytes are read behind a place for the carry, so that what was held back and what is new lie
+ * together and are encoded in one go. */
+
+SBX_PRIVATE int sbx_capture_open(struct sbx_capture *c, struct sbx_loop *loop, int fd, uint64_t cap,
+                     bool base64, void (*on_ready)(struct sbx_io *io, short revents))
+{
+    int rc = sbx_fd_set_nonblock(fd);
+    *c = (struct sbx_capture){.cap = cap, .base64 = base64};
+    sbx_io_init(&c->io, loop, fd, on_ready);
+    sbx_buf_init(&c->text);
+    return rc < 0 ? rc : sbx_io_watch(&c->io, POLLIN);
+}
+
+SBX_PRIVATE void sbx_capture_end(struct sbx_capture *c)
+{
+    if (c->io.fd < 0)
+        return;
+    sbx_io_stop(&c->io);
+    sbx_fd_close(&c->io.fd);
+}
+
+SBX_PRIVATE void sbx_capture_deinit(struct sbx_capture *c)
+{
+    sbx_capture_end(c);
+    sbx_buf_deinit(&c->text);
+}
+
+static void capture_encode_base64(struct sbx_capture *c, const uint8_t *p, size_t n)
+{
+    size_t len = sbx_base64_encoded_len(n);
+    uint8_t *to = sbx_buf_reserve(&c->text, len);
+    if (to == NULL)
+        return;
+    sbx_base64_encode(p, n, (char *)to);
+    sbx_buf_commit(&c->text, len);
+}
+
+static void capture_encode(struct sbx_capture *c, const uint8_t *p, size_t n)
+{
+    if (n == 0)
+        return;
+    if (c->base64)
+        capture_encode_base64(c, p, n);
+    else
+        sbx_json_put_text(&c->text, (struct sbx_str){(const char *)p, n});
+}
+
+/* Encodes what is complete of p[0..n) and carries the rest. */
+static void capture_feed(struct sbx_capture *c, const uint8_t *p, size_t n)
+{
+    size_t rest = c->base64 ? n % 3 : n > 0 ? sbx_utf8_incomplete_tail(p, n) : 0;
+    assert(rest < SBX_CAPTURE_CARRY);
+    capture_encode(c, p, n - rest);
+    memcpy(c->carry, p + n - rest, rest);
+    c->ncarry = (uint8_t)rest;
+    /* Out of memory: what is kept ends here, and the answer says so. */
+    if (c->text.oom) {
+        c->text.oom = false;
+        c->truncated = true;
+        c->cap = c->kept;
+    }
+}
+
+SBX_PRIVATE ssize_t sbx_capture_read(struct sbx_capture *c, uint8_t *scratch, size_t most)
+{
+    uint8_t *to = scratch + SBX_CAPTURE_CARRY;
+    uint64_t room = c->cap - c->kept;
+    ssize_t got = sbx_fd_read(c->io.fd, to, most < SBX_CAPTURE_READ ? most : SBX_CAPTURE_READ);
+    size_t keep;
+    if (got == -EAGAIN)
+        return 0;
+    if (got <= 0) {
+        sbx_capture_end(c);
+        return -1;
+    }
+    keep = (uint64_t)got < room ? (size_t)got : (size_t)room;
+    c->truncated = c->truncated || keep < (size_t)got;
+    c->kept += keep;
+    memcpy(to - c->ncarry, c->carry, c->ncarry);
+    capture_feed(c, to - c->ncarry, keep + c->ncarry);
+    return got;
+}
+
+SBX_PRIVATE void sbx_capture_drain(struct sbx_capture *c, uint8_t *scratch)
+{
+    size_t left;
+    if (c->io.fd < 0)
+        return;
+    left = sbx_fd_readable_bytes(c->io.fd);
+    while (left > 0) {
+        ssize_t got = sbx_capture_read(c, scratch, left);
+        if (got <= 0)
+            return;
+        left -= (size_t)got;
+    }
+    /* The usual case: nobody else has the pipe, and its end is there to be seen. */
+    (void)sbx_capture_read(c, scratch, SBX_CAPTURE_READ);
+}
+
+SBX_PRIVATE void sbx_capture_finish(struct sbx_capture *c)
+{
+    if (c->base64 || !c->truncated)
+        capture_encode(c, c->carry, c->ncarry);
+    c->ncarry = 0;
+    c->truncated = c->truncated || c->text.oom;
+    c->text.oom = false;
+}
+/* ==== end proc/capture.c ==================================================================== */
+
 /* ==== begin proc/run.h ====================================================================== */
 /* run.h - a one-shot command: started, its output captured, answered when the leader exits. */
 #ifndef SBX_PROC_RUN_H
 #define SBX_PROC_RUN_H
-
-/* What one output of the command was. */
-struct sbx_capture {
-    struct sbx_io io;      /* fd -1 at end of file */
-    struct sbx_buf bytes;  /* at most `cap` of them */
-    uint64_t cap;
-    bool truncated;        /* there was more than cap */
-};
 
 struct sbx_run {
     struct sbx_list node;      /* in host->runs */
@@ -9201,6 +9371,7 @@ struct sbx_run {
     struct sbx_child child;
     pid_t leader;
     struct sbx_capture out[2]; /* stdout, stderr */
+    bool grown;                /* a pipe's buffer was enlarged */
     struct sbx_timer timeout;
     uint64_t started_us;
     uint64_t duration_ms;
@@ -9211,10 +9382,10 @@ struct sbx_run {
     void *ctx;
 };
 
-/* Starts it. NULL and err on failure. on_done is called once, never from within this call; the run
- * is freed by sbx_run_free, which the callee may do right in on_done. */
+/* Starts it; base64: how the output is encoded. NULL and err on failure. on_done is called once,
+ * never from within this call; the run is freed by sbx_run_free, which may be called in on_done. */
 SBX_PRIVATE struct sbx_run *sbx_run_start(struct sbx_host *host, const struct sbx_spec *spec,
-                              uint64_t timeout_ms, uint64_t max_output,
+                              uint64_t timeout_ms, uint64_t max_output, bool base64,
                               void (*on_done)(struct sbx_run *run, void *ctx), void *ctx,
                               struct sbx_err *err);
 
@@ -9238,7 +9409,8 @@ SBX_PRIVATE void sbx_runs_signal(struct sbx_host *host, int sig);
  * the leader can be reaped already (it may be stuck in the kernel) does not matter to it. */
 
 #define RUN_READS_PER_TURN 8
-#define RUN_DIRECT_ABOVE 16384u /* with so much captured, read into the buffer itself */
+#define RUN_GROW_ABOVE 16384 /* one read found so much: a larger pipe saves switching */
+#define RUN_PIPE_BYTES (256u * 1024u)
 
 /* --- sinks: pipes of background children that outlive a run --- */
 
@@ -9282,111 +9454,35 @@ static void sink_open(struct sbx_host *host, int *fd)
     sbx_fd_close(fd);
 }
 
-/* --- captures --- */
+/* --- the run --- */
 
-static void capture_end(struct sbx_capture *c)
-{
-    sbx_io_stop(&c->io);
-    sbx_fd_close(&c->io.fd);
-}
-
-static void capture_keep(struct sbx_capture *c, const uint8_t *p, size_t n)
-{
-    uint64_t room = c->cap - sbx_buf_len(&c->bytes);
-    if (n > room) {
-        n = (size_t)room;
-        c->truncated = true;
-    }
-    sbx_buf_add(&c->bytes, p, n);
-    if (c->bytes.oom) {
-        c->bytes.oom = false;
-        c->truncated = true;
-        c->cap = sbx_buf_len(&c->bytes);
-    }
-}
-
-/* One read of at most `most` bytes. Bytes read, 0 when nothing is there, -1 at the end. */
-static ssize_t capture_read(struct sbx_capture *c, uint8_t *scratch, size_t most)
-{
-    uint64_t room = c->cap - sbx_buf_len(&c->bytes);
-    bool direct = sbx_buf_len(&c->bytes) >= RUN_DIRECT_ABOVE && room >= SBX_SCRATCH_BYTES;
-    uint8_t *to = direct ? sbx_buf_reserve(&c->bytes, SBX_SCRATCH_BYTES) : scratch;
-    ssize_t got;
-    if (to == NULL) {
-        c->bytes.oom = false;
-        to = scratch;
-        direct = false;
-    }
-    got = sbx_fd_read(c->io.fd, to, most < SBX_SCRATCH_BYTES ? most : SBX_SCRATCH_BYTES);
-    if (got == -EAGAIN)
-        return 0;
-    if (got <= 0) {
-        capture_end(c);
-        return -1;
-    }
-    if (direct)
-        sbx_buf_commit(&c->bytes, (size_t)got);
-    else
-        capture_keep(c, to, (size_t)got);
-    return got;
-}
-
-/* Run and scratch of a capture: captures are members out[0] and out[1] of their run. */
-static void capture_on_ready_of(struct sbx_run *run, struct sbx_capture *c)
+static void run_read(struct sbx_run *run, struct sbx_capture *c)
 {
     int i;
     for (i = 0; i < RUN_READS_PER_TURN; i++) {
-        ssize_t got = capture_read(c, run->host->scratch, SBX_SCRATCH_BYTES);
-        if (got == (ssize_t)SBX_SCRATCH_BYTES)
-            sbx_fd_grow_pipe(c->io.fd, 256u * 1024u);
-        else
+        ssize_t got = sbx_capture_read(c, run->host->scratch, SBX_CAPTURE_READ);
+        if (got > RUN_GROW_ABOVE && !run->grown) {
+            run->grown = true;
+            sbx_fd_grow_pipe(c->io.fd, RUN_PIPE_BYTES);
+        }
+        if (got < (ssize_t)SBX_CAPTURE_READ)
             return;
     }
 }
 
-static void capture_on_ready_out(struct sbx_io *io, short revents)
+static void run_on_stdout(struct sbx_io *io, short revents)
 {
     (void)revents;
-    capture_on_ready_of(SBX_LIST_OF(io, struct sbx_run, out[0].io),
-                        &SBX_LIST_OF(io, struct sbx_run, out[0].io)->out[0]);
+    run_read(SBX_LIST_OF(io, struct sbx_run, out[0].io),
+             &SBX_LIST_OF(io, struct sbx_run, out[0].io)->out[0]);
 }
 
-static void capture_on_ready_err(struct sbx_io *io, short revents)
+static void run_on_stderr(struct sbx_io *io, short revents)
 {
     (void)revents;
-    capture_on_ready_of(SBX_LIST_OF(io, struct sbx_run, out[1].io),
-                        &SBX_LIST_OF(io, struct sbx_run, out[1].io)->out[1]);
+    run_read(SBX_LIST_OF(io, struct sbx_run, out[1].io),
+             &SBX_LIST_OF(io, struct sbx_run, out[1].io)->out[1]);
 }
-
-static int capture_open(struct sbx_capture *c, struct sbx_loop *loop, int fd, uint64_t cap,
-                        void (*on_ready)(struct sbx_io *io, short revents))
-{
-    int rc = sbx_fd_set_nonblock(fd);
-    sbx_io_init(&c->io, loop, fd, on_ready);
-    sbx_buf_init(&c->bytes);
-    c->cap = cap;
-    c->truncated = false;
-    return rc < 0 ? rc : sbx_io_watch(&c->io, POLLIN);
-}
-
-/* Reads what is in the pipe at this moment, and not what a background child adds later. */
-static void capture_drain(struct sbx_capture *c, uint8_t *scratch)
-{
-    size_t left;
-    if (c->io.fd < 0)
-        return;
-    left = sbx_fd_readable_bytes(c->io.fd);
-    while (left > 0) {
-        ssize_t got = capture_read(c, scratch, left);
-        if (got <= 0)
-            return;
-        left -= (size_t)got;
-    }
-    /* The usual case: nobody else has the pipe, and its end is there to be seen. */
-    (void)capture_read(c, scratch, SBX_SCRATCH_BYTES);
-}
-
-/* --- the run --- */
 
 static void run_free(struct sbx_task *t)
 {
@@ -9398,8 +9494,10 @@ static void run_finish(struct sbx_run *run)
     size_t i;
     run->duration_ms = (sbx_clock_mono_us() - run->started_us) / 1000;
     sbx_loop_cancel_timer(&run->host->loop, &run->timeout);
-    for (i = 0; i < 2; i++)
-        capture_drain(&run->out[i], run->host->scratch);
+    for (i = 0; i < 2; i++) {
+        sbx_capture_drain(&run->out[i], run->host->scratch);
+        sbx_capture_finish(&run->out[i]);
+    }
     sbx_reap_remove(&run->host->reap, &run->child);
     run->on_done(run, run->ctx);
 }
@@ -9425,7 +9523,7 @@ static uint64_t run_deadline(uint64_t now_us, uint64_t timeout_ms)
 }
 
 SBX_PRIVATE struct sbx_run *sbx_run_start(struct sbx_host *host, const struct sbx_spec *spec,
-                              uint64_t timeout_ms, uint64_t max_output,
+                              uint64_t timeout_ms, uint64_t max_output, bool base64,
                               void (*on_done)(struct sbx_run *run, void *ctx), void *ctx,
                               struct sbx_err *err)
 {
@@ -9452,8 +9550,8 @@ SBX_PRIVATE struct sbx_run *sbx_run_start(struct sbx_host *host, const struct sb
     sbx_timer_init(&run->timeout, run_on_timeout);
     sbx_loop_set_timer(&host->loop, &run->timeout, run_deadline(run->started_us, timeout_ms));
     /* A pipe that could not be watched for lack of memory is still read when the run ends. */
-    (void)capture_open(&run->out[0], &host->loop, l.out[0], max_output, capture_on_ready_out);
-    (void)capture_open(&run->out[1], &host->loop, l.out[1], max_output, capture_on_ready_err);
+    (void)sbx_capture_open(&run->out[0], &host->loop, l.out[0], max_output, base64, run_on_stdout);
+    (void)sbx_capture_open(&run->out[1], &host->loop, l.out[1], max_output, base64, run_on_stderr);
     return run;
 }
 
@@ -9463,7 +9561,7 @@ SBX_PRIVATE void sbx_run_cancel(struct sbx_run *run)
     if (run->child.pid != 0)
         sbx_ptree_signal(run->leader, SIGKILL);
     for (i = 0; i < 2; i++)
-        capture_end(&run->out[i]);
+        sbx_capture_end(&run->out[i]);
     sbx_run_free(run);
 }
 
@@ -9477,7 +9575,7 @@ SBX_PRIVATE void sbx_run_free(struct sbx_run *run)
         sbx_io_stop(&run->out[i].io);
         if (run->out[i].io.fd >= 0)
             sink_open(run->host, &run->out[i].io.fd);
-        sbx_buf_deinit(&run->out[i].bytes);
+        sbx_capture_deinit(&run->out[i]);
     }
     sbx_loop_defer(&run->host->loop, SBX_PHASE_FREE, &run->free);
 }
@@ -13987,22 +14085,6 @@ SBX_PRIVATE void sbx_api_kill_process(struct sbx_request *rq)
 /* ==== begin api/api_run.c =================================================================== */
 /* api_run.c - one-shot commands. The connection waits for the run; who hangs up ends theirs. */
 
-static void run_put_output(struct sbx_json_writer *w, const char *name, struct sbx_capture *c,
-                           bool base64)
-{
-    const uint8_t *p = sbx_buf_data(&c->bytes);
-    size_t n = sbx_buf_len(&c->bytes);
-    sbx_json_key(w, name);
-    if (base64) {
-        sbx_json_base64(w, p, n);
-        return;
-    }
-    /* A character that the limit cut in two is left out rather than shown as damaged. */
-    if (c->truncated && n > 0)
-        n -= sbx_utf8_incomplete_tail(p, n);
-    sbx_json_string(w, (struct sbx_str){(const char *)p, n});
-}
-
 static void run_put_exit(struct sbx_json_writer *w, const struct sbx_run *run)
 {
     sbx_json_key(w, "exitCode");
@@ -14015,33 +14097,44 @@ static void run_put_exit(struct sbx_json_writer *w, const struct sbx_run *run)
     sbx_json_put_bool(w, "timedOut", run->timed_out);
 }
 
-static void run_answer(struct sbx_run *run, struct sbx_conn *c, bool base64)
+/* The outputs are not copied: the answer is made of pieces, in the order of its members. */
+enum run_piece { RUN_HEAD, RUN_STDOUT, RUN_MIDDLE, RUN_STDERR, RUN_TAIL, RUN_PIECES };
+
+static void run_put_tail(struct sbx_json_writer *w, const struct sbx_run *run)
 {
+    w->comma = true;
+    sbx_json_put_bool(w, "stdoutTruncated", run->out[0].truncated);
+    sbx_json_put_bool(w, "stderrTruncated", run->out[1].truncated);
+    sbx_json_put_u64(w, "durationMs", run->duration_ms);
+    sbx_json_object_end(w);
+}
+
+static void run_on_done(struct sbx_run *run, void *ctx)
+{
+    struct sbx_conn *c = ctx;
+    struct sbx_response r = {.status = 200, .content_type = "application/json"};
     struct sbx_json_writer w;
-    struct sbx_buf body;
-    sbx_buf_init(&body);
-    (void)sbx_buf_reserve(&body, sbx_buf_len(&run->out[0].bytes) * 5 / 4 + 512);
-    sbx_json_begin(&w, &body);
+    struct sbx_buf body[RUN_PIECES];
+    size_t i;
+    for (i = 0; i < RUN_PIECES; i++)
+        sbx_buf_init(&body[i]);
+    sbx_json_begin(&w, &body[RUN_HEAD]);
     sbx_json_object(&w);
     run_put_exit(&w, run);
-    run_put_output(&w, "stdout", &run->out[0], base64);
-    run_put_output(&w, "stderr", &run->out[1], base64);
-    sbx_json_put_bool(&w, "stdoutTruncated", run->out[0].truncated);
-    sbx_json_put_bool(&w, "stderrTruncated", run->out[1].truncated);
-    sbx_json_put_u64(&w, "durationMs", run->duration_ms);
-    sbx_json_object_end(&w);
+    sbx_json_key(&w, "stdout");
+    sbx_buf_add_byte(&body[RUN_HEAD], '"');
+    sbx_buf_add_z(&body[RUN_MIDDLE], "\",\"stderr\":\"");
+    sbx_buf_add_byte(&body[RUN_TAIL], '"');
+    w.out = &body[RUN_TAIL];
+    run_put_tail(&w, run);
+    body[RUN_STDOUT] = run->out[0].text;
+    body[RUN_STDERR] = run->out[1].text;
+    sbx_buf_init(&run->out[0].text);
+    sbx_buf_init(&run->out[1].text);
     sbx_run_free(run);
-    sbx_reply_json(c, &body);
-}
-
-static void run_on_done_text(struct sbx_run *run, void *ctx)
-{
-    run_answer(run, ctx, false);
-}
-
-static void run_on_done_base64(struct sbx_run *run, void *ctx)
-{
-    run_answer(run, ctx, true);
+    r.body = body;
+    r.nbody = RUN_PIECES;
+    sbx_conn_respond(c, &r);
 }
 
 static void run_on_gone(struct sbx_conn *c, void *ctx)
@@ -14080,8 +14173,7 @@ static void run_start(struct sbx_request *rq, struct sbx_spec *spec, const struc
 {
     struct sbx_err err;
     struct sbx_run *run = sbx_run_start(rq->api->host, spec, o->timeout_ms, o->max_output,
-                                        o->base64 ? run_on_done_base64 : run_on_done_text,
-                                        rq->conn, &err);
+                                        o->base64, run_on_done, rq->conn, &err);
     if (run == NULL) {
         sbx_reply_error(rq->conn, SBX_PROBLEM_STREAM_ERROR, 0, "failed to spawn process: %s",
                         err.text);

@@ -3,26 +3,9 @@
 #include "api/handlers.h"
 #include "api/problem.h"
 #include "api/process_json.h"
-#include "base/utf8.h"
 #include "proc/run.h"
 
 #include <string.h>
-
-static void run_put_output(struct sbx_json_writer *w, const char *name, struct sbx_capture *c,
-                           bool base64)
-{
-    const uint8_t *p = sbx_buf_data(&c->bytes);
-    size_t n = sbx_buf_len(&c->bytes);
-    sbx_json_key(w, name);
-    if (base64) {
-        sbx_json_base64(w, p, n);
-        return;
-    }
-    /* A character that the limit cut in two is left out rather than shown as damaged. */
-    if (c->truncated && n > 0)
-        n -= sbx_utf8_incomplete_tail(p, n);
-    sbx_json_string(w, (struct sbx_str){(const char *)p, n});
-}
 
 static void run_put_exit(struct sbx_json_writer *w, const struct sbx_run *run)
 {
@@ -36,33 +19,44 @@ static void run_put_exit(struct sbx_json_writer *w, const struct sbx_run *run)
     sbx_json_put_bool(w, "timedOut", run->timed_out);
 }
 
-static void run_answer(struct sbx_run *run, struct sbx_conn *c, bool base64)
+/* The outputs are not copied: the answer is made of pieces, in the order of its members. */
+enum run_piece { RUN_HEAD, RUN_STDOUT, RUN_MIDDLE, RUN_STDERR, RUN_TAIL, RUN_PIECES };
+
+static void run_put_tail(struct sbx_json_writer *w, const struct sbx_run *run)
 {
+    w->comma = true;
+    sbx_json_put_bool(w, "stdoutTruncated", run->out[0].truncated);
+    sbx_json_put_bool(w, "stderrTruncated", run->out[1].truncated);
+    sbx_json_put_u64(w, "durationMs", run->duration_ms);
+    sbx_json_object_end(w);
+}
+
+static void run_on_done(struct sbx_run *run, void *ctx)
+{
+    struct sbx_conn *c = ctx;
+    struct sbx_response r = {.status = 200, .content_type = "application/json"};
     struct sbx_json_writer w;
-    struct sbx_buf body;
-    sbx_buf_init(&body);
-    (void)sbx_buf_reserve(&body, sbx_buf_len(&run->out[0].bytes) * 5 / 4 + 512);
-    sbx_json_begin(&w, &body);
+    struct sbx_buf body[RUN_PIECES];
+    size_t i;
+    for (i = 0; i < RUN_PIECES; i++)
+        sbx_buf_init(&body[i]);
+    sbx_json_begin(&w, &body[RUN_HEAD]);
     sbx_json_object(&w);
     run_put_exit(&w, run);
-    run_put_output(&w, "stdout", &run->out[0], base64);
-    run_put_output(&w, "stderr", &run->out[1], base64);
-    sbx_json_put_bool(&w, "stdoutTruncated", run->out[0].truncated);
-    sbx_json_put_bool(&w, "stderrTruncated", run->out[1].truncated);
-    sbx_json_put_u64(&w, "durationMs", run->duration_ms);
-    sbx_json_object_end(&w);
+    sbx_json_key(&w, "stdout");
+    sbx_buf_add_byte(&body[RUN_HEAD], '"');
+    sbx_buf_add_z(&body[RUN_MIDDLE], "\",\"stderr\":\"");
+    sbx_buf_add_byte(&body[RUN_TAIL], '"');
+    w.out = &body[RUN_TAIL];
+    run_put_tail(&w, run);
+    body[RUN_STDOUT] = run->out[0].text;
+    body[RUN_STDERR] = run->out[1].text;
+    sbx_buf_init(&run->out[0].text);
+    sbx_buf_init(&run->out[1].text);
     sbx_run_free(run);
-    sbx_reply_json(c, &body);
-}
-
-static void run_on_done_text(struct sbx_run *run, void *ctx)
-{
-    run_answer(run, ctx, false);
-}
-
-static void run_on_done_base64(struct sbx_run *run, void *ctx)
-{
-    run_answer(run, ctx, true);
+    r.body = body;
+    r.nbody = RUN_PIECES;
+    sbx_conn_respond(c, &r);
 }
 
 static void run_on_gone(struct sbx_conn *c, void *ctx)
@@ -101,8 +95,7 @@ static void run_start(struct sbx_request *rq, struct sbx_spec *spec, const struc
 {
     struct sbx_err err;
     struct sbx_run *run = sbx_run_start(rq->api->host, spec, o->timeout_ms, o->max_output,
-                                        o->base64 ? run_on_done_base64 : run_on_done_text,
-                                        rq->conn, &err);
+                                        o->base64, run_on_done, rq->conn, &err);
     if (run == NULL) {
         sbx_reply_error(rq->conn, SBX_PROBLEM_STREAM_ERROR, 0, "failed to spawn process: %s",
                         err.text);

@@ -127,22 +127,27 @@ static void json_escape(struct sbx_buf *out, const uint8_t *p, size_t n)
     }
 }
 
-void sbx_json_string(struct sbx_json_writer *w, struct sbx_str s)
+void sbx_json_put_text(struct sbx_buf *out, struct sbx_str s)
 {
     const uint8_t *p = (const uint8_t *)s.p;
     size_t n = s.n;
-    json_separate(w);
-    sbx_buf_add_byte(w->out, '"');
     while (n > 0) {
         size_t len = sbx_utf8_valid_prefix(p, n);
-        json_escape(w->out, p, len);
+        json_escape(out, p, len);
         if (len < n) {
-            sbx_buf_add(w->out, "\xEF\xBF\xBD", 3);
+            sbx_buf_add(out, "\xEF\xBF\xBD", 3);
             len += sbx_utf8_bad_len(p + len, n - len);
         }
         p += len;
         n -= len;
     }
+}
+
+void sbx_json_string(struct sbx_json_writer *w, struct sbx_str s)
+{
+    json_separate(w);
+    sbx_buf_add_byte(w->out, '"');
+    sbx_json_put_text(w->out, s);
     sbx_buf_add_byte(w->out, '"');
 }
 

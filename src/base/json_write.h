@@ -30,6 +30,9 @@ void sbx_json_u64(struct sbx_json_writer *w, uint64_t v);
 void sbx_json_i64(struct sbx_json_writer *w, int64_t v);
 void sbx_json_bool(struct sbx_json_writer *w, bool v);
 void sbx_json_null(struct sbx_json_writer *w);
+/* What is between the quotes of a string, for strings that are made in pieces. A piece must not end
+ * inside a character. */
+void sbx_json_put_text(struct sbx_buf *out, struct sbx_str s);
 /* Bytes that are already one JSON value. */
 void sbx_json_raw(struct sbx_json_writer *w, struct sbx_str json);
 /* A string of the base64 text of n bytes, encoded in place without a copy. */

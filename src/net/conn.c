@@ -268,6 +268,19 @@ static void conn_put_date(struct sbx_net *net, struct sbx_buf *out)
     sbx_buf_add_z(out, "\r\n");
 }
 
+static size_t conn_parts(const struct sbx_response *r)
+{
+    return r->body == NULL ? 0 : r->nbody == 0 ? 1 : r->nbody;
+}
+
+static size_t conn_body_len(const struct sbx_response *r)
+{
+    size_t i, n = r->body == NULL ? r->text.n : 0;
+    for (i = 0; i < conn_parts(r); i++)
+        n += sbx_buf_len(&r->body[i]);
+    return n;
+}
+
 static void conn_put_head(struct sbx_conn *c, const struct sbx_response *r, bool keep)
 {
     struct sbx_buf *out = &c->net->head;
@@ -278,8 +291,7 @@ static void conn_put_head(struct sbx_conn *c, const struct sbx_response *r, bool
     if (c->chunked_out)
         sbx_buf_add_z(out, "transfer-encoding: chunked\r\n");
     else if (!r->no_length)
-        sbx_http_put_header_u64(out, "content-length",
-                                r->body != NULL ? sbx_buf_len(r->body) : r->text.n);
+        sbx_http_put_header_u64(out, "content-length", conn_body_len(r));
     sbx_buf_add_str(out, c->net->common);
     sbx_buf_add_str(out, sbx_buf_view(&c->headers));
     sbx_buf_add_str(out, r->headers);
@@ -297,12 +309,14 @@ static void conn_put_head(struct sbx_conn *c, const struct sbx_response *r, bool
 
 static void conn_put_body(struct sbx_conn *c, const struct sbx_response *r)
 {
-    if (!c->is_head && r->body != NULL)
-        sbx_outq_add_buf(&c->out, r->body);
-    else if (!c->is_head && r->text.n > 0)
+    size_t i;
+    if (r->body == NULL && !c->is_head && r->text.n > 0)
         sbx_outq_add_copy(&c->out, r->text.p, r->text.n);
-    if (r->body != NULL)
-        sbx_buf_deinit(r->body);
+    for (i = 0; i < conn_parts(r); i++) {
+        if (!c->is_head)
+            sbx_outq_add_buf(&c->out, &r->body[i]);
+        sbx_buf_deinit(&r->body[i]);
+    }
 }
 
 /* The next request may come, or the connection ends. */

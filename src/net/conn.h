@@ -134,7 +134,8 @@ struct sbx_response {
     int status;
     const char *content_type; /* NULL: none */
     struct sbx_str headers;   /* further header lines, each with CRLF */
-    struct sbx_buf *body;     /* taken over; NULL: see text */
+    struct sbx_buf *body;     /* body[0..nbody), one after the other, taken over; NULL: see text */
+    size_t nbody;             /* 0 counts as 1 */
     struct sbx_str text;      /* body that lives for ever, or is copied by being small */
     bool no_length;           /* 204: neither body nor Content-Length */
 };

@@ -9,7 +9,7 @@
 #include "proc/reap.h"
 #include "proc/store.h"
 
-#define SBX_SCRATCH_BYTES (64u * 1024u)
+#define SBX_SCRATCH_BYTES (64u * 1024u + 64u)
 
 struct sbx_host {
     struct sbx_loop loop;

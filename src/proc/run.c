@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 #define RUN_READS_PER_TURN 8
-#define RUN_DIRECT_ABOVE 16384u /* with so much captured, read into the buffer itself */
+#define RUN_GROW_ABOVE 16384 /* one read found so much: a larger pipe saves switching */
+#define RUN_PIPE_BYTES (256u * 1024u)
 
 /* --- sinks: pipes of background children that outlive a run --- */
 
@@ -62,111 +63,35 @@ static void sink_open(struct sbx_host *host, int *fd)
     sbx_fd_close(fd);
 }
 
-/* --- captures --- */
+/* --- the run --- */
 
-static void capture_end(struct sbx_capture *c)
-{
-    sbx_io_stop(&c->io);
-    sbx_fd_close(&c->io.fd);
-}
-
-static void capture_keep(struct sbx_capture *c, const uint8_t *p, size_t n)
-{
-    uint64_t room = c->cap - sbx_buf_len(&c->bytes);
-    if (n > room) {
-        n = (size_t)room;
-        c->truncated = true;
-    }
-    sbx_buf_add(&c->bytes, p, n);
-    if (c->bytes.oom) {
-        c->bytes.oom = false;
-        c->truncated = true;
-        c->cap = sbx_buf_len(&c->bytes);
-    }
-}
-
-/* One read of at most `most` bytes. Bytes read, 0 when nothing is there, -1 at the end. */
-static ssize_t capture_read(struct sbx_capture *c, uint8_t *scratch, size_t most)
-{
-    uint64_t room = c->cap - sbx_buf_len(&c->bytes);
-    bool direct = sbx_buf_len(&c->bytes) >= RUN_DIRECT_ABOVE && room >= SBX_SCRATCH_BYTES;
-    uint8_t *to = direct ? sbx_buf_reserve(&c->bytes, SBX_SCRATCH_BYTES) : scratch;
-    ssize_t got;
-    if (to == NULL) {
-        c->bytes.oom = false;
-        to = scratch;
-        direct = false;
-    }
-    got = sbx_fd_read(c->io.fd, to, most < SBX_SCRATCH_BYTES ? most : SBX_SCRATCH_BYTES);
-    if (got == -EAGAIN)
-        return 0;
-    if (got <= 0) {
-        capture_end(c);
-        return -1;
-    }
-    if (direct)
-        sbx_buf_commit(&c->bytes, (size_t)got);
-    else
-        capture_keep(c, to, (size_t)got);
-    return got;
-}
-
-/* Run and scratch of a capture: captures are members out[0] and out[1] of their run. */
-static void capture_on_ready_of(struct sbx_run *run, struct sbx_capture *c)
+static void run_read(struct sbx_run *run, struct sbx_capture *c)
 {
     int i;
     for (i = 0; i < RUN_READS_PER_TURN; i++) {
-        ssize_t got = capture_read(c, run->host->scratch, SBX_SCRATCH_BYTES);
-        if (got == (ssize_t)SBX_SCRATCH_BYTES)
-            sbx_fd_grow_pipe(c->io.fd, 256u * 1024u);
-        else
+        ssize_t got = sbx_capture_read(c, run->host->scratch, SBX_CAPTURE_READ);
+        if (got > RUN_GROW_ABOVE && !run->grown) {
+            run->grown = true;
+            sbx_fd_grow_pipe(c->io.fd, RUN_PIPE_BYTES);
+        }
+        if (got < (ssize_t)SBX_CAPTURE_READ)
             return;
     }
 }
 
-static void capture_on_ready_out(struct sbx_io *io, short revents)
+static void run_on_stdout(struct sbx_io *io, short revents)
 {
     (void)revents;
-    capture_on_ready_of(SBX_LIST_OF(io, struct sbx_run, out[0].io),
-                        &SBX_LIST_OF(io, struct sbx_run, out[0].io)->out[0]);
+    run_read(SBX_LIST_OF(io, struct sbx_run, out[0].io),
+             &SBX_LIST_OF(io, struct sbx_run, out[0].io)->out[0]);
 }
 
-static void capture_on_ready_err(struct sbx_io *io, short revents)
+static void run_on_stderr(struct sbx_io *io, short revents)
 {
     (void)revents;
-    capture_on_ready_of(SBX_LIST_OF(io, struct sbx_run, out[1].io),
-                        &SBX_LIST_OF(io, struct sbx_run, out[1].io)->out[1]);
+    run_read(SBX_LIST_OF(io, struct sbx_run, out[1].io),
+             &SBX_LIST_OF(io, struct sbx_run, out[1].io)->out[1]);
 }
-
-static int capture_open(struct sbx_capture *c, struct sbx_loop *loop, int fd, uint64_t cap,
-                        void (*on_ready)(struct sbx_io *io, short revents))
-{
-    int rc = sbx_fd_set_nonblock(fd);
-    sbx_io_init(&c->io, loop, fd, on_ready);
-    sbx_buf_init(&c->bytes);
-    c->cap = cap;
-    c->truncated = false;
-    return rc < 0 ? rc : sbx_io_watch(&c->io, POLLIN);
-}
-
-/* Reads what is in the pipe at this moment, and not what a background child adds later. */
-static void capture_drain(struct sbx_capture *c, uint8_t *scratch)
-{
-    size_t left;
-    if (c->io.fd < 0)
-        return;
-    left = sbx_fd_readable_bytes(c->io.fd);
-    while (left > 0) {
-        ssize_t got = capture_read(c, scratch, left);
-        if (got <= 0)
-            return;
-        left -= (size_t)got;
-    }
-    /* The usual case: nobody else has the pipe, and its end is there to be seen. */
-    (void)capture_read(c, scratch, SBX_SCRATCH_BYTES);
-}
-
-/* --- the run --- */
 
 static void run_free(struct sbx_task *t)
 {
@@ -178,8 +103,10 @@ static void run_finish(struct sbx_run *run)
     size_t i;
     run->duration_ms = (sbx_clock_mono_us() - run->started_us) / 1000;
     sbx_loop_cancel_timer(&run->host->loop, &run->timeout);
-    for (i = 0; i < 2; i++)
-        capture_drain(&run->out[i], run->host->scratch);
+    for (i = 0; i < 2; i++) {
+        sbx_capture_drain(&run->out[i], run->host->scratch);
+        sbx_capture_finish(&run->out[i]);
+    }
     sbx_reap_remove(&run->host->reap, &run->child);
     run->on_done(run, run->ctx);
 }
@@ -205,7 +132,7 @@ static uint64_t run_deadline(uint64_t now_us, uint64_t timeout_ms)
 }
 
 struct sbx_run *sbx_run_start(struct sbx_host *host, const struct sbx_spec *spec,
-                              uint64_t timeout_ms, uint64_t max_output,
+                              uint64_t timeout_ms, uint64_t max_output, bool base64,
                               void (*on_done)(struct sbx_run *run, void *ctx), void *ctx,
                               struct sbx_err *err)
 {
@@ -232,8 +159,8 @@ struct sbx_run *sbx_run_start(struct sbx_host *host, const struct sbx_spec *spec
     sbx_timer_init(&run->timeout, run_on_timeout);
     sbx_loop_set_timer(&host->loop, &run->timeout, run_deadline(run->started_us, timeout_ms));
     /* A pipe that could not be watched for lack of memory is still read when the run ends. */
-    (void)capture_open(&run->out[0], &host->loop, l.out[0], max_output, capture_on_ready_out);
-    (void)capture_open(&run->out[1], &host->loop, l.out[1], max_output, capture_on_ready_err);
+    (void)sbx_capture_open(&run->out[0], &host->loop, l.out[0], max_output, base64, run_on_stdout);
+    (void)sbx_capture_open(&run->out[1], &host->loop, l.out[1], max_output, base64, run_on_stderr);
     return run;
 }
 
@@ -243,7 +170,7 @@ void sbx_run_cancel(struct sbx_run *run)
     if (run->child.pid != 0)
         sbx_ptree_signal(run->leader, SIGKILL);
     for (i = 0; i < 2; i++)
-        capture_end(&run->out[i]);
+        sbx_capture_end(&run->out[i]);
     sbx_run_free(run);
 }
 
@@ -257,7 +184,7 @@ void sbx_run_free(struct sbx_run *run)
         sbx_io_stop(&run->out[i].io);
         if (run->out[i].io.fd >= 0)
             sink_open(run->host, &run->out[i].io.fd);
-        sbx_buf_deinit(&run->out[i].bytes);
+        sbx_capture_deinit(&run->out[i]);
     }
     sbx_loop_defer(&run->host->loop, SBX_PHASE_FREE, &run->free);
 }

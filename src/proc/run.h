@@ -2,7 +2,7 @@
 #ifndef SBX_PROC_RUN_H
 #define SBX_PROC_RUN_H
 
-#include "base/buf.h"
+#include "proc/capture.h"
 #include "proc/host.h"
 #include "proc/launch.h"
 
@@ -10,20 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What one output of the command was. */
-struct sbx_capture {
-    struct sbx_io io;      /* fd -1 at end of file */
-    struct sbx_buf bytes;  /* at most `cap` of them */
-    uint64_t cap;
-    bool truncated;        /* there was more than cap */
-};
-
 struct sbx_run {
     struct sbx_list node;      /* in host->runs */
     struct sbx_host *host;
     struct sbx_child child;
     pid_t leader;
     struct sbx_capture out[2]; /* stdout, stderr */
+    bool grown;                /* a pipe's buffer was enlarged */
     struct sbx_timer timeout;
     uint64_t started_us;
     uint64_t duration_ms;
@@ -34,10 +27,10 @@ struct sbx_run {
     void *ctx;
 };
 
-/* Starts it. NULL and err on failure. on_done is called once, never from within this call; the run
- * is freed by sbx_run_free, which the callee may do right in on_done. */
+/* Starts it; base64: how the output is encoded. NULL and err on failure. on_done is called once,
+ * never from within this call; the run is freed by sbx_run_free, which may be called in on_done. */
 struct sbx_run *sbx_run_start(struct sbx_host *host, const struct sbx_spec *spec,
-                              uint64_t timeout_ms, uint64_t max_output,
+                              uint64_t timeout_ms, uint64_t max_output, bool base64,
                               void (*on_done)(struct sbx_run *run, void *ctx), void *ctx,
                               struct sbx_err *err);
 

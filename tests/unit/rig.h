@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "os/clock.h"
 #include "os/fd.h"
+#include "os/ptree.h"
 #include "os/sig.h"
 #include "proc/host.h"
 #include "proc/launch.h"
@@ -55,6 +56,7 @@ static inline void rig_open(struct rig *rig)
     struct sbx_host *h = &rig->host;
     int fd;
     memset(rig, 0, sizeof *rig);
+    sbx_ptree_become_subreaper();
     assert_int_equal(sbx_loop_init(&h->loop), 0);
     sbx_timer_init(&rig->tick, rig_on_tick);
     h->diag.level = SBX_DIAG_ERROR;

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct {
@@ -32,17 +33,52 @@ static int teardown(void **state)
     return system(command);
 }
 
-/* `sh -c script` in t.dir as leader of a session of its own. */
-static void start(const char *script)
+enum how { IN_GROUP, OWN_GROUP, OWN_SESSION, ORPHAN };
+
+struct member {
+    enum how how;
+    const char *script; /* of sh, in t.dir */
+};
+
+static _Noreturn void become(const struct member *m, size_t n);
+
+static void fork_member(const struct member *m, size_t n)
+{
+    if (fork() != 0)
+        return;
+    if (m->how == OWN_SESSION)
+        (void)setsid();
+    if (m->how == OWN_GROUP || m->how == ORPHAN)
+        (void)setpgid(0, 0);
+    if (m->how == ORPHAN && fork() != 0)
+        _exit(0);
+    become(m, n);
+}
+
+/* Each member is the parent of the next one. */
+static _Noreturn void become(const struct member *m, size_t n)
+{
+    if (n > 1)
+        fork_member(m + 1, n - 1);
+    (void)execl("/bin/sh", "sh", "-c", m->script, (char *)NULL);
+    _exit(99);
+}
+
+/* The first one leads a session. */
+static void start_all(const struct member *m, size_t n)
 {
     t.leader = fork();
     assert_true(t.leader >= 0);
     if (t.leader == 0) {
-        if (setsid() > 0 && chdir(t.dir) == 0)
-            (void)execl("/bin/sh", "sh", "-c", script, (char *)NULL);
-        _exit(99);
+        if (setsid() < 0 || chdir(t.dir) < 0)
+            _exit(98);
+        become(m, n);
     }
 }
+
+#define START(...)                                                                                 \
+    start_all((const struct member[]){__VA_ARGS__},                                                \
+              sizeof(const struct member[]){__VA_ARGS__} / sizeof(struct member))
 
 static size_t size_of(const char *name)
 {
@@ -103,10 +139,10 @@ static bool tells_children(void)
     return access(path, R_OK) == 0;
 }
 
-/* A process "name" that writes a byte for every USR1, says when it is ready, and ends at "stop". */
+/* Writes a byte for every USR1, says when it is ready, and ends at "stop". */
 #define LISTENER(name)                                                                             \
-    "trap 'printf x >>" name "' USR1; echo $$ >" name ".tmp; mv " name ".tmp " name ".pid;"        \
-    " while [ ! -e stop ]; do sleep 0.005; done; : >" name ".end"
+    "trap 'printf x >>" name "' USR1; trap '' USR2; echo $$ >" name ".tmp; mv " name ".tmp " name  \
+    ".pid; while [ ! -e stop ]; do sleep 0.005; done; : >" name ".end"
 
 static void stop_all(void)
 {
@@ -121,10 +157,10 @@ static void stop_all(void)
 static void test_group_members_get_it_once(void **state)
 {
     (void)state;
-    start("sh -c \"" LISTENER("child") "\" & " LISTENER("leader") "; wait");
+    START({IN_GROUP, LISTENER("leader")}, {IN_GROUP, LISTENER("child")});
     await_file("child.pid");
     await_file("leader.pid");
-    /* `sleep` has no handler, so it dies of USR1; the shells go on. */
+    /* A `sleep` has no handler and dies of USR1; the shells go on. */
     sbx_ptree_signal(t.leader, SIGUSR1);
     stop_all();
     reap_all();
@@ -139,7 +175,7 @@ static void test_other_groups_are_reached(void **state)
     (void)state;
     if (!tells_children())
         skip();
-    start("set -m; sh -c \"" LISTENER("job") "\" & set +m; " LISTENER("leader") "; wait");
+    START({IN_GROUP, LISTENER("leader")}, {OWN_GROUP, LISTENER("job")});
     await_file("job.pid");
     await_file("leader.pid");
     assert_int_not_equal(getpgid(pid_in("job.pid")), t.leader);
@@ -156,15 +192,17 @@ static void test_other_sessions_are_reached(void **state)
     (void)state;
     if (!tells_children())
         skip();
-    start("setsid sh -c \"sh -c \\\"" LISTENER("inner") "\\\" & " LISTENER("outer")
-          "; wait\" & " LISTENER("leader") "; wait");
+    START({IN_GROUP, LISTENER("leader")}, {OWN_SESSION, LISTENER("outer")},
+          {IN_GROUP, LISTENER("inner")}, {OWN_SESSION, LISTENER("deep")});
+    await_file("deep.pid");
     await_file("inner.pid");
     await_file("outer.pid");
     await_file("leader.pid");
     assert_int_not_equal(getsid(pid_in("outer.pid")), t.leader);
     sbx_ptree_signal(t.leader, SIGKILL);
     reap_all(); /* returns only when all of them are dead */
-    assert_false(is_there("inner.end") || is_there("outer.end") || is_there("leader.end"));
+    assert_false(is_there("deep.end") || is_there("inner.end") || is_there("outer.end"));
+    assert_false(is_there("leader.end"));
     clear();
 }
 
@@ -174,14 +212,16 @@ static void test_orphans_of_the_session_are_reached(void **state)
     (void)state;
     if (!tells_children())
         skip();
-    start("set -m; (sh -c \"" LISTENER("orphan") "\" & exit 0) & set +m; " LISTENER("leader"));
+    START({IN_GROUP, LISTENER("leader")}, {ORPHAN, LISTENER("orphan")},
+          {OWN_SESSION, LISTENER("child")});
+    await_file("child.pid");
     await_file("orphan.pid");
     await_file("leader.pid");
-    while (getpgid(pid_in("orphan.pid")) == t.leader)
-        fail_msg("the orphan is in the leader's group");
+    assert_int_not_equal(getpgid(pid_in("orphan.pid")), t.leader);
     sbx_ptree_signal(t.leader, SIGUSR1);
     stop_all();
     reap_all();
+    assert_int_equal(size_of("child"), 1);
     assert_int_equal(size_of("orphan"), 1);
     assert_int_equal(size_of("leader"), 1);
     clear();
@@ -194,10 +234,11 @@ static void test_what_a_leader_left_behind(void **state)
     (void)state;
     if (!tells_children())
         skip();
-    start(LISTENER("stranger"));
+    START({IN_GROUP, LISTENER("stranger")});
     stranger = t.leader;
     await_file("stranger.pid");
-    start("sh -c \"" LISTENER("orphan") "\" & while [ ! -e orphan.pid ]; do sleep 0.005; done");
+    START({IN_GROUP, "while [ ! -e orphan.pid ]; do sleep 0.005; done"},
+          {IN_GROUP, LISTENER("orphan")});
     assert_int_equal(waitpid(t.leader, NULL, 0), t.leader);
     orphan = pid_in("orphan.pid");
     sbx_ptree_signal_orphans(t.leader, SIGKILL);
@@ -214,7 +255,7 @@ static void test_a_dead_leader_is_no_harm(void **state)
 {
     siginfo_t info;
     (void)state;
-    start("exit 0");
+    START({IN_GROUP, "exit 0"});
     assert_int_equal(waitid(P_PID, (id_t)t.leader, &info, WEXITED | WNOWAIT), 0);
     sbx_ptree_signal(t.leader, SIGTERM);
     reap_all();
