@@ -6567,6 +6567,7 @@ static void conn_finish(struct sbx_conn *c)
 static void conn_flush(struct sbx_task *t)
 {
     struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, flush);
+    bool held_up = c->out.bytes >= CONN_PIPELINE_BYTES; /* pipelined requests may be waiting */
     ssize_t put = sbx_outq_write(&c->out, &c->stream, CONN_WRITE_BUDGET);
     if (put < 0 || c->out.oom) {
         sbx_conn_close(c);
@@ -6581,7 +6582,7 @@ static void conn_flush(struct sbx_task *t)
     if (c->out.count == 0 && c->state == SBX_CONN_FINISH)
         conn_finished(c);
     if ((c->source != NULL && c->more && !sbx_conn_is_full(c)) ||
-        (c->state == SBX_CONN_READ_HEAD && sbx_buf_len(&c->in) > 0 && conn_wants_input(c)))
+        (held_up && c->state == SBX_CONN_READ_HEAD && conn_wants_input(c)))
         sbx_conn_wake(c);
     conn_update_watch(c);
 }
@@ -7138,8 +7139,6 @@ static void conn_run_step(struct sbx_task *t)
     struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, step);
     if (c->source == NULL) {
         conn_process_own(c);
-        if (c->state != SBX_CONN_CLOSED)
-            conn_want_flush(c);
         return;
     }
     if (c->state == SBX_CONN_WEBSOCKET)
@@ -9965,6 +9964,9 @@ SBX_PRIVATE int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows
         return rc;
     p->cols = cols;
     p->rows = rows;
+    /* The kernel tells the foreground group, and only of a change. A shell in the background wants
+     * to know as well, and a viewer that repeats its size wants a redraw. */
+    (void)kill(p->leader, SIGWINCH);
     return 0;
 }
 /* ==== end proc/proc.c ======================================================================= */

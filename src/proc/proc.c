@@ -302,5 +302,8 @@ int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows)
         return rc;
     p->cols = cols;
     p->rows = rows;
+    /* The kernel tells the foreground group, and only of a change. A shell in the background wants
+     * to know as well, and a viewer that repeats its size wants a redraw. */
+    (void)kill(p->leader, SIGWINCH);
     return 0;
 }
