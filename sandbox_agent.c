@@ -6464,7 +6464,8 @@ static bool conn_wants_input(const struct sbx_conn *c)
 {
     switch (c->state) {
     case SBX_CONN_READ_HEAD:
-        return c->out.bytes < CONN_PIPELINE_BYTES;
+        /* More than one head's worth in memory is requests that wait for their turn. */
+        return c->out.bytes < CONN_PIPELINE_BYTES && sbx_buf_len(&c->in) <= SBX_HTTP_MAX_HEAD;
     case SBX_CONN_WEBSOCKET:
         return c->out.bytes < 2 * SBX_CONN_HIGH;
     case SBX_CONN_READ_BODY:
@@ -6567,7 +6568,8 @@ static void conn_finish(struct sbx_conn *c)
 static void conn_flush(struct sbx_task *t)
 {
     struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, flush);
-    bool held_up = c->out.bytes >= CONN_PIPELINE_BYTES; /* pipelined requests may be waiting */
+    /* Pipelined requests may be waiting for room. */
+    bool held_up = c->out.bytes >= CONN_PIPELINE_BYTES;
     ssize_t put = sbx_outq_write(&c->out, &c->stream, CONN_WRITE_BUDGET);
     if (put < 0 || c->out.oom) {
         sbx_conn_close(c);
@@ -6582,7 +6584,7 @@ static void conn_flush(struct sbx_task *t)
     if (c->out.count == 0 && c->state == SBX_CONN_FINISH)
         conn_finished(c);
     if ((c->source != NULL && c->more && !sbx_conn_is_full(c)) ||
-        (held_up && c->state == SBX_CONN_READ_HEAD && conn_wants_input(c)))
+        (held_up && c->state == SBX_CONN_READ_HEAD && c->out.bytes < CONN_PIPELINE_BYTES))
         sbx_conn_wake(c);
     conn_update_watch(c);
 }
@@ -7143,8 +7145,12 @@ static void conn_run_step(struct sbx_task *t)
     }
     if (c->state == SBX_CONN_WEBSOCKET)
         conn_process_own(c);
-    if (c->source == NULL || sbx_conn_is_full(c))
+    if (c->source == NULL)
         return;
+    if (sbx_conn_is_full(c)) {
+        c->more = true; /* asked again when there is room */
+        return;
+    }
     switch (c->source->ops->pull(c->source, c)) {
     case SBX_PULL_IDLE:
         c->more = false;
@@ -7278,6 +7284,8 @@ SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, c
                       struct sbx_err *err);
 SBX_PRIVATE void sbx_listener_close(struct sbx_listener *l); /* idempotent */
 
+/* Is it an IP address, or localhost? */
+SBX_PRIVATE bool sbx_host_is_address(const char *host);
 /* Is this host one that only this machine reaches? Names other than localhost are not. */
 SBX_PRIVATE bool sbx_host_is_loopback(const char *host);
 
@@ -7327,6 +7335,13 @@ static int listener_parse(const char *host, uint16_t port, union listener_addr *
         return 0;
     }
     return -EINVAL;
+}
+
+SBX_PRIVATE bool sbx_host_is_address(const char *host)
+{
+    union listener_addr a;
+    socklen_t len;
+    return listener_parse(host, 0, &a, &len) == 0;
 }
 
 SBX_PRIVATE bool sbx_host_is_loopback(const char *host)
@@ -7718,6 +7733,8 @@ SBX_PRIVATE uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *ro
 SBX_PRIVATE void sbx_store_log_append(struct sbx_store_log *log, size_t n, enum sbx_log_stream stream,
                           uint64_t time_ms);
 
+SBX_PRIVATE bool sbx_store_log_is_committed(const struct sbx_store_log *log);
+
 /* Committed state. first > last when the log is empty. */
 SBX_PRIVATE uint64_t sbx_store_log_first(const struct sbx_store_log *log);
 SBX_PRIVATE uint64_t sbx_store_log_last(const struct sbx_store_log *log);
@@ -8030,6 +8047,11 @@ SBX_PRIVATE void sbx_store_log_append(struct sbx_store_log *log, size_t n, enum 
     sbx_loop_defer(log->store->loop, SBX_PHASE_COMMIT, &log->store->commit);
 }
 
+SBX_PRIVATE bool sbx_store_log_is_committed(const struct sbx_store_log *log)
+{
+    return log->committed == log->last;
+}
+
 SBX_PRIVATE uint64_t sbx_store_log_first(const struct sbx_store_log *log)
 {
     return log->first;
@@ -8162,6 +8184,8 @@ SBX_PRIVATE uint64_t sbx_log_last(const struct sbx_log *log);  /* newest sequenc
 SBX_PRIVATE bool sbx_log_may_grow(struct sbx_log *log);
 SBX_PRIVATE uint8_t *sbx_log_reserve(struct sbx_log *log, size_t *room);
 SBX_PRIVATE void sbx_log_append(struct sbx_log *log, size_t n, enum sbx_log_stream stream);
+/* Is all that was appended readable? */
+SBX_PRIVATE bool sbx_log_is_committed(const struct sbx_log *log);
 /* All output before the exit is committed: cursors end when they have read it. */
 SBX_PRIVATE void sbx_log_end(struct sbx_log *log);
 
@@ -8224,7 +8248,7 @@ static void log_run_again(struct sbx_task *t)
 static void log_ask_again(struct sbx_log *log)
 {
     if (log->waiting)
-        sbx_loop_defer(log->loop, SBX_PHASE_COMMIT, &log->again);
+        sbx_loop_defer(log->loop, SBX_PHASE_PULL, &log->again);
 }
 
 static void log_on_recheck(struct sbx_timer *t)
@@ -8326,8 +8350,14 @@ SBX_PRIVATE void sbx_log_append(struct sbx_log *log, size_t n, enum sbx_log_stre
     sbx_store_log_append(log->store, n, stream, sbx_clock_wall_ms());
 }
 
+SBX_PRIVATE bool sbx_log_is_committed(const struct sbx_log *log)
+{
+    return sbx_store_log_is_committed(log->store);
+}
+
 SBX_PRIVATE void sbx_log_end(struct sbx_log *log)
 {
+    assert(sbx_log_is_committed(log));
     log->ended = true;
     log_on_commit(log);
 }
@@ -8373,10 +8403,12 @@ SBX_PRIVATE void sbx_cursor_open(struct sbx_cursor *c, struct sbx_log *log, uint
         c->offset = e.offset;
         c->offset_known = true;
     } else if (c->next == sbx_log_last(log) + 1) {
-        /* Entries of this turn that are not committed yet may be counted as read here; that
-         * makes the lag too small by one turn's output, once. */
-        c->offset = sbx_store_log_offset(log->store);
-        c->offset_known = true;
+        /* At the end: behind the last entry, and not behind what is appended but not committed. */
+        c->offset_known = sbx_log_last(log) == 0;
+        if (sbx_store_log_read(log->store, sbx_log_last(log), &e)) {
+            c->offset = e.offset + e.len;
+            c->offset_known = true;
+        }
     }
 }
 
@@ -9721,6 +9753,10 @@ static void proc_settle(struct sbx_task *t)
             return;
     if (p->state != SBX_PROC_DRAINING)
         return;
+    if (!sbx_log_is_committed(&p->log)) {
+        sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, t); /* the next turn's, after its commit */
+        return;
+    }
     sbx_proc_ref(p);
     proc_set_state(p, SBX_PROC_EXITED);
     sbx_log_end(&p->log);
@@ -14952,7 +14988,7 @@ static bool term_handshake_ok(struct sbx_request *rq)
         return true;
     /* RFC 9110, 15.5.22: a 426 names what to upgrade to. */
     if (status == 426)
-        sbx_buf_add_z(&rq->conn->headers, "upgrade: websocket\r\n");
+        sbx_buf_add_z(&rq->conn->headers, "connection: upgrade\r\nupgrade: websocket\r\n");
     sbx_buf_add_z(&rq->conn->headers, "sec-websocket-version: 13\r\n");
     sbx_reply_error(rq->conn, SBX_PROBLEM_INVALID_REQUEST, status, "%s", fault);
     return false;
@@ -15287,20 +15323,34 @@ static bool router_type_ok(struct sbx_conn *c, const struct sbx_http_request *re
     return false;
 }
 
+/* Percent-decodes the id of the path. false: it is not UTF-8, and the request is answered. */
+static bool router_decode_id(struct sbx_conn *c, struct sbx_str raw, char decoded[SBX_ID_MAX],
+                             struct sbx_str *id)
+{
+    assert(raw.n <= SBX_ID_MAX);
+    *id = (struct sbx_str){decoded, sbx_url_decode(raw, false, decoded)};
+    if (sbx_utf8_valid_prefix((const uint8_t *)decoded, id->n) == id->n)
+        return true;
+    sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 400,
+                    "process id in the path is not valid UTF-8");
+    return false;
+}
+
 static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *req,
                            uint64_t *max_body)
 {
     struct sbx_api *api = sbx_api_of(c);
     const struct sbx_route *first, *route;
     struct sbx_url url;
-    struct sbx_str id;
+    struct sbx_str raw_id, id;
+    char decoded[SBX_ID_MAX];
     sbx_cors_put_origin(&api->cors, router_header(req, "origin"), &c->headers);
     if (sbx_url_split(req->target, &url) < 0) {
         c->keep_alive = false;
         sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 400, "malformed request target");
         return;
     }
-    first = sbx_route_find(url.path, &id);
+    first = sbx_route_find(url.path, &raw_id);
     if (sbx_str_eq_z(req->method, "OPTIONS")) {
         router_preflight(c, req, first);
         return;
@@ -15319,7 +15369,8 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         router_refuse_method(c, first, req->method);
         return;
     }
-    if (!router_origin_ok(c, req, route) || !router_type_ok(c, req, route))
+    if (!router_origin_ok(c, req, route) || !router_decode_id(c, raw_id, decoded, &id) ||
+        !router_type_ok(c, req, route))
         return;
     c->route = route;
     *max_body = router_max_body(api, route);
@@ -15331,21 +15382,11 @@ static void router_on_request(struct sbx_conn *c, const struct sbx_http_request 
     struct sbx_request rq = {.api = sbx_api_of(c), .conn = c, .http = req, .route = c->route,
                              .body = body};
     char decoded[SBX_ID_MAX];
-    struct sbx_str id;
+    struct sbx_str raw_id;
     (void)sbx_url_split(req->target, &rq.url);
-    (void)sbx_route_find(rq.url.path, &id);
-    if (id.n > 0) {
-        size_t n;
-        assert(id.n <= sizeof decoded);
-        n = sbx_url_decode(id, false, decoded);
-        rq.id = (struct sbx_str){decoded, n};
-        if (sbx_utf8_valid_prefix((const uint8_t *)decoded, n) != n) {
-            sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 400,
-                            "process id in the path is not valid UTF-8");
-            return;
-        }
-    }
-    rq.route->handle(&rq);
+    (void)sbx_route_find(rq.url.path, &raw_id);
+    if (router_decode_id(c, raw_id, decoded, &rq.id))
+        rq.route->handle(&rq);
 }
 
 static void router_refuse_size(struct sbx_conn *c)
@@ -15614,6 +15655,8 @@ SBX_PRIVATE int sbx_config_set_log_level(struct sbx_config *c, const char *value
 
 SBX_PRIVATE int sbx_config_check(const struct sbx_config *c, struct sbx_err *err)
 {
+    if (!sbx_host_is_address(c->host))
+        return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", c->host);
     if (sbx_buf_len(&c->token) == 0 && !c->no_token && !sbx_host_is_loopback(c->host))
         return sbx_err_set(err, EINVAL,
                            "--host %s can be reached by others: give --token or --token-file, or "
@@ -16091,9 +16134,10 @@ static int cli_parse(struct sbx_config *c, int argc, char **argv)
             token_given = true;
         }
         if (cli_apply(c, o->flag, value, &err) < 0) {
-            bool file = o->flag == CLI_TOKEN_FILE;
-            (void)cli_wrong(err.text);
-            return file ? 1 : 2;
+            if (o->flag != CLI_TOKEN_FILE)
+                return cli_wrong(err.text);
+            fprintf(stderr, "sandbox-agent: %s\n", err.text);
+            return 1;
         }
         if (o->flag == CLI_TOKEN)
             cli_wipe(value);

@@ -422,7 +422,7 @@ static bool term_handshake_ok(struct sbx_request *rq)
         return true;
     /* RFC 9110, 15.5.22: a 426 names what to upgrade to. */
     if (status == 426)
-        sbx_buf_add_z(&rq->conn->headers, "upgrade: websocket\r\n");
+        sbx_buf_add_z(&rq->conn->headers, "connection: upgrade\r\nupgrade: websocket\r\n");
     sbx_buf_add_z(&rq->conn->headers, "sec-websocket-version: 13\r\n");
     sbx_reply_error(rq->conn, SBX_PROBLEM_INVALID_REQUEST, status, "%s", fault);
     return false;

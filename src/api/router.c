@@ -129,20 +129,34 @@ static bool router_type_ok(struct sbx_conn *c, const struct sbx_http_request *re
     return false;
 }
 
+/* Percent-decodes the id of the path. false: it is not UTF-8, and the request is answered. */
+static bool router_decode_id(struct sbx_conn *c, struct sbx_str raw, char decoded[SBX_ID_MAX],
+                             struct sbx_str *id)
+{
+    assert(raw.n <= SBX_ID_MAX);
+    *id = (struct sbx_str){decoded, sbx_url_decode(raw, false, decoded)};
+    if (sbx_utf8_valid_prefix((const uint8_t *)decoded, id->n) == id->n)
+        return true;
+    sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 400,
+                    "process id in the path is not valid UTF-8");
+    return false;
+}
+
 static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *req,
                            uint64_t *max_body)
 {
     struct sbx_api *api = sbx_api_of(c);
     const struct sbx_route *first, *route;
     struct sbx_url url;
-    struct sbx_str id;
+    struct sbx_str raw_id, id;
+    char decoded[SBX_ID_MAX];
     sbx_cors_put_origin(&api->cors, router_header(req, "origin"), &c->headers);
     if (sbx_url_split(req->target, &url) < 0) {
         c->keep_alive = false;
         sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 400, "malformed request target");
         return;
     }
-    first = sbx_route_find(url.path, &id);
+    first = sbx_route_find(url.path, &raw_id);
     if (sbx_str_eq_z(req->method, "OPTIONS")) {
         router_preflight(c, req, first);
         return;
@@ -161,7 +175,8 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         router_refuse_method(c, first, req->method);
         return;
     }
-    if (!router_origin_ok(c, req, route) || !router_type_ok(c, req, route))
+    if (!router_origin_ok(c, req, route) || !router_decode_id(c, raw_id, decoded, &id) ||
+        !router_type_ok(c, req, route))
         return;
     c->route = route;
     *max_body = router_max_body(api, route);
@@ -173,21 +188,11 @@ static void router_on_request(struct sbx_conn *c, const struct sbx_http_request 
     struct sbx_request rq = {.api = sbx_api_of(c), .conn = c, .http = req, .route = c->route,
                              .body = body};
     char decoded[SBX_ID_MAX];
-    struct sbx_str id;
+    struct sbx_str raw_id;
     (void)sbx_url_split(req->target, &rq.url);
-    (void)sbx_route_find(rq.url.path, &id);
-    if (id.n > 0) {
-        size_t n;
-        assert(id.n <= sizeof decoded);
-        n = sbx_url_decode(id, false, decoded);
-        rq.id = (struct sbx_str){decoded, n};
-        if (sbx_utf8_valid_prefix((const uint8_t *)decoded, n) != n) {
-            sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 400,
-                            "process id in the path is not valid UTF-8");
-            return;
-        }
-    }
-    rq.route->handle(&rq);
+    (void)sbx_route_find(rq.url.path, &raw_id);
+    if (router_decode_id(c, raw_id, decoded, &rq.id))
+        rq.route->handle(&rq);
 }
 
 static void router_refuse_size(struct sbx_conn *c)

@@ -183,9 +183,10 @@ static int cli_parse(struct sbx_config *c, int argc, char **argv)
             token_given = true;
         }
         if (cli_apply(c, o->flag, value, &err) < 0) {
-            bool file = o->flag == CLI_TOKEN_FILE;
-            (void)cli_wrong(err.text);
-            return file ? 1 : 2;
+            if (o->flag != CLI_TOKEN_FILE)
+                return cli_wrong(err.text);
+            fprintf(stderr, "sandbox-agent: %s\n", err.text);
+            return 1;
         }
         if (o->flag == CLI_TOKEN)
             cli_wipe(value);

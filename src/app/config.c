@@ -175,6 +175,8 @@ int sbx_config_set_log_level(struct sbx_config *c, const char *value, struct sbx
 
 int sbx_config_check(const struct sbx_config *c, struct sbx_err *err)
 {
+    if (!sbx_host_is_address(c->host))
+        return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", c->host);
     if (sbx_buf_len(&c->token) == 0 && !c->no_token && !sbx_host_is_loopback(c->host))
         return sbx_err_set(err, EINVAL,
                            "--host %s can be reached by others: give --token or --token-file, or "

@@ -119,7 +119,8 @@ static bool conn_wants_input(const struct sbx_conn *c)
 {
     switch (c->state) {
     case SBX_CONN_READ_HEAD:
-        return c->out.bytes < CONN_PIPELINE_BYTES;
+        /* More than one head's worth in memory is requests that wait for their turn. */
+        return c->out.bytes < CONN_PIPELINE_BYTES && sbx_buf_len(&c->in) <= SBX_HTTP_MAX_HEAD;
     case SBX_CONN_WEBSOCKET:
         return c->out.bytes < 2 * SBX_CONN_HIGH;
     case SBX_CONN_READ_BODY:
@@ -222,7 +223,8 @@ static void conn_finish(struct sbx_conn *c)
 static void conn_flush(struct sbx_task *t)
 {
     struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, flush);
-    bool held_up = c->out.bytes >= CONN_PIPELINE_BYTES; /* pipelined requests may be waiting */
+    /* Pipelined requests may be waiting for room. */
+    bool held_up = c->out.bytes >= CONN_PIPELINE_BYTES;
     ssize_t put = sbx_outq_write(&c->out, &c->stream, CONN_WRITE_BUDGET);
     if (put < 0 || c->out.oom) {
         sbx_conn_close(c);
@@ -237,7 +239,7 @@ static void conn_flush(struct sbx_task *t)
     if (c->out.count == 0 && c->state == SBX_CONN_FINISH)
         conn_finished(c);
     if ((c->source != NULL && c->more && !sbx_conn_is_full(c)) ||
-        (held_up && c->state == SBX_CONN_READ_HEAD && conn_wants_input(c)))
+        (held_up && c->state == SBX_CONN_READ_HEAD && c->out.bytes < CONN_PIPELINE_BYTES))
         sbx_conn_wake(c);
     conn_update_watch(c);
 }
@@ -798,8 +800,12 @@ static void conn_run_step(struct sbx_task *t)
     }
     if (c->state == SBX_CONN_WEBSOCKET)
         conn_process_own(c);
-    if (c->source == NULL || sbx_conn_is_full(c))
+    if (c->source == NULL)
         return;
+    if (sbx_conn_is_full(c)) {
+        c->more = true; /* asked again when there is room */
+        return;
+    }
     switch (c->source->ops->pull(c->source, c)) {
     case SBX_PULL_IDLE:
         c->more = false;

@@ -54,6 +54,13 @@ static int listener_parse(const char *host, uint16_t port, union listener_addr *
     return -EINVAL;
 }
 
+bool sbx_host_is_address(const char *host)
+{
+    union listener_addr a;
+    socklen_t len;
+    return listener_parse(host, 0, &a, &len) == 0;
+}
+
 bool sbx_host_is_loopback(const char *host)
 {
     union listener_addr a;

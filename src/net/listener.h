@@ -22,6 +22,8 @@ int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const char *h
                       struct sbx_err *err);
 void sbx_listener_close(struct sbx_listener *l); /* idempotent */
 
+/* Is it an IP address, or localhost? */
+bool sbx_host_is_address(const char *host);
 /* Is this host one that only this machine reaches? Names other than localhost are not. */
 bool sbx_host_is_loopback(const char *host);
 

@@ -44,7 +44,7 @@ static void log_run_again(struct sbx_task *t)
 static void log_ask_again(struct sbx_log *log)
 {
     if (log->waiting)
-        sbx_loop_defer(log->loop, SBX_PHASE_COMMIT, &log->again);
+        sbx_loop_defer(log->loop, SBX_PHASE_PULL, &log->again);
 }
 
 static void log_on_recheck(struct sbx_timer *t)
@@ -146,8 +146,14 @@ void sbx_log_append(struct sbx_log *log, size_t n, enum sbx_log_stream stream)
     sbx_store_log_append(log->store, n, stream, sbx_clock_wall_ms());
 }
 
+bool sbx_log_is_committed(const struct sbx_log *log)
+{
+    return sbx_store_log_is_committed(log->store);
+}
+
 void sbx_log_end(struct sbx_log *log)
 {
+    assert(sbx_log_is_committed(log));
     log->ended = true;
     log_on_commit(log);
 }
@@ -193,10 +199,12 @@ void sbx_cursor_open(struct sbx_cursor *c, struct sbx_log *log, uint64_t next, u
         c->offset = e.offset;
         c->offset_known = true;
     } else if (c->next == sbx_log_last(log) + 1) {
-        /* Entries of this turn that are not committed yet may be counted as read here; that
-         * makes the lag too small by one turn's output, once. */
-        c->offset = sbx_store_log_offset(log->store);
-        c->offset_known = true;
+        /* At the end: behind the last entry, and not behind what is appended but not committed. */
+        c->offset_known = sbx_log_last(log) == 0;
+        if (sbx_store_log_read(log->store, sbx_log_last(log), &e)) {
+            c->offset = e.offset + e.len;
+            c->offset_known = true;
+        }
     }
 }
 

@@ -69,6 +69,8 @@ uint64_t sbx_log_last(const struct sbx_log *log);  /* newest sequence, 0 when no
 bool sbx_log_may_grow(struct sbx_log *log);
 uint8_t *sbx_log_reserve(struct sbx_log *log, size_t *room);
 void sbx_log_append(struct sbx_log *log, size_t n, enum sbx_log_stream stream);
+/* Is all that was appended readable? */
+bool sbx_log_is_committed(const struct sbx_log *log);
 /* All output before the exit is committed: cursors end when they have read it. */
 void sbx_log_end(struct sbx_log *log);
 

@@ -59,6 +59,10 @@ static void proc_settle(struct sbx_task *t)
             return;
     if (p->state != SBX_PROC_DRAINING)
         return;
+    if (!sbx_log_is_committed(&p->log)) {
+        sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, t); /* the next turn's, after its commit */
+        return;
+    }
     sbx_proc_ref(p);
     proc_set_state(p, SBX_PROC_EXITED);
     sbx_log_end(&p->log);

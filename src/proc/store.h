@@ -53,6 +53,8 @@ uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *room);
 void sbx_store_log_append(struct sbx_store_log *log, size_t n, enum sbx_log_stream stream,
                           uint64_t time_ms);
 
+bool sbx_store_log_is_committed(const struct sbx_store_log *log);
+
 /* Committed state. first > last when the log is empty. */
 uint64_t sbx_store_log_first(const struct sbx_store_log *log);
 uint64_t sbx_store_log_last(const struct sbx_store_log *log);

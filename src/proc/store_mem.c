@@ -300,6 +300,11 @@ void sbx_store_log_append(struct sbx_store_log *log, size_t n, enum sbx_log_stre
     sbx_loop_defer(log->store->loop, SBX_PHASE_COMMIT, &log->store->commit);
 }
 
+bool sbx_store_log_is_committed(const struct sbx_store_log *log)
+{
+    return log->committed == log->last;
+}
+
 uint64_t sbx_store_log_first(const struct sbx_store_log *log)
 {
     return log->first;

@@ -31,7 +31,8 @@ complain_of 'an option of --help that README.md does not have like this:' "$work
 comm -13 "$work/helped" "$work/tabled" >"$work/unknown"
 complain_of 'an option of README.md that --help does not have like this:' "$work/unknown"
 
-find . \( -name .git -o -name node_modules -o -path "./$build" \) -prune -o -name '*.md' -print | sort >"$work/documents"
+find . \( -name .git -o -name node_modules -o -path "./$build" \) -prune -o -name '*.md' -print |
+    sort >"$work/documents"
 
 # The anchors of a document: its headings in lower case, blanks as dashes, other marks left out.
 anchors()
@@ -41,7 +42,8 @@ anchors()
 }
 
 while read -r document; do
-    awk '/^```/ { code = !code } !code' "$document" | grep -oE '\]\([^)]+\)' | sed 's/^](//; s/)$//' | sort -u |
+    awk '/^```/ { code = !code } !code' "$document" | grep -oE '\]\([^)]+\)' |
+        sed 's/^](//; s/)$//' | sort -u |
         while read -r link; do
             case $link in http://* | https://*) continue ;; esac
             file=${link%%#*}
