@@ -6233,7 +6233,7 @@ struct sbx_source_ops {
     /* The connection ends or has ended the stream; it does not know the source any more. */
     void (*gone)(struct sbx_source *s, struct sbx_conn *c);
     void (*sent)(struct sbx_source *s, struct sbx_conn *c);  /* the peer took bytes; may be NULL */
-    void (*tick)(struct sbx_source *s, struct sbx_conn *c);  /* every tick_us; may be NULL */
+    void (*tick)(struct sbx_source *s, struct sbx_conn *c);  /* every tick_us, where that is not 0 */
     void (*peer_shut)(struct sbx_source *s, struct sbx_conn *c); /* may be NULL: ends it */
     /* WebSocket only: bytes from the peer. */
     void (*input)(struct sbx_source *s, struct sbx_conn *c, const uint8_t *p, size_t n);
@@ -6301,7 +6301,8 @@ struct sbx_conn {
     bool expects;              /* the client waits for 100 before it sends its body */
     bool linger;               /* the peer may still be sending when we close */
     bool chunked_out;          /* STREAM: chunks, else until close */
-    bool peer_shut;            /* end of the peer's bytes was seen */
+    bool peer_shut;            /* the peer shut its side; bytes of before may still be unread */
+    bool at_end;               /* and all of them have been read */
     bool processing;           /* inside conn_process: an answer does not start another round */
     bool more;                 /* the source has more to give */
 };
@@ -6383,6 +6384,7 @@ SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
 #define CONN_READ_OWN (64u * 1024u)
 #define CONN_SKIP_BYTES (64u * 1024u) /* an unread body that is cheaper than a new connection */
 #define CONN_FINISH_US 30000000u
+#define CONN_STALL_US 60000000u  /* an answer that is written as it is taken, and is not taken */
 #define CONN_LINGER_US 2000000u
 #define CONN_NEVER UINT64_MAX
 
@@ -6465,7 +6467,8 @@ static bool conn_wants_input(const struct sbx_conn *c)
     switch (c->state) {
     case SBX_CONN_READ_HEAD:
         /* More than one head's worth in memory is requests that wait for their turn. */
-        return c->out.bytes < CONN_PIPELINE_BYTES && sbx_buf_len(&c->in) <= SBX_HTTP_MAX_HEAD;
+        return !c->at_end && c->out.bytes < CONN_PIPELINE_BYTES &&
+               sbx_buf_len(&c->in) <= SBX_HTTP_MAX_HEAD;
     case SBX_CONN_WEBSOCKET:
         return c->out.bytes < 2 * SBX_CONN_HIGH;
     case SBX_CONN_READ_BODY:
@@ -6549,7 +6552,8 @@ SBX_PRIVATE void sbx_conn_close(struct sbx_conn *c)
 /* Everything is written: close now, or wait for the peer to have read it. */
 static void conn_finished(struct sbx_conn *c)
 {
-    if (c->peer_shut || (!c->linger && sbx_fd_readable_bytes(c->stream.fd) == 0)) {
+    /* Bytes that nobody read would turn the close into a reset. */
+    if ((!c->linger || c->at_end) && sbx_fd_readable_bytes(c->stream.fd) == 0) {
         sbx_conn_close(c);
         return;
     }
@@ -6681,14 +6685,14 @@ static void conn_after_answer(struct sbx_conn *c, bool keep)
         conn_set_state(c, SBX_CONN_READ_HEAD);
         conn_set_idle(c);
     }
-    if (!c->processing && sbx_buf_len(&c->in) > 0)
+    if (!c->processing && (sbx_buf_len(&c->in) > 0 || c->at_end))
         sbx_conn_wake(c);
     conn_want_flush(c);
 }
 
 SBX_PRIVATE void sbx_conn_respond(struct sbx_conn *c, const struct sbx_response *r)
 {
-    bool keep = c->keep_alive && !c->net->stopping && !c->peer_shut &&
+    bool keep = c->keep_alive && !c->net->stopping &&
                 (!conn_body_pending(c) || conn_can_skip_body(c));
     assert(c->state == SBX_CONN_HANDLE);
     c->on_gone = NULL;
@@ -6714,7 +6718,9 @@ static void conn_take_source(struct sbx_conn *c, enum sbx_conn_state state,
     c->source = source;
     conn_set_state(c, state);
     c->more = true;
-    conn_set_due(c, source->tick_us > 0 ? c->net->loop->now_us + source->tick_us : CONN_NEVER);
+    sbx_buf_deinit(&c->body);
+    conn_set_due(c, c->net->loop->now_us +
+                        (source->tick_us > 0 ? source->tick_us : CONN_STALL_US));
     sbx_conn_wake(c);
     conn_want_flush(c);
     conn_assert(c);
@@ -6864,17 +6870,27 @@ static void conn_on_head(struct sbx_conn *c, struct conn_input *in,
     conn_take(c, in, head_len);
 }
 
+/* The input at hand holds no whole head. When no more can come, the connection is over. */
+static bool conn_no_more_heads(struct sbx_conn *c)
+{
+    if (c->at_end)
+        conn_finish(c);
+    return c->at_end;
+}
+
 static bool conn_step_head(struct sbx_conn *c, struct conn_input *in)
 {
     struct sbx_http_request req;
     struct sbx_http_refusal refusal;
     long used;
-    if (in->n == 0 || c->out.bytes >= CONN_PIPELINE_BYTES)
+    if (c->out.bytes >= CONN_PIPELINE_BYTES)
         return false;
+    if (in->n == 0)
+        return conn_no_more_heads(c);
     used = sbx_http_parse((const char *)in->p, in->n, &c->scanned, &req, &refusal);
     if (used == 0) {
         conn_begin_request_clock(c);
-        return false;
+        return conn_no_more_heads(c);
     }
     c->scanned = 0;
     if (used < 0) {
@@ -7023,7 +7039,7 @@ static void conn_process(struct sbx_conn *c, struct conn_input *in)
 static void conn_process_own(struct sbx_conn *c)
 {
     struct conn_input in = {sbx_buf_data(&c->in), sbx_buf_len(&c->in), true};
-    if (in.n == 0)
+    if (in.n == 0 && !c->at_end)
         return;
     conn_process(c, &in);
     if (sbx_buf_len(&c->in) == 0)
@@ -7043,24 +7059,16 @@ static void conn_process_scratch(struct sbx_conn *c, size_t n)
         conn_process_own(c);
 }
 
+/* Requests that were read before the end are still answered: the peer may wait for that. */
 static void conn_on_peer_end(struct sbx_conn *c)
 {
-    c->peer_shut = true;
-    switch (c->state) {
-    case SBX_CONN_SKIP_BODY:
+    c->peer_shut = c->at_end = true;
+    if (c->state == SBX_CONN_SKIP_BODY)
         conn_finish(c);
-        return;
-    case SBX_CONN_READ_HEAD:
-        /* Answers that are still queued may be waited for, although nothing more is asked. */
-        if (c->out.count > 0) {
-            conn_finish(c);
-            return;
-        }
-        break;
-    default:
-        break;
-    }
-    sbx_conn_close(c);
+    else if (c->state == SBX_CONN_READ_HEAD)
+        conn_process_own(c);
+    else
+        sbx_conn_close(c);
 }
 
 static void conn_on_readable(struct sbx_conn *c)
@@ -7125,7 +7133,7 @@ static void conn_end_source(struct sbx_conn *c)
         sbx_conn_put(c, SBX_HTTP_LAST_CHUNK, sizeof SBX_HTTP_LAST_CHUNK - 1);
     if (!stream)
         c->linger = true; /* for the peer's close frame */
-    if (stream && c->keep_alive && !c->net->stopping && !c->peer_shut) {
+    if (stream && c->keep_alive && !c->net->stopping) {
         conn_set_state(c, SBX_CONN_READ_HEAD);
         conn_set_idle(c);
         if (sbx_buf_len(&c->in) > 0)
@@ -7167,15 +7175,35 @@ static void conn_run_step(struct sbx_task *t)
 
 /* --- timer --- */
 
+/* Is an answer still being taken? Then there is a new deadline, counted from the last progress. */
+static bool conn_still_taking(struct sbx_conn *c, uint64_t patience_us)
+{
+    if (c->out.count == 0 || c->net->loop->now_us - c->progress_us >= patience_us)
+        return false;
+    conn_set_due(c, c->progress_us + patience_us);
+    return true;
+}
+
+/* Sources that live as long as the process tick; one that only has an answer to give has no use
+ * for a peer that does not take it. */
+static void conn_on_source_due(struct sbx_conn *c)
+{
+    if (c->source->tick_us > 0) {
+        conn_set_due(c, c->net->loop->now_us + c->source->tick_us);
+        c->source->ops->tick(c->source, c);
+    } else if (!conn_still_taking(c, CONN_STALL_US)) {
+        sbx_conn_close(c);
+    }
+}
+
 static void conn_on_due(struct sbx_conn *c)
 {
     switch (c->state) {
     case SBX_CONN_READ_HEAD:
-        if (c->request_due_us == 0) {
+        if (c->request_due_us != 0)
+            conn_refuse(c, NULL, 408, "request");
+        else if (!conn_still_taking(c, c->net->idle_timeout_us))
             sbx_conn_close(c);
-            return;
-        }
-        conn_refuse(c, NULL, 408, "request");
         return;
     case SBX_CONN_READ_BODY:
         conn_refuse(c, NULL, 408, "request");
@@ -7186,15 +7214,11 @@ static void conn_on_due(struct sbx_conn *c)
         return;
     case SBX_CONN_STREAM:
     case SBX_CONN_WEBSOCKET:
-        conn_set_due(c, c->net->loop->now_us + c->source->tick_us);
-        if (c->source->ops->tick != NULL)
-            c->source->ops->tick(c->source, c);
+        conn_on_source_due(c);
         return;
     case SBX_CONN_FINISH:
-        if (c->net->loop->now_us - c->progress_us < CONN_FINISH_US) {
-            conn_set_due(c, c->progress_us + CONN_FINISH_US);
+        if (conn_still_taking(c, CONN_FINISH_US))
             return;
-        }
         break;
     case SBX_CONN_HANDLE:
         return;
@@ -7421,7 +7445,8 @@ static void listener_take(struct sbx_listener *l, int fd)
 static void listener_out_of_fds(struct sbx_listener *l)
 {
     int fd;
-    sbx_diag(l->net->diag, SBX_DIAG_WARN, "out of descriptors, connections are refused");
+    if (l->reserve >= 0)
+        sbx_diag(l->net->diag, SBX_DIAG_WARN, "out of descriptors, connections are refused");
     sbx_fd_close(&l->reserve);
     fd = listener_accept(l->io.fd);
     if (fd >= 0)
@@ -8374,7 +8399,7 @@ SBX_PRIVATE uint64_t sbx_log_seek_tail(const struct sbx_log *log, unsigned strea
         if ((streams & SBX_STREAMS_OF(e.stream)) != 0)
             entries--;
     }
-    return at;
+    return at < not_before ? not_before : at;
 }
 
 SBX_PRIVATE uint64_t sbx_log_seek_bytes(const struct sbx_log *log, uint64_t bytes)
@@ -8399,12 +8424,12 @@ SBX_PRIVATE void sbx_cursor_open(struct sbx_cursor *c, struct sbx_log *log, uint
     sbx_list_add_tail(&log->cursors, &c->node);
     if (next == 0)
         c->next = 1;
+    c->offset_known = c->next == 1;
     if (sbx_store_log_read(log->store, c->next, &e)) {
         c->offset = e.offset;
         c->offset_known = true;
     } else if (c->next == sbx_log_last(log) + 1) {
         /* At the end: behind the last entry, and not behind what is appended but not committed. */
-        c->offset_known = sbx_log_last(log) == 0;
         if (sbx_store_log_read(log->store, sbx_log_last(log), &e)) {
             c->offset = e.offset + e.len;
             c->offset_known = true;
@@ -8937,6 +8962,7 @@ struct sbx_host {
     struct sbx_store *store;
     struct sbx_limits limits;
     struct sbx_list runs;  /* one-shot commands under way: run.h */
+    struct sbx_list sinks; /* pipes of background children that outlived a run */
     char **environ;      /* for children: the server's, without its token */
     uint8_t *scratch;    /* SBX_SCRATCH_BYTES for use within one callback */
 };
@@ -9426,6 +9452,8 @@ SBX_PRIVATE void sbx_run_free(struct sbx_run *run);
 
 /* For shutdown: a signal to every run under way. They answer as they end. */
 SBX_PRIVATE void sbx_runs_signal(struct sbx_host *host, int sig);
+/* And at its end: closes the pipes of what outlived its run. */
+SBX_PRIVATE void sbx_runs_close_sinks(struct sbx_host *host);
 
 #endif
 /* ==== end proc/run.h ======================================================================== */
@@ -9446,6 +9474,7 @@ SBX_PRIVATE void sbx_runs_signal(struct sbx_host *host, int sig);
 /* --- sinks: pipes of background children that outlive a run --- */
 
 struct run_sink {
+    struct sbx_list node; /* in host->sinks */
     struct sbx_io io;
     struct sbx_task free;
     struct sbx_host *host;
@@ -9456,6 +9485,20 @@ static void sink_free(struct sbx_task *t)
     sbx_mem_free(SBX_LIST_OF(t, struct run_sink, free));
 }
 
+static void sink_close(struct run_sink *sink)
+{
+    sbx_io_stop(&sink->io);
+    sbx_fd_close(&sink->io.fd);
+    sbx_list_remove(&sink->node);
+    sbx_loop_defer(&sink->host->loop, SBX_PHASE_FREE, &sink->free);
+}
+
+SBX_PRIVATE void sbx_runs_close_sinks(struct sbx_host *host)
+{
+    while (!sbx_list_empty(&host->sinks))
+        sink_close(SBX_LIST_OF(host->sinks.next, struct run_sink, node));
+}
+
 static void sink_on_ready(struct sbx_io *io, short revents)
 {
     struct run_sink *sink = SBX_LIST_OF(io, struct run_sink, io);
@@ -9463,9 +9506,7 @@ static void sink_on_ready(struct sbx_io *io, short revents)
     (void)revents;
     if (got > 0 || got == -EAGAIN)
         return;
-    sbx_io_stop(io);
-    sbx_fd_close(&io->fd);
-    sbx_loop_defer(&sink->host->loop, SBX_PHASE_FREE, &sink->free);
+    sink_close(sink);
 }
 
 /* Takes over *fd; without memory it is closed, which is the best that is left. */
@@ -9474,9 +9515,11 @@ static void sink_open(struct sbx_host *host, int *fd)
     struct run_sink *sink = sbx_mem_calloc(sizeof *sink);
     if (sink != NULL) {
         sink->host = host;
+        sbx_list_init(&sink->node);
         sbx_task_init(&sink->free, sink_free);
         sbx_io_init(&sink->io, &host->loop, *fd, sink_on_ready);
         if (sbx_io_watch(&sink->io, POLLIN) == 0) {
+            sbx_list_add_tail(&host->sinks, &sink->node);
             *fd = -1;
             return;
         }
@@ -10364,7 +10407,7 @@ SBX_PRIVATE bool sbx_auth_check(struct sbx_str token, const struct sbx_http_requ
 /* ==== begin api/auth.c ====================================================================== */
 /* auth.c - see auth.h. */
 
-#define AUTH_MAX 1024u /* a longer access_token is never right */
+#define AUTH_MAX 3072u /* encoded; a longer access_token is never right, tokens end at 1024 */
 
 static bool auth_by_header(struct sbx_str token, const struct sbx_http_request *req)
 {
@@ -14593,7 +14636,8 @@ SBX_PRIVATE void sbx_api_get_logs(struct sbx_request *rq)
 
 #define TERM_REPLAY_BYTES (256u * 1024u)
 #define TERM_PING_US 30000000u
-#define TERM_DEAD_US 90000000u /* without a byte from the peer */
+#define TERM_DEAD_US 90000000u /* without a sign of life from the peer */
+#define TERM_PING_BYTES 2u     /* what a ping alone adds */
 #define TERM_MESSAGE_MIN (1024u * 1024u)
 
 struct term {
@@ -14605,7 +14649,8 @@ struct term {
     struct sbx_ws_reader reader;
     struct sbx_vt_filter *filter; /* while replaying; NULL afterwards */
     uint64_t replay_until;        /* last sequence of the replay */
-    uint64_t heard_us;            /* when the peer was last heard */
+    uint64_t heard_us;            /* when the peer was last heard, or seen to take output */
+    uint64_t acked;               /* bytes it had taken at the last tick */
     bool greeted;                 /* `ready` is sent */
     bool ended;
 };
@@ -14938,6 +14983,12 @@ static void term_sent(struct sbx_source *s, struct sbx_conn *c)
 static void term_tick(struct sbx_source *s, struct sbx_conn *c)
 {
     struct term *t = SBX_LIST_OF(s, struct term, source);
+    /* A peer whose system takes output is alive, also when no ping gets through to it behind all
+     * the output, or its answer to one is far behind. */
+    uint64_t acked = c->sent - sbx_stream_unacked(&c->stream);
+    if (acked > t->acked + TERM_PING_BYTES)
+        t->heard_us = c->net->loop->now_us;
+    t->acked = acked;
     if (c->net->loop->now_us - t->heard_us > TERM_DEAD_US)
         sbx_conn_close(c);
     else if (c->out.bytes < SBX_CONN_HIGH)
@@ -14956,6 +15007,17 @@ static bool term_took_some(struct sbx_cursor *cursor)
 
 /* --- the upgrade --- */
 
+/* Several lines of one name are one list (RFC 9110, 5.3). */
+static bool term_header_lists(const struct sbx_request *rq, const char *name, const char *token)
+{
+    size_t i;
+    for (i = 0; i < rq->http->nheaders; i++)
+        if (sbx_str_ieq_z(rq->http->headers[i].name, name) &&
+            sbx_str_list_has(rq->http->headers[i].value, token))
+            return true;
+    return false;
+}
+
 static struct sbx_str term_header(const struct sbx_request *rq, const char *name)
 {
     const struct sbx_http_header *h = sbx_http_header(rq->http, name, NULL);
@@ -14968,9 +15030,9 @@ static const char *term_handshake_fault(const struct sbx_request *rq, int *statu
     *status = 426;
     if (rq->http->minor == 0)
         return "a WebSocket upgrade needs HTTP/1.1";
-    if (!sbx_str_list_has(term_header(rq, "connection"), "upgrade"))
+    if (!term_header_lists(rq, "connection", "upgrade"))
         return "Connection header does not include \"upgrade\"";
-    if (!sbx_str_list_has(term_header(rq, "upgrade"), "websocket"))
+    if (!term_header_lists(rq, "upgrade", "websocket"))
         return "Upgrade header does not include \"websocket\"";
     if (!sbx_str_eq_z(term_header(rq, "sec-websocket-version"), "13"))
         return "Sec-WebSocket-Version header is not \"13\"";
@@ -15083,7 +15145,8 @@ enum sbx_route_flags {
     SBX_ROUTE_JSON = 1,       /* takes a JSON body */
     SBX_ROUTE_TERMINAL = 2,   /* WebSocket: token in the query too, origin checked, no HEAD */
     SBX_ROUTE_INPUT = 4,      /* its body may be as long as the input limit needs */
-    SBX_ROUTE_OPEN = 8        /* no token needed */
+    SBX_ROUTE_OPEN = 8,       /* no token needed */
+    SBX_ROUTE_STARTS = 16     /* starts a process: refused while the server stops */
 };
 
 struct sbx_route {
@@ -15116,10 +15179,12 @@ static const struct sbx_route routes_table[] = {
     {"GET", "/v1/health", "get_health", sbx_api_get_health, 0},
     {"GET", "/v1/openapi.json", "get_openapi", sbx_api_get_openapi, 0},
     {"GET", "/v1/processes", "list_processes", sbx_api_list_processes, 0},
-    {"POST", "/v1/processes", "create_process", sbx_api_create_process, SBX_ROUTE_JSON},
+    {"POST", "/v1/processes", "create_process", sbx_api_create_process,
+     SBX_ROUTE_JSON | SBX_ROUTE_STARTS},
     {"GET", "/v1/processes/config", "get_process_config", sbx_api_get_config, 0},
     {"POST", "/v1/processes/config", "set_process_config", sbx_api_set_config, SBX_ROUTE_JSON},
-    {"POST", "/v1/processes/run", "run_process", sbx_api_run_process, SBX_ROUTE_JSON},
+    {"POST", "/v1/processes/run", "run_process", sbx_api_run_process,
+     SBX_ROUTE_JSON | SBX_ROUTE_STARTS},
     {"GET", "/v1/processes/{id}", "get_process", sbx_api_get_process, 0},
     {"DELETE", "/v1/processes/{id}", "delete_process", sbx_api_delete_process, 0},
     {"POST", "/v1/processes/{id}/stop", "stop_process", sbx_api_stop_process, 0},
@@ -15385,7 +15450,12 @@ static void router_on_request(struct sbx_conn *c, const struct sbx_http_request 
     struct sbx_str raw_id;
     (void)sbx_url_split(req->target, &rq.url);
     (void)sbx_route_find(rq.url.path, &raw_id);
-    if (router_decode_id(c, raw_id, decoded, &rq.id))
+    if (!router_decode_id(c, raw_id, decoded, &rq.id))
+        return;
+    /* The body may have come after the signal to stop. */
+    if ((rq.route->flags & SBX_ROUTE_STARTS) != 0 && c->net->stopping)
+        sbx_reply_error(c, SBX_PROBLEM_CONFLICT, 503, "the server is stopping");
+    else
         rq.route->handle(&rq);
 }
 
@@ -15743,7 +15813,9 @@ static void server_check_stop(struct sbx_timer *t)
 {
     struct sbx_server *s = SBX_LIST_OF(t, struct sbx_server, check);
     uint64_t now = s->host.loop.now_us;
-    if (server_is_quiet(s) && s->quiet_us == 0)
+    if (!server_is_quiet(s))
+        s->quiet_us = 0;
+    else if (s->quiet_us == 0)
         s->quiet_us = now;
     if (!s->killed && now >= s->kill_us) {
         server_signal_all(s, SIGKILL);
@@ -15827,6 +15899,7 @@ static int server_open_host(struct sbx_server *s)
     h->diag.level = s->config->log_level;
     sbx_reap_init(&h->reap);
     sbx_list_init(&h->runs);
+    sbx_list_init(&h->sinks);
     sbx_limits_default(&h->limits);
     rc = server_take_environ(s);
     if (rc < 0)
@@ -15931,6 +16004,7 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s)
     if (s->host.loop.pfds != NULL) {
         server_close_conns(s, false);
         sbx_api_deinit(&s->api);
+        sbx_runs_close_sinks(&s->host);
         sbx_loop_cancel_timer(&s->host.loop, &s->check);
         sbx_loop_finish(&s->host.loop);
         if (s->signals.fd >= 0)

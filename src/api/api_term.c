@@ -27,7 +27,8 @@
 
 #define TERM_REPLAY_BYTES (256u * 1024u)
 #define TERM_PING_US 30000000u
-#define TERM_DEAD_US 90000000u /* without a byte from the peer */
+#define TERM_DEAD_US 90000000u /* without a sign of life from the peer */
+#define TERM_PING_BYTES 2u     /* what a ping alone adds */
 #define TERM_MESSAGE_MIN (1024u * 1024u)
 
 struct term {
@@ -39,7 +40,8 @@ struct term {
     struct sbx_ws_reader reader;
     struct sbx_vt_filter *filter; /* while replaying; NULL afterwards */
     uint64_t replay_until;        /* last sequence of the replay */
-    uint64_t heard_us;            /* when the peer was last heard */
+    uint64_t heard_us;            /* when the peer was last heard, or seen to take output */
+    uint64_t acked;               /* bytes it had taken at the last tick */
     bool greeted;                 /* `ready` is sent */
     bool ended;
 };
@@ -372,6 +374,12 @@ static void term_sent(struct sbx_source *s, struct sbx_conn *c)
 static void term_tick(struct sbx_source *s, struct sbx_conn *c)
 {
     struct term *t = SBX_LIST_OF(s, struct term, source);
+    /* A peer whose system takes output is alive, also when no ping gets through to it behind all
+     * the output, or its answer to one is far behind. */
+    uint64_t acked = c->sent - sbx_stream_unacked(&c->stream);
+    if (acked > t->acked + TERM_PING_BYTES)
+        t->heard_us = c->net->loop->now_us;
+    t->acked = acked;
     if (c->net->loop->now_us - t->heard_us > TERM_DEAD_US)
         sbx_conn_close(c);
     else if (c->out.bytes < SBX_CONN_HIGH)
@@ -390,6 +398,17 @@ static bool term_took_some(struct sbx_cursor *cursor)
 
 /* --- the upgrade --- */
 
+/* Several lines of one name are one list (RFC 9110, 5.3). */
+static bool term_header_lists(const struct sbx_request *rq, const char *name, const char *token)
+{
+    size_t i;
+    for (i = 0; i < rq->http->nheaders; i++)
+        if (sbx_str_ieq_z(rq->http->headers[i].name, name) &&
+            sbx_str_list_has(rq->http->headers[i].value, token))
+            return true;
+    return false;
+}
+
 static struct sbx_str term_header(const struct sbx_request *rq, const char *name)
 {
     const struct sbx_http_header *h = sbx_http_header(rq->http, name, NULL);
@@ -402,9 +421,9 @@ static const char *term_handshake_fault(const struct sbx_request *rq, int *statu
     *status = 426;
     if (rq->http->minor == 0)
         return "a WebSocket upgrade needs HTTP/1.1";
-    if (!sbx_str_list_has(term_header(rq, "connection"), "upgrade"))
+    if (!term_header_lists(rq, "connection", "upgrade"))
         return "Connection header does not include \"upgrade\"";
-    if (!sbx_str_list_has(term_header(rq, "upgrade"), "websocket"))
+    if (!term_header_lists(rq, "upgrade", "websocket"))
         return "Upgrade header does not include \"websocket\"";
     if (!sbx_str_eq_z(term_header(rq, "sec-websocket-version"), "13"))
         return "Sec-WebSocket-Version header is not \"13\"";

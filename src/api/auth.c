@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define AUTH_MAX 1024u /* a longer access_token is never right */
+#define AUTH_MAX 3072u /* encoded; a longer access_token is never right, tokens end at 1024 */
 
 static bool auth_by_header(struct sbx_str token, const struct sbx_http_request *req)
 {

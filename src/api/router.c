@@ -191,7 +191,12 @@ static void router_on_request(struct sbx_conn *c, const struct sbx_http_request 
     struct sbx_str raw_id;
     (void)sbx_url_split(req->target, &rq.url);
     (void)sbx_route_find(rq.url.path, &raw_id);
-    if (router_decode_id(c, raw_id, decoded, &rq.id))
+    if (!router_decode_id(c, raw_id, decoded, &rq.id))
+        return;
+    /* The body may have come after the signal to stop. */
+    if ((rq.route->flags & SBX_ROUTE_STARTS) != 0 && c->net->stopping)
+        sbx_reply_error(c, SBX_PROBLEM_CONFLICT, 503, "the server is stopping");
+    else
         rq.route->handle(&rq);
 }
 

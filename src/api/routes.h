@@ -8,7 +8,8 @@ enum sbx_route_flags {
     SBX_ROUTE_JSON = 1,       /* takes a JSON body */
     SBX_ROUTE_TERMINAL = 2,   /* WebSocket: token in the query too, origin checked, no HEAD */
     SBX_ROUTE_INPUT = 4,      /* its body may be as long as the input limit needs */
-    SBX_ROUTE_OPEN = 8        /* no token needed */
+    SBX_ROUTE_OPEN = 8,       /* no token needed */
+    SBX_ROUTE_STARTS = 16     /* starts a process: refused while the server stops */
 };
 
 struct sbx_route {

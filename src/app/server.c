@@ -72,7 +72,9 @@ static void server_check_stop(struct sbx_timer *t)
 {
     struct sbx_server *s = SBX_LIST_OF(t, struct sbx_server, check);
     uint64_t now = s->host.loop.now_us;
-    if (server_is_quiet(s) && s->quiet_us == 0)
+    if (!server_is_quiet(s))
+        s->quiet_us = 0;
+    else if (s->quiet_us == 0)
         s->quiet_us = now;
     if (!s->killed && now >= s->kill_us) {
         server_signal_all(s, SIGKILL);
@@ -156,6 +158,7 @@ static int server_open_host(struct sbx_server *s)
     h->diag.level = s->config->log_level;
     sbx_reap_init(&h->reap);
     sbx_list_init(&h->runs);
+    sbx_list_init(&h->sinks);
     sbx_limits_default(&h->limits);
     rc = server_take_environ(s);
     if (rc < 0)
@@ -260,6 +263,7 @@ void sbx_server_close(struct sbx_server *s)
     if (s->host.loop.pfds != NULL) {
         server_close_conns(s, false);
         sbx_api_deinit(&s->api);
+        sbx_runs_close_sinks(&s->host);
         sbx_loop_cancel_timer(&s->host.loop, &s->check);
         sbx_loop_finish(&s->host.loop);
         if (s->signals.fd >= 0)

@@ -38,6 +38,7 @@
 #define CONN_READ_OWN (64u * 1024u)
 #define CONN_SKIP_BYTES (64u * 1024u) /* an unread body that is cheaper than a new connection */
 #define CONN_FINISH_US 30000000u
+#define CONN_STALL_US 60000000u  /* an answer that is written as it is taken, and is not taken */
 #define CONN_LINGER_US 2000000u
 #define CONN_NEVER UINT64_MAX
 
@@ -120,7 +121,8 @@ static bool conn_wants_input(const struct sbx_conn *c)
     switch (c->state) {
     case SBX_CONN_READ_HEAD:
         /* More than one head's worth in memory is requests that wait for their turn. */
-        return c->out.bytes < CONN_PIPELINE_BYTES && sbx_buf_len(&c->in) <= SBX_HTTP_MAX_HEAD;
+        return !c->at_end && c->out.bytes < CONN_PIPELINE_BYTES &&
+               sbx_buf_len(&c->in) <= SBX_HTTP_MAX_HEAD;
     case SBX_CONN_WEBSOCKET:
         return c->out.bytes < 2 * SBX_CONN_HIGH;
     case SBX_CONN_READ_BODY:
@@ -204,7 +206,8 @@ void sbx_conn_close(struct sbx_conn *c)
 /* Everything is written: close now, or wait for the peer to have read it. */
 static void conn_finished(struct sbx_conn *c)
 {
-    if (c->peer_shut || (!c->linger && sbx_fd_readable_bytes(c->stream.fd) == 0)) {
+    /* Bytes that nobody read would turn the close into a reset. */
+    if ((!c->linger || c->at_end) && sbx_fd_readable_bytes(c->stream.fd) == 0) {
         sbx_conn_close(c);
         return;
     }
@@ -336,14 +339,14 @@ static void conn_after_answer(struct sbx_conn *c, bool keep)
         conn_set_state(c, SBX_CONN_READ_HEAD);
         conn_set_idle(c);
     }
-    if (!c->processing && sbx_buf_len(&c->in) > 0)
+    if (!c->processing && (sbx_buf_len(&c->in) > 0 || c->at_end))
         sbx_conn_wake(c);
     conn_want_flush(c);
 }
 
 void sbx_conn_respond(struct sbx_conn *c, const struct sbx_response *r)
 {
-    bool keep = c->keep_alive && !c->net->stopping && !c->peer_shut &&
+    bool keep = c->keep_alive && !c->net->stopping &&
                 (!conn_body_pending(c) || conn_can_skip_body(c));
     assert(c->state == SBX_CONN_HANDLE);
     c->on_gone = NULL;
@@ -369,7 +372,9 @@ static void conn_take_source(struct sbx_conn *c, enum sbx_conn_state state,
     c->source = source;
     conn_set_state(c, state);
     c->more = true;
-    conn_set_due(c, source->tick_us > 0 ? c->net->loop->now_us + source->tick_us : CONN_NEVER);
+    sbx_buf_deinit(&c->body);
+    conn_set_due(c, c->net->loop->now_us +
+                        (source->tick_us > 0 ? source->tick_us : CONN_STALL_US));
     sbx_conn_wake(c);
     conn_want_flush(c);
     conn_assert(c);
@@ -519,17 +524,27 @@ static void conn_on_head(struct sbx_conn *c, struct conn_input *in,
     conn_take(c, in, head_len);
 }
 
+/* The input at hand holds no whole head. When no more can come, the connection is over. */
+static bool conn_no_more_heads(struct sbx_conn *c)
+{
+    if (c->at_end)
+        conn_finish(c);
+    return c->at_end;
+}
+
 static bool conn_step_head(struct sbx_conn *c, struct conn_input *in)
 {
     struct sbx_http_request req;
     struct sbx_http_refusal refusal;
     long used;
-    if (in->n == 0 || c->out.bytes >= CONN_PIPELINE_BYTES)
+    if (c->out.bytes >= CONN_PIPELINE_BYTES)
         return false;
+    if (in->n == 0)
+        return conn_no_more_heads(c);
     used = sbx_http_parse((const char *)in->p, in->n, &c->scanned, &req, &refusal);
     if (used == 0) {
         conn_begin_request_clock(c);
-        return false;
+        return conn_no_more_heads(c);
     }
     c->scanned = 0;
     if (used < 0) {
@@ -678,7 +693,7 @@ static void conn_process(struct sbx_conn *c, struct conn_input *in)
 static void conn_process_own(struct sbx_conn *c)
 {
     struct conn_input in = {sbx_buf_data(&c->in), sbx_buf_len(&c->in), true};
-    if (in.n == 0)
+    if (in.n == 0 && !c->at_end)
         return;
     conn_process(c, &in);
     if (sbx_buf_len(&c->in) == 0)
@@ -698,24 +713,16 @@ static void conn_process_scratch(struct sbx_conn *c, size_t n)
         conn_process_own(c);
 }
 
+/* Requests that were read before the end are still answered: the peer may wait for that. */
 static void conn_on_peer_end(struct sbx_conn *c)
 {
-    c->peer_shut = true;
-    switch (c->state) {
-    case SBX_CONN_SKIP_BODY:
+    c->peer_shut = c->at_end = true;
+    if (c->state == SBX_CONN_SKIP_BODY)
         conn_finish(c);
-        return;
-    case SBX_CONN_READ_HEAD:
-        /* Answers that are still queued may be waited for, although nothing more is asked. */
-        if (c->out.count > 0) {
-            conn_finish(c);
-            return;
-        }
-        break;
-    default:
-        break;
-    }
-    sbx_conn_close(c);
+    else if (c->state == SBX_CONN_READ_HEAD)
+        conn_process_own(c);
+    else
+        sbx_conn_close(c);
 }
 
 static void conn_on_readable(struct sbx_conn *c)
@@ -780,7 +787,7 @@ static void conn_end_source(struct sbx_conn *c)
         sbx_conn_put(c, SBX_HTTP_LAST_CHUNK, sizeof SBX_HTTP_LAST_CHUNK - 1);
     if (!stream)
         c->linger = true; /* for the peer's close frame */
-    if (stream && c->keep_alive && !c->net->stopping && !c->peer_shut) {
+    if (stream && c->keep_alive && !c->net->stopping) {
         conn_set_state(c, SBX_CONN_READ_HEAD);
         conn_set_idle(c);
         if (sbx_buf_len(&c->in) > 0)
@@ -822,15 +829,35 @@ static void conn_run_step(struct sbx_task *t)
 
 /* --- timer --- */
 
+/* Is an answer still being taken? Then there is a new deadline, counted from the last progress. */
+static bool conn_still_taking(struct sbx_conn *c, uint64_t patience_us)
+{
+    if (c->out.count == 0 || c->net->loop->now_us - c->progress_us >= patience_us)
+        return false;
+    conn_set_due(c, c->progress_us + patience_us);
+    return true;
+}
+
+/* Sources that live as long as the process tick; one that only has an answer to give has no use
+ * for a peer that does not take it. */
+static void conn_on_source_due(struct sbx_conn *c)
+{
+    if (c->source->tick_us > 0) {
+        conn_set_due(c, c->net->loop->now_us + c->source->tick_us);
+        c->source->ops->tick(c->source, c);
+    } else if (!conn_still_taking(c, CONN_STALL_US)) {
+        sbx_conn_close(c);
+    }
+}
+
 static void conn_on_due(struct sbx_conn *c)
 {
     switch (c->state) {
     case SBX_CONN_READ_HEAD:
-        if (c->request_due_us == 0) {
+        if (c->request_due_us != 0)
+            conn_refuse(c, NULL, 408, "request");
+        else if (!conn_still_taking(c, c->net->idle_timeout_us))
             sbx_conn_close(c);
-            return;
-        }
-        conn_refuse(c, NULL, 408, "request");
         return;
     case SBX_CONN_READ_BODY:
         conn_refuse(c, NULL, 408, "request");
@@ -841,15 +868,11 @@ static void conn_on_due(struct sbx_conn *c)
         return;
     case SBX_CONN_STREAM:
     case SBX_CONN_WEBSOCKET:
-        conn_set_due(c, c->net->loop->now_us + c->source->tick_us);
-        if (c->source->ops->tick != NULL)
-            c->source->ops->tick(c->source, c);
+        conn_on_source_due(c);
         return;
     case SBX_CONN_FINISH:
-        if (c->net->loop->now_us - c->progress_us < CONN_FINISH_US) {
-            conn_set_due(c, c->progress_us + CONN_FINISH_US);
+        if (conn_still_taking(c, CONN_FINISH_US))
             return;
-        }
         break;
     case SBX_CONN_HANDLE:
         return;

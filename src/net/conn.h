@@ -57,7 +57,7 @@ struct sbx_source_ops {
     /* The connection ends or has ended the stream; it does not know the source any more. */
     void (*gone)(struct sbx_source *s, struct sbx_conn *c);
     void (*sent)(struct sbx_source *s, struct sbx_conn *c);  /* the peer took bytes; may be NULL */
-    void (*tick)(struct sbx_source *s, struct sbx_conn *c);  /* every tick_us; may be NULL */
+    void (*tick)(struct sbx_source *s, struct sbx_conn *c);  /* every tick_us, where that is not 0 */
     void (*peer_shut)(struct sbx_source *s, struct sbx_conn *c); /* may be NULL: ends it */
     /* WebSocket only: bytes from the peer. */
     void (*input)(struct sbx_source *s, struct sbx_conn *c, const uint8_t *p, size_t n);
@@ -125,7 +125,8 @@ struct sbx_conn {
     bool expects;              /* the client waits for 100 before it sends its body */
     bool linger;               /* the peer may still be sending when we close */
     bool chunked_out;          /* STREAM: chunks, else until close */
-    bool peer_shut;            /* end of the peer's bytes was seen */
+    bool peer_shut;            /* the peer shut its side; bytes of before may still be unread */
+    bool at_end;               /* and all of them have been read */
     bool processing;           /* inside conn_process: an answer does not start another round */
     bool more;                 /* the source has more to give */
 };

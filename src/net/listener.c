@@ -138,7 +138,8 @@ static void listener_take(struct sbx_listener *l, int fd)
 static void listener_out_of_fds(struct sbx_listener *l)
 {
     int fd;
-    sbx_diag(l->net->diag, SBX_DIAG_WARN, "out of descriptors, connections are refused");
+    if (l->reserve >= 0)
+        sbx_diag(l->net->diag, SBX_DIAG_WARN, "out of descriptors, connections are refused");
     sbx_fd_close(&l->reserve);
     fd = listener_accept(l->io.fd);
     if (fd >= 0)

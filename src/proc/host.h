@@ -19,6 +19,7 @@ struct sbx_host {
     struct sbx_store *store;
     struct sbx_limits limits;
     struct sbx_list runs;  /* one-shot commands under way: run.h */
+    struct sbx_list sinks; /* pipes of background children that outlived a run */
     char **environ;      /* for children: the server's, without its token */
     uint8_t *scratch;    /* SBX_SCRATCH_BYTES for use within one callback */
 };

@@ -170,7 +170,7 @@ uint64_t sbx_log_seek_tail(const struct sbx_log *log, unsigned streams, uint64_t
         if ((streams & SBX_STREAMS_OF(e.stream)) != 0)
             entries--;
     }
-    return at;
+    return at < not_before ? not_before : at;
 }
 
 uint64_t sbx_log_seek_bytes(const struct sbx_log *log, uint64_t bytes)
@@ -195,12 +195,12 @@ void sbx_cursor_open(struct sbx_cursor *c, struct sbx_log *log, uint64_t next, u
     sbx_list_add_tail(&log->cursors, &c->node);
     if (next == 0)
         c->next = 1;
+    c->offset_known = c->next == 1;
     if (sbx_store_log_read(log->store, c->next, &e)) {
         c->offset = e.offset;
         c->offset_known = true;
     } else if (c->next == sbx_log_last(log) + 1) {
         /* At the end: behind the last entry, and not behind what is appended but not committed. */
-        c->offset_known = sbx_log_last(log) == 0;
         if (sbx_store_log_read(log->store, sbx_log_last(log), &e)) {
             c->offset = e.offset + e.len;
             c->offset_known = true;

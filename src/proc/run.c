@@ -24,6 +24,7 @@
 /* --- sinks: pipes of background children that outlive a run --- */
 
 struct run_sink {
+    struct sbx_list node; /* in host->sinks */
     struct sbx_io io;
     struct sbx_task free;
     struct sbx_host *host;
@@ -34,6 +35,20 @@ static void sink_free(struct sbx_task *t)
     sbx_mem_free(SBX_LIST_OF(t, struct run_sink, free));
 }
 
+static void sink_close(struct run_sink *sink)
+{
+    sbx_io_stop(&sink->io);
+    sbx_fd_close(&sink->io.fd);
+    sbx_list_remove(&sink->node);
+    sbx_loop_defer(&sink->host->loop, SBX_PHASE_FREE, &sink->free);
+}
+
+void sbx_runs_close_sinks(struct sbx_host *host)
+{
+    while (!sbx_list_empty(&host->sinks))
+        sink_close(SBX_LIST_OF(host->sinks.next, struct run_sink, node));
+}
+
 static void sink_on_ready(struct sbx_io *io, short revents)
 {
     struct run_sink *sink = SBX_LIST_OF(io, struct run_sink, io);
@@ -41,9 +56,7 @@ static void sink_on_ready(struct sbx_io *io, short revents)
     (void)revents;
     if (got > 0 || got == -EAGAIN)
         return;
-    sbx_io_stop(io);
-    sbx_fd_close(&io->fd);
-    sbx_loop_defer(&sink->host->loop, SBX_PHASE_FREE, &sink->free);
+    sink_close(sink);
 }
 
 /* Takes over *fd; without memory it is closed, which is the best that is left. */
@@ -52,9 +65,11 @@ static void sink_open(struct sbx_host *host, int *fd)
     struct run_sink *sink = sbx_mem_calloc(sizeof *sink);
     if (sink != NULL) {
         sink->host = host;
+        sbx_list_init(&sink->node);
         sbx_task_init(&sink->free, sink_free);
         sbx_io_init(&sink->io, &host->loop, *fd, sink_on_ready);
         if (sbx_io_watch(&sink->io, POLLIN) == 0) {
+            sbx_list_add_tail(&host->sinks, &sink->node);
             *fd = -1;
             return;
         }

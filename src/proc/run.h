@@ -40,5 +40,7 @@ void sbx_run_free(struct sbx_run *run);
 
 /* For shutdown: a signal to every run under way. They answer as they end. */
 void sbx_runs_signal(struct sbx_host *host, int sig);
+/* And at its end: closes the pipes of what outlived its run. */
+void sbx_runs_close_sinks(struct sbx_host *host);
 
 #endif

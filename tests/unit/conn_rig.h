@@ -4,6 +4,7 @@
  *   /defer    nothing until the test answers       /none    204
  *   /parts    a body of three pieces               /stream  a stream from rig->source
  *   /ws       an upgrade to rig->source            /close   the connection is closed in the callback
+ *   /test...  whatever rig->answer does
  *
  * Bodies may be RIG_BODY long. Refusals are answered with their reason as text. */
 #ifndef SBX_TESTS_CONN_RIG_H
@@ -55,6 +56,7 @@ struct rig {
     unsigned requests, refusals, gone;
     struct sbx_conn *deferred;
     struct rig_source source;
+    void (*answer)(struct sbx_conn *c, const struct sbx_http_request *req);
 };
 
 static inline struct rig *rig_of(struct sbx_conn *c)
@@ -131,6 +133,8 @@ static inline void rig_on_request(struct sbx_conn *c, const struct sbx_http_requ
     if (sbx_str_starts_with(req->target, "/defer")) {
         rig->deferred = c;
         sbx_conn_defer(c, rig_on_gone, rig);
+    } else if (sbx_str_starts_with(req->target, "/test")) {
+        rig->answer(c, req);
     } else if (sbx_str_eq_z(req->target, "/none")) {
         sbx_conn_respond(c, &none);
     } else if (sbx_str_eq_z(req->target, "/parts")) {
