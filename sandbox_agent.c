@@ -5669,12 +5669,19 @@ out:
 /* Makes orphaned descendants children of this process where that exists. */
 SBX_PRIVATE void sbx_ptree_become_subreaper(void);
 
-/* Sends sig to everything of `leader`, which must not have been reaped yet: its pid, and the ids
- * of its group and session, cannot have been given to somebody else then. */
-SBX_PRIVATE void sbx_ptree_signal(pid_t leader, int sig);
+/* Sends sig, and after it `then` unless that is 0, to everything of `leader`, which must not have
+ * been reaped yet: its pid, and the ids of its group and session, cannot have been given to
+ * somebody else then. Both signals go out on one look at the tree: the first may change it. */
+SBX_PRIVATE void sbx_ptree_signal(pid_t leader, int sig, int then);
 
 /* The same for what a reaped leader left behind in its session. */
-SBX_PRIVATE void sbx_ptree_signal_orphans(pid_t session, int sig);
+SBX_PRIVATE void sbx_ptree_signal_orphans(pid_t session, int sig, int then);
+
+/* SIGKILL to everything below this process, whatever session it is in. */
+SBX_PRIVATE void sbx_ptree_kill_descendants(void);
+
+/* Does the process ignore the signal? Yes where that cannot be told. */
+SBX_PRIVATE bool sbx_ptree_ignores(pid_t pid, int sig);
 
 #endif
 /* ==== end os/ptree.h ======================================================================== */
@@ -5689,6 +5696,7 @@ SBX_PRIVATE void sbx_ptree_signal_orphans(pid_t session, int sig);
 #ifdef __linux__
 #include <dirent.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 
 #define PTREE_MAX 4096u
@@ -5773,11 +5781,21 @@ static void ptree_add_descendants(struct ptree_set *set, pid_t leader)
         ptree_add_children(set, set->pids[i]);
 }
 
-static void ptree_kill_all(const struct ptree_set *set, int sig)
+static void ptree_kill_all(const struct ptree_set *set, int sig, int then)
 {
     size_t i;
-    for (i = 0; i < set->n; i++)
+    for (i = 0; i < set->n; i++) {
         (void)kill(set->pids[i], sig);
+        if (then != 0)
+            (void)kill(set->pids[i], then);
+    }
+}
+
+static void ptree_kill_group(pid_t group, int sig, int then)
+{
+    (void)kill(-group, sig);
+    if (then != 0)
+        (void)kill(-group, then);
 }
 
 /* Members of the group get the signal through the group: a handler must not run twice. */
@@ -5790,21 +5808,46 @@ static void ptree_drop_group(struct ptree_set *set, pid_t group)
     set->n = keep;
 }
 
-SBX_PRIVATE void sbx_ptree_signal(pid_t leader, int sig)
+SBX_PRIVATE void sbx_ptree_signal(pid_t leader, int sig, int then)
 {
     struct ptree_set set = {.n = 0};
     ptree_add_descendants(&set, leader);
     ptree_add_orphans(&set, leader);
     ptree_drop_group(&set, leader);
-    (void)kill(-leader, sig);
-    ptree_kill_all(&set, sig);
+    ptree_kill_group(leader, sig, then);
+    ptree_kill_all(&set, sig, then);
 }
 
-SBX_PRIVATE void sbx_ptree_signal_orphans(pid_t session, int sig)
+SBX_PRIVATE void sbx_ptree_signal_orphans(pid_t session, int sig, int then)
 {
     struct ptree_set set = {.n = 0};
     ptree_add_orphans(&set, session);
-    ptree_kill_all(&set, sig);
+    ptree_kill_all(&set, sig, then);
+}
+
+SBX_PRIVATE void sbx_ptree_kill_descendants(void)
+{
+    struct ptree_set set = {.n = 0};
+    ptree_add_descendants(&set, getpid());
+    ptree_kill_all(&set, SIGKILL, 0);
+}
+
+SBX_PRIVATE bool sbx_ptree_ignores(pid_t pid, int sig)
+{
+    static const char key[] = "\nSigIgn:\t";
+    char path[48], text[4096];
+    const char *at;
+    ssize_t got;
+    int fd;
+    (void)snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return true;
+    got = sbx_fd_read(fd, text, sizeof text - 1);
+    (void)close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    at = strstr(text, key);
+    return at == NULL || (strtoull(at + sizeof key - 1, NULL, 16) >> (sig - 1) & 1) != 0;
 }
 
 #else
@@ -5813,17 +5856,31 @@ SBX_PRIVATE void sbx_ptree_become_subreaper(void)
 {
 }
 
-SBX_PRIVATE void sbx_ptree_signal(pid_t leader, int sig)
+SBX_PRIVATE void sbx_ptree_signal(pid_t leader, int sig, int then)
 {
     (void)kill(-leader, sig);
+    if (then != 0)
+        (void)kill(-leader, then);
 }
 
-SBX_PRIVATE void sbx_ptree_signal_orphans(pid_t session, int sig)
+SBX_PRIVATE void sbx_ptree_signal_orphans(pid_t session, int sig, int then)
 {
     /* Without a subreaper the orphans are not ours, and the group's number may have passed to
      * somebody else since. */
     (void)session;
     (void)sig;
+    (void)then;
+}
+
+SBX_PRIVATE void sbx_ptree_kill_descendants(void)
+{
+}
+
+SBX_PRIVATE bool sbx_ptree_ignores(pid_t pid, int sig)
+{
+    (void)pid;
+    (void)sig;
+    return true;
 }
 #endif
 /* ==== end os/ptree.c ======================================================================== */
@@ -6346,6 +6403,9 @@ SBX_PRIVATE void sbx_conn_put_framed(struct sbx_conn *c, struct sbx_blob *blob, 
 /* Bytes as they are. */
 SBX_PRIVATE void sbx_conn_put(struct sbx_conn *c, const void *p, size_t n);
 SBX_PRIVATE void sbx_conn_put_blob(struct sbx_conn *c, struct sbx_blob *blob, const uint8_t *p, size_t n);
+/* For ticks of sources that read what nobody else keeps any more (`last`): closes the connection,
+ * and returns true, when its peer has stopped taking it. */
+SBX_PRIVATE bool sbx_conn_abandons(struct sbx_conn *c, bool last);
 /* Has the peer's system taken bytes since this was last asked? */
 SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
 
@@ -6801,6 +6861,14 @@ SBX_PRIVATE void sbx_conn_put_framed(struct sbx_conn *c, struct sbx_blob *blob, 
     else
         sbx_conn_put_blob(c, blob, p + SBX_HTTP_CHUNK_HEAD,
                           n - SBX_HTTP_CHUNK_HEAD - SBX_HTTP_CHUNK_TAIL);
+}
+
+SBX_PRIVATE bool sbx_conn_abandons(struct sbx_conn *c, bool last)
+{
+    if (!last || c->out.count == 0 || c->net->loop->now_us - c->progress_us < CONN_FINISH_US)
+        return false;
+    sbx_conn_close(c);
+    return true;
 }
 
 SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c)
@@ -7997,6 +8065,9 @@ SBX_PRIVATE uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *ro
     *room = seg->blob->cap - seg->blob->len;
     if (*room > STORE_ROOM_MAX)
         *room = STORE_ROOM_MAX;
+    /* One read must not evict what a reader that keeps up has not seen yet. */
+    if (*room > log->cap / 2)
+        *room = log->cap > 1 ? (size_t)(log->cap / 2) : 1;
     if (!store_reserve_heads(log, seg, *room))
         return NULL;
     return seg->blob->data + seg->blob->len;
@@ -8700,10 +8771,13 @@ enum sbx_output_state {
 struct sbx_output {
     enum sbx_output_state state;
     struct sbx_io io;
-    struct sbx_timer timer;  /* end of a nap, retry after lack of memory, grace of a drain */
+    struct sbx_timer timer;  /* end of a nap, retry after lack of memory */
+    struct sbx_timer limit;  /* of a drain */
     struct sbx_log *log;
     enum sbx_log_stream stream;
     bool draining;           /* the leader has exited */
+    bool lingering;          /* terminal: grace is over, the next pause is the end of the drain */
+    bool forced;             /* the drain took too long: readers are not waited for */
     bool drained;
     bool grown;              /* the pipe's buffer was enlarged */
     unsigned busy;           /* reads in quick succession */
@@ -8739,8 +8813,11 @@ SBX_PRIVATE void sbx_output_wake(struct sbx_output *o);
  *
  * Drain. When the leader has exited, a pipe holds exactly what FIONREAD says of what it
  * wrote; once that many bytes are read the output is drained, whoever else still holds the pipe.
- * A terminal hangs up when its session leader dies, so its end comes by itself (EIO on Linux, end
- * of file elsewhere); OUTPUT_GRACE_US bounds the wait where a kernel does not do so. */
+ * A terminal's end comes when its last descriptor closes (EIO on Linux, end of file elsewhere), and
+ * a background job may hold it open for ever. Its kernel hands output on with a delay, so what the
+ * leader wrote is there after OUTPUT_GRACE_US, and the first pause after that ends the drain.
+ * OUTPUT_LIMIT_US bounds it all: a reader that the log waits for, or a background job that writes
+ * without a pause, must not keep a process that has ended from being seen to. */
 
 #define OUTPUT_BUDGET (512u * 1024u)    /* bytes read in one go before others have their turn */
 #define OUTPUT_PIPE_BYTES (1024u * 1024u)
@@ -8750,7 +8827,8 @@ SBX_PRIVATE void sbx_output_wake(struct sbx_output *o);
 #define OUTPUT_NAP_GAP_US 3000u         /* likewise, after a nap: it may have lasted longer */
 #define OUTPUT_BUSY_READS 6u
 #define OUTPUT_SMALL (32u * 1024u)      /* a read that found less was too early */
-#define OUTPUT_GRACE_US 100000u
+#define OUTPUT_GRACE_US 50000u
+#define OUTPUT_LIMIT_US 1000000u
 #define OUTPUT_RETRY_US 100000u         /* after an allocation failed */
 
 static void output_read(struct sbx_output *o);
@@ -8771,6 +8849,7 @@ static void output_set_drained(struct sbx_output *o)
     if (o->drained || !o->draining)
         return;
     o->drained = true;
+    sbx_loop_cancel_timer(o->io.loop, &o->limit);
     o->on_drained(o);
 }
 
@@ -8779,6 +8858,7 @@ SBX_PRIVATE void sbx_output_close(struct sbx_output *o)
     if (o->state == SBX_OUTPUT_CLOSED)
         return;
     sbx_loop_cancel_timer(o->io.loop, &o->timer);
+    sbx_loop_cancel_timer(o->io.loop, &o->limit);
     output_set_state(o, SBX_OUTPUT_CLOSED);
     sbx_fd_close(&o->io.fd);
 }
@@ -8797,13 +8877,23 @@ static void output_on_ready(struct sbx_io *io, short revents)
 
 static void output_on_timer(struct sbx_timer *t)
 {
-    struct sbx_output *o = SBX_LIST_OF(t, struct sbx_output, timer);
-    if (o->draining && !o->drained && o->stream == SBX_STREAM_PTY &&
-        o->state == SBX_OUTPUT_READING) {
-        output_set_drained(o);
+    output_read(SBX_LIST_OF(t, struct sbx_output, timer));
+}
+
+static void output_on_limit(struct sbx_timer *t)
+{
+    struct sbx_output *o = SBX_LIST_OF(t, struct sbx_output, limit);
+    if (o->stream == SBX_STREAM_PTY && !o->lingering) {
+        o->lingering = true;
+        sbx_loop_set_timer(o->io.loop, t, o->io.loop->now_us + OUTPUT_LIMIT_US);
+        if (o->state != SBX_OUTPUT_WAITING)
+            output_read(o);
         return;
     }
+    o->forced = true;
     output_read(o);
+    output_set_drained(o);
+    o->forced = false;
 }
 
 SBX_PRIVATE int sbx_output_open(struct sbx_output *o, struct sbx_loop *loop, struct sbx_log *log, int fd,
@@ -8814,6 +8904,7 @@ SBX_PRIVATE int sbx_output_open(struct sbx_output *o, struct sbx_loop *loop, str
                              .on_drained = on_drained};
     sbx_io_init(&o->io, loop, fd, output_on_ready);
     sbx_timer_init(&o->timer, output_on_timer);
+    sbx_timer_init(&o->limit, output_on_limit);
     if (rc == 0)
         output_set_state(o, SBX_OUTPUT_READING);
     return rc;
@@ -8841,8 +8932,8 @@ static void output_settle(struct sbx_output *o, size_t total)
     bool napped = o->state == SBX_OUTPUT_NAPPING;
     bool quick = now - o->last_read_us < (napped ? OUTPUT_NAP_GAP_US : OUTPUT_BUSY_GAP_US);
     o->last_read_us = now;
-    if (o->draining && o->stream == SBX_STREAM_PTY && !o->drained)
-        sbx_loop_set_timer(o->io.loop, &o->timer, now + OUTPUT_GRACE_US);
+    if (o->lingering)
+        output_set_drained(o);
     if (total == 0 || !quick || o->draining || o->stream == SBX_STREAM_PTY) {
         o->busy = 0;
         output_set_state(o, SBX_OUTPUT_READING);
@@ -8876,7 +8967,7 @@ static enum output_step output_step(struct sbx_output *o, size_t *total)
     size_t room;
     uint8_t *to;
     ssize_t got;
-    if (!sbx_log_may_grow(o->log)) {
+    if (!o->forced && !sbx_log_may_grow(o->log)) {
         output_set_state(o, SBX_OUTPUT_WAITING);
         return OUTPUT_CHANGED;
     }
@@ -8917,11 +9008,15 @@ static void output_read(struct sbx_output *o)
 
 SBX_PRIVATE void sbx_output_drain(struct sbx_output *o)
 {
+    struct sbx_loop *loop = o->io.loop;
     o->draining = true;
     if (o->state == SBX_OUTPUT_CLOSED) {
         output_set_drained(o);
         return;
     }
+    sbx_loop_set_timer(loop, &o->limit, loop->now_us + (o->stream == SBX_STREAM_PTY
+                                                            ? OUTPUT_GRACE_US
+                                                            : OUTPUT_LIMIT_US));
     if (o->stream != SBX_STREAM_PTY) {
         o->drain_left = sbx_fd_readable_bytes(o->io.fd);
         if (o->drain_left == 0)
@@ -9003,6 +9098,7 @@ struct sbx_launched {
     pid_t pid;
     int in;     /* stdin pipe or terminal */
     int out[2]; /* stdout and stderr, or the terminal in out[0] */
+    int slave;  /* the child's side of the terminal */
 };
 
 enum sbx_launch_stdin { SBX_LAUNCH_STDIN_NULL, SBX_LAUNCH_STDIN_PIPE };
@@ -9239,22 +9335,29 @@ SBX_PRIVATE int sbx_launch(struct sbx_host *host, const struct sbx_spec *spec, e
     int theirs[3] = {-1, -1, -1};
     struct sbx_spawn s;
     int rc = launch_make_args(&args, spec, host->environ, term_default);
-    *out = (struct sbx_launched){.pid = 0, .in = -1, .out = {-1, -1}};
+    *out = (struct sbx_launched){.pid = 0, .in = -1, .out = {-1, -1}, .slave = -1};
     if (rc < 0)
         return sbx_err_set(err, rc, "%s (os error %d)", strerror(-rc), -rc);
     rc = spec->tty ? launch_open_terminal(spec, out, theirs) : launch_open_pipes(in, out, theirs);
-    if (rc < 0)
-        goto out;
+    if (rc < 0) {
+        launch_close_all(out, theirs);
+        launch_free_args(&args);
+        return sbx_err_set(err, rc, "%s: %s (os error %d)", spec->tty ? "terminal" : "pipes",
+                           strerror(-rc), -rc);
+    }
     s = (struct sbx_spawn){.command = args.command, .path = args.path, .argv = args.argv,
                            .envp = args.envp, .cwd = args.cwd, .terminal = spec->tty,
                            .fds = {theirs[0], spec->tty ? theirs[0] : theirs[1],
                                    spec->tty ? theirs[0] : theirs[2]}};
     rc = sbx_spawn(&host->spawn, &s, &out->pid, &step);
-out:
     if (rc < 0) {
         launch_close_all(out, theirs);
         rc = launch_explain(err, rc, step, &args);
     } else {
+        if (spec->tty) {
+            out->slave = theirs[0];
+            theirs[0] = -1;
+        }
         sbx_fd_close(&theirs[0]);
         sbx_fd_close(&theirs[1]);
         sbx_fd_close(&theirs[2]);
@@ -9587,7 +9690,7 @@ static void run_on_timeout(struct sbx_timer *t)
 {
     struct sbx_run *run = SBX_LIST_OF(t, struct sbx_run, timeout);
     run->timed_out = true;
-    sbx_ptree_signal(run->leader, SIGKILL);
+    sbx_ptree_signal(run->leader, SIGKILL, 0);
     run_finish(run);
 }
 
@@ -9633,7 +9736,7 @@ SBX_PRIVATE void sbx_run_cancel(struct sbx_run *run)
 {
     size_t i;
     if (run->child.pid != 0)
-        sbx_ptree_signal(run->leader, SIGKILL);
+        sbx_ptree_signal(run->leader, SIGKILL, 0);
     for (i = 0; i < 2; i++)
         sbx_capture_end(&run->out[i]);
     sbx_run_free(run);
@@ -9660,7 +9763,7 @@ SBX_PRIVATE void sbx_runs_signal(struct sbx_host *host, int sig)
     for (n = host->runs.next; n != &host->runs; n = n->next) {
         const struct sbx_run *run = SBX_LIST_OF(n, struct sbx_run, node);
         if (run->child.pid != 0)
-            sbx_ptree_signal(run->leader, sig);
+            sbx_ptree_signal(run->leader, sig, 0);
     }
 }
 /* ==== end proc/run.c ======================================================================== */
@@ -9701,6 +9804,8 @@ struct sbx_proc {
     struct sbx_output out[2];  /* stdout, stderr; or the terminal alone */
     size_t nout;
     struct sbx_input in;
+    int slave;                 /* kept open while the leader lives, see proc.c; -1 without terminal */
+    bool deleted;              /* readers may still be at it */
     struct sbx_task settle;    /* DRAINING -> EXITED, after the commit */
     struct sbx_task free;
     struct sbx_timer hangup;   /* a stopped terminal that ignores SIGTERM */
@@ -9728,11 +9833,11 @@ static inline bool sbx_proc_exited(const struct sbx_proc *p)
     return p->state == SBX_PROC_EXITED;
 }
 
-/* SIGTERM and SIGCONT, or SIGKILL, to everything of it. Nothing once the leader has ended. */
+/* A signal to everything of it; once the leader has ended, to what it left behind in its session. */
+SBX_PRIVATE void sbx_proc_signal(struct sbx_proc *p, int sig);
+/* SIGTERM, and a hang-up for interactive shells, which ignore that. */
 SBX_PRIVATE void sbx_proc_stop(struct sbx_proc *p);
 SBX_PRIVATE void sbx_proc_kill(struct sbx_proc *p);
-/* For shutdown: also what a leader that has ended left behind. */
-SBX_PRIVATE void sbx_proc_kill_remains(struct sbx_proc *p, int sig);
 
 SBX_PRIVATE void sbx_proc_wait(struct sbx_proc *p, struct sbx_waiter *w);
 SBX_PRIVATE void sbx_waiter_cancel(struct sbx_waiter *w);
@@ -9752,7 +9857,11 @@ SBX_PRIVATE int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows
  * Facts and who sets them: `state` by proc_set_state alone; `exit` by proc_on_child_exit; a
  * descriptor's end by its output or input. "Done" is derived: the child is reaped and each output
  * is drained. The step to EXITED is a task of the PULL phase, after COMMIT, because what the
- * drain appended becomes readable at the commit of the same turn and not before. */
+ * drain appended becomes readable at the commit of the same turn and not before.
+ *
+ * The slave side of a terminal stays open here until the leader has ended: a program may close all
+ * its own descriptors of it and open /dev/tty later, and without a slave in between the master
+ * would read as ended. */
 
 #define PROC_HANGUP_US 100000u
 
@@ -9826,6 +9935,7 @@ static void proc_on_child_exit(struct sbx_child *c, const struct sbx_exit *exit)
     proc_set_state(p, SBX_PROC_DRAINING);
     sbx_loop_cancel_timer(&p->host->loop, &p->hangup);
     sbx_input_close(&p->in);
+    sbx_fd_close(&p->slave);
     for (i = 0; i < p->nout; i++)
         sbx_output_drain(&p->out[i]);
     proc_assert(p);
@@ -9843,7 +9953,10 @@ static void proc_on_hangup(struct sbx_timer *t)
 {
     struct sbx_proc *p = SBX_LIST_OF(t, struct sbx_proc, hangup);
     assert(p->state == SBX_PROC_RUNNING);
-    sbx_ptree_signal(p->leader, SIGHUP);
+    /* Interactive shells ignore SIGTERM, and hanging up is the way to end them. Others handle
+     * SIGTERM and are at it: a hang-up would only cut them short. */
+    if (sbx_ptree_ignores(p->leader, SIGTERM))
+        sbx_ptree_signal(p->leader, SIGHUP, 0);
 }
 
 static void proc_free(struct sbx_task *t)
@@ -9885,6 +9998,7 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     }
     at = p->text;
     p->refs = 1;
+    p->slave = -1;
     p->host = host;
     p->number = number;
     (void)snprintf(p->id, sizeof p->id, "proc_%llu", (unsigned long long)number);
@@ -9920,6 +10034,7 @@ static int proc_take_over(struct sbx_proc *p, const struct sbx_launched *l)
             rc = one;
     }
     p->nout = n;
+    p->slave = l->slave;
     p->child.pid = l->pid;
     p->leader = l->pid;
     p->child.on_exit = proc_on_child_exit;
@@ -9964,6 +10079,7 @@ SBX_PRIVATE void sbx_proc_detach(struct sbx_proc *p)
 {
     size_t i;
     sbx_input_close(&p->in);
+    sbx_fd_close(&p->slave);
     for (i = 0; i < p->nout; i++)
         sbx_output_close(&p->out[i]);
     sbx_loop_cancel_timer(&p->host->loop, &p->hangup);
@@ -9982,31 +10098,30 @@ SBX_PRIVATE void sbx_proc_unref(struct sbx_proc *p)
     sbx_loop_defer(&p->host->loop, SBX_PHASE_FREE, &p->free);
 }
 
+/* A suspended process acts on SIGTERM only when it is continued. */
+static int proc_and_then(int sig)
+{
+    return sig == SIGTERM ? SIGCONT : 0;
+}
+
+SBX_PRIVATE void sbx_proc_signal(struct sbx_proc *p, int sig)
+{
+    if (p->state == SBX_PROC_RUNNING)
+        sbx_ptree_signal(p->leader, sig, proc_and_then(sig));
+    else
+        sbx_ptree_signal_orphans(p->leader, sig, proc_and_then(sig));
+}
+
 SBX_PRIVATE void sbx_proc_stop(struct sbx_proc *p)
 {
-    if (p->state != SBX_PROC_RUNNING)
-        return;
-    sbx_ptree_signal(p->leader, SIGTERM);
-    /* A suspended process acts on SIGTERM when it is continued only. */
-    sbx_ptree_signal(p->leader, SIGCONT);
-    /* Interactive shells ignore SIGTERM; the way to end them is hanging up. Not at once: both
-     * signals pending together would be delivered in the order of their numbers. */
-    if (p->tty)
+    sbx_proc_signal(p, SIGTERM);
+    if (p->tty && p->state == SBX_PROC_RUNNING)
         sbx_loop_set_timer(&p->host->loop, &p->hangup, p->host->loop.now_us + PROC_HANGUP_US);
 }
 
 SBX_PRIVATE void sbx_proc_kill(struct sbx_proc *p)
 {
-    if (p->state == SBX_PROC_RUNNING)
-        sbx_ptree_signal(p->leader, SIGKILL);
-}
-
-SBX_PRIVATE void sbx_proc_kill_remains(struct sbx_proc *p, int sig)
-{
-    if (p->state == SBX_PROC_RUNNING)
-        sbx_ptree_signal(p->leader, sig);
-    else
-        sbx_ptree_signal_orphans(p->leader, sig);
+    sbx_proc_signal(p, SIGKILL);
 }
 
 SBX_PRIVATE void sbx_proc_wait(struct sbx_proc *p, struct sbx_waiter *w)
@@ -10166,6 +10281,8 @@ SBX_PRIVATE void sbx_proctab_delete(struct sbx_proctab *t, struct sbx_proc *p)
     assert(i < t->count && t->procs[i] == p && sbx_proc_exited(p));
     memmove(&t->procs[i], &t->procs[i + 1], (t->count - i - 1) * sizeof *t->procs);
     t->count--;
+    p->deleted = true;
+    sbx_proc_kill(p); /* what it left behind could not be reached any more */
     sbx_proc_detach(p);
     sbx_proc_unref(p);
 }
@@ -11631,6 +11748,8 @@ static void follow_put_comment(struct sbx_conn *c)
 static void follow_tick(struct sbx_source *s, struct sbx_conn *c)
 {
     struct follower *f = SBX_LIST_OF(s, struct follower, source);
+    if (sbx_conn_abandons(c, f->cache->proc->deleted))
+        return;
     if (f->quiet && c->out.count == 0)
         follow_put_comment(c);
     f->quiet = true;
@@ -14638,6 +14757,7 @@ SBX_PRIVATE void sbx_api_get_logs(struct sbx_request *rq)
 #define TERM_PING_US 30000000u
 #define TERM_DEAD_US 90000000u /* without a sign of life from the peer */
 #define TERM_PING_BYTES 2u     /* what a ping alone adds */
+#define TERM_SAFE_INTEGER 9007199254740991u /* the largest that JavaScript clients read exactly */
 #define TERM_MESSAGE_MIN (1024u * 1024u)
 
 struct term {
@@ -14683,7 +14803,8 @@ static void term_put_ready(struct term *t)
     sbx_json_put_z(&w, "processId", t->proc->id);
     sbx_json_put_z(&w, "type", "ready");
     sbx_json_put_u64(&w, "sequence", t->replay_until);
-    sbx_json_put_u64(&w, "firstSequence", t->cursor.next);
+    sbx_json_put_u64(&w, "firstSequence",
+                     t->cursor.next < TERM_SAFE_INTEGER ? t->cursor.next : TERM_SAFE_INTEGER);
     sbx_json_put_u64(&w, "cols", t->proc->cols);
     sbx_json_put_u64(&w, "rows", t->proc->rows);
     sbx_json_put_z(&w, "status", sbx_proc_exited(t->proc) ? "exited" : "running");
@@ -14989,6 +15110,8 @@ static void term_tick(struct sbx_source *s, struct sbx_conn *c)
     if (acked > t->acked + TERM_PING_BYTES)
         t->heard_us = c->net->loop->now_us;
     t->acked = acked;
+    if (sbx_conn_abandons(c, t->proc->deleted))
+        return;
     if (c->net->loop->now_us - t->heard_us > TERM_DEAD_US)
         sbx_conn_close(c);
     else if (c->out.bytes < SBX_CONN_HIGH)
@@ -15790,7 +15913,7 @@ static void server_signal_all(struct sbx_server *s, int sig)
 {
     size_t i;
     for (i = 0; i < s->api.procs.count; i++)
-        sbx_proc_kill_remains(s->api.procs.procs[i], sig);
+        sbx_proc_signal(s->api.procs.procs[i], sig);
 }
 
 static void server_close_conns(struct sbx_server *s, bool idle_only)
@@ -15809,6 +15932,14 @@ static bool server_is_quiet(const struct sbx_server *s)
     return sbx_proctab_running(&s->api.procs) == 0 && sbx_list_empty(&s->host.runs);
 }
 
+/* Whatever daemonized itself out of its process's session ends with the server, too: it would be
+ * nobody's. */
+static void server_end_loop(struct sbx_server *s)
+{
+    sbx_ptree_kill_descendants();
+    sbx_loop_stop(&s->host.loop);
+}
+
 static void server_check_stop(struct sbx_timer *t)
 {
     struct sbx_server *s = SBX_LIST_OF(t, struct sbx_server, check);
@@ -15825,7 +15956,7 @@ static void server_check_stop(struct sbx_timer *t)
     server_close_conns(s, true);
     if ((s->quiet_us != 0 && (s->net.count == 0 || now - s->quiet_us > SERVER_LAST_US)) ||
         now > s->kill_us + SERVER_KILLED_US)
-        sbx_loop_stop(&s->host.loop);
+        server_end_loop(s);
     else
         sbx_loop_set_timer(&s->host.loop, t, now + SERVER_STOP_CHECK_US);
 }
@@ -15845,7 +15976,6 @@ static void server_begin_stop(struct sbx_server *s, int sig)
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
     sbx_listener_close(&s->listener);
     server_signal_all(s, SIGTERM);
-    server_signal_all(s, SIGCONT);
     server_close_conns(s, true);
     sbx_loop_set_timer(&s->host.loop, &s->check, now);
 }

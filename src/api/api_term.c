@@ -29,6 +29,7 @@
 #define TERM_PING_US 30000000u
 #define TERM_DEAD_US 90000000u /* without a sign of life from the peer */
 #define TERM_PING_BYTES 2u     /* what a ping alone adds */
+#define TERM_SAFE_INTEGER 9007199254740991u /* the largest that JavaScript clients read exactly */
 #define TERM_MESSAGE_MIN (1024u * 1024u)
 
 struct term {
@@ -74,7 +75,8 @@ static void term_put_ready(struct term *t)
     sbx_json_put_z(&w, "processId", t->proc->id);
     sbx_json_put_z(&w, "type", "ready");
     sbx_json_put_u64(&w, "sequence", t->replay_until);
-    sbx_json_put_u64(&w, "firstSequence", t->cursor.next);
+    sbx_json_put_u64(&w, "firstSequence",
+                     t->cursor.next < TERM_SAFE_INTEGER ? t->cursor.next : TERM_SAFE_INTEGER);
     sbx_json_put_u64(&w, "cols", t->proc->cols);
     sbx_json_put_u64(&w, "rows", t->proc->rows);
     sbx_json_put_z(&w, "status", sbx_proc_exited(t->proc) ? "exited" : "running");
@@ -380,6 +382,8 @@ static void term_tick(struct sbx_source *s, struct sbx_conn *c)
     if (acked > t->acked + TERM_PING_BYTES)
         t->heard_us = c->net->loop->now_us;
     t->acked = acked;
+    if (sbx_conn_abandons(c, t->proc->deleted))
+        return;
     if (c->net->loop->now_us - t->heard_us > TERM_DEAD_US)
         sbx_conn_close(c);
     else if (c->out.bytes < SBX_CONN_HIGH)

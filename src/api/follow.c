@@ -232,6 +232,8 @@ static void follow_put_comment(struct sbx_conn *c)
 static void follow_tick(struct sbx_source *s, struct sbx_conn *c)
 {
     struct follower *f = SBX_LIST_OF(s, struct follower, source);
+    if (sbx_conn_abandons(c, f->cache->proc->deleted))
+        return;
     if (f->quiet && c->out.count == 0)
         follow_put_comment(c);
     f->quiet = true;

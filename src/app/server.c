@@ -49,7 +49,7 @@ static void server_signal_all(struct sbx_server *s, int sig)
 {
     size_t i;
     for (i = 0; i < s->api.procs.count; i++)
-        sbx_proc_kill_remains(s->api.procs.procs[i], sig);
+        sbx_proc_signal(s->api.procs.procs[i], sig);
 }
 
 static void server_close_conns(struct sbx_server *s, bool idle_only)
@@ -68,6 +68,14 @@ static bool server_is_quiet(const struct sbx_server *s)
     return sbx_proctab_running(&s->api.procs) == 0 && sbx_list_empty(&s->host.runs);
 }
 
+/* Whatever daemonized itself out of its process's session ends with the server, too: it would be
+ * nobody's. */
+static void server_end_loop(struct sbx_server *s)
+{
+    sbx_ptree_kill_descendants();
+    sbx_loop_stop(&s->host.loop);
+}
+
 static void server_check_stop(struct sbx_timer *t)
 {
     struct sbx_server *s = SBX_LIST_OF(t, struct sbx_server, check);
@@ -84,7 +92,7 @@ static void server_check_stop(struct sbx_timer *t)
     server_close_conns(s, true);
     if ((s->quiet_us != 0 && (s->net.count == 0 || now - s->quiet_us > SERVER_LAST_US)) ||
         now > s->kill_us + SERVER_KILLED_US)
-        sbx_loop_stop(&s->host.loop);
+        server_end_loop(s);
     else
         sbx_loop_set_timer(&s->host.loop, t, now + SERVER_STOP_CHECK_US);
 }
@@ -104,7 +112,6 @@ static void server_begin_stop(struct sbx_server *s, int sig)
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
     sbx_listener_close(&s->listener);
     server_signal_all(s, SIGTERM);
-    server_signal_all(s, SIGCONT);
     server_close_conns(s, true);
     sbx_loop_set_timer(&s->host.loop, &s->check, now);
 }

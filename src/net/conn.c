@@ -457,6 +457,14 @@ void sbx_conn_put_framed(struct sbx_conn *c, struct sbx_blob *blob, const uint8_
                           n - SBX_HTTP_CHUNK_HEAD - SBX_HTTP_CHUNK_TAIL);
 }
 
+bool sbx_conn_abandons(struct sbx_conn *c, bool last)
+{
+    if (!last || c->out.count == 0 || c->net->loop->now_us - c->progress_us < CONN_FINISH_US)
+        return false;
+    sbx_conn_close(c);
+    return true;
+}
+
 bool sbx_conn_took_some(struct sbx_conn *c)
 {
     uint64_t acked = c->sent - sbx_stream_unacked(&c->stream);

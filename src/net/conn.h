@@ -170,6 +170,9 @@ void sbx_conn_put_framed(struct sbx_conn *c, struct sbx_blob *blob, const uint8_
 /* Bytes as they are. */
 void sbx_conn_put(struct sbx_conn *c, const void *p, size_t n);
 void sbx_conn_put_blob(struct sbx_conn *c, struct sbx_blob *blob, const uint8_t *p, size_t n);
+/* For ticks of sources that read what nobody else keeps any more (`last`): closes the connection,
+ * and returns true, when its peer has stopped taking it. */
+bool sbx_conn_abandons(struct sbx_conn *c, bool last);
 /* Has the peer's system taken bytes since this was last asked? */
 bool sbx_conn_took_some(struct sbx_conn *c);
 

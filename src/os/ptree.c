@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #ifdef __linux__
 #include <dirent.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 
 #define PTREE_MAX 4096u
@@ -101,11 +101,21 @@ static void ptree_add_descendants(struct ptree_set *set, pid_t leader)
         ptree_add_children(set, set->pids[i]);
 }
 
-static void ptree_kill_all(const struct ptree_set *set, int sig)
+static void ptree_kill_all(const struct ptree_set *set, int sig, int then)
 {
     size_t i;
-    for (i = 0; i < set->n; i++)
+    for (i = 0; i < set->n; i++) {
         (void)kill(set->pids[i], sig);
+        if (then != 0)
+            (void)kill(set->pids[i], then);
+    }
+}
+
+static void ptree_kill_group(pid_t group, int sig, int then)
+{
+    (void)kill(-group, sig);
+    if (then != 0)
+        (void)kill(-group, then);
 }
 
 /* Members of the group get the signal through the group: a handler must not run twice. */
@@ -118,21 +128,46 @@ static void ptree_drop_group(struct ptree_set *set, pid_t group)
     set->n = keep;
 }
 
-void sbx_ptree_signal(pid_t leader, int sig)
+void sbx_ptree_signal(pid_t leader, int sig, int then)
 {
     struct ptree_set set = {.n = 0};
     ptree_add_descendants(&set, leader);
     ptree_add_orphans(&set, leader);
     ptree_drop_group(&set, leader);
-    (void)kill(-leader, sig);
-    ptree_kill_all(&set, sig);
+    ptree_kill_group(leader, sig, then);
+    ptree_kill_all(&set, sig, then);
 }
 
-void sbx_ptree_signal_orphans(pid_t session, int sig)
+void sbx_ptree_signal_orphans(pid_t session, int sig, int then)
 {
     struct ptree_set set = {.n = 0};
     ptree_add_orphans(&set, session);
-    ptree_kill_all(&set, sig);
+    ptree_kill_all(&set, sig, then);
+}
+
+void sbx_ptree_kill_descendants(void)
+{
+    struct ptree_set set = {.n = 0};
+    ptree_add_descendants(&set, getpid());
+    ptree_kill_all(&set, SIGKILL, 0);
+}
+
+bool sbx_ptree_ignores(pid_t pid, int sig)
+{
+    static const char key[] = "\nSigIgn:\t";
+    char path[48], text[4096];
+    const char *at;
+    ssize_t got;
+    int fd;
+    (void)snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return true;
+    got = sbx_fd_read(fd, text, sizeof text - 1);
+    (void)close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    at = strstr(text, key);
+    return at == NULL || (strtoull(at + sizeof key - 1, NULL, 16) >> (sig - 1) & 1) != 0;
 }
 
 #else
@@ -141,16 +176,30 @@ void sbx_ptree_become_subreaper(void)
 {
 }
 
-void sbx_ptree_signal(pid_t leader, int sig)
+void sbx_ptree_signal(pid_t leader, int sig, int then)
 {
     (void)kill(-leader, sig);
+    if (then != 0)
+        (void)kill(-leader, then);
 }
 
-void sbx_ptree_signal_orphans(pid_t session, int sig)
+void sbx_ptree_signal_orphans(pid_t session, int sig, int then)
 {
     /* Without a subreaper the orphans are not ours, and the group's number may have passed to
      * somebody else since. */
     (void)session;
     (void)sig;
+    (void)then;
+}
+
+void sbx_ptree_kill_descendants(void)
+{
+}
+
+bool sbx_ptree_ignores(pid_t pid, int sig)
+{
+    (void)pid;
+    (void)sig;
+    return true;
 }
 #endif

@@ -7,16 +7,24 @@
 #ifndef SBX_OS_PTREE_H
 #define SBX_OS_PTREE_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* Makes orphaned descendants children of this process where that exists. */
 void sbx_ptree_become_subreaper(void);
 
-/* Sends sig to everything of `leader`, which must not have been reaped yet: its pid, and the ids
- * of its group and session, cannot have been given to somebody else then. */
-void sbx_ptree_signal(pid_t leader, int sig);
+/* Sends sig, and after it `then` unless that is 0, to everything of `leader`, which must not have
+ * been reaped yet: its pid, and the ids of its group and session, cannot have been given to
+ * somebody else then. Both signals go out on one look at the tree: the first may change it. */
+void sbx_ptree_signal(pid_t leader, int sig, int then);
 
 /* The same for what a reaped leader left behind in its session. */
-void sbx_ptree_signal_orphans(pid_t session, int sig);
+void sbx_ptree_signal_orphans(pid_t session, int sig, int then);
+
+/* SIGKILL to everything below this process, whatever session it is in. */
+void sbx_ptree_kill_descendants(void);
+
+/* Does the process ignore the signal? Yes where that cannot be told. */
+bool sbx_ptree_ignores(pid_t pid, int sig);
 
 #endif

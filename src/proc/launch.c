@@ -231,22 +231,29 @@ int sbx_launch(struct sbx_host *host, const struct sbx_spec *spec, enum sbx_laun
     int theirs[3] = {-1, -1, -1};
     struct sbx_spawn s;
     int rc = launch_make_args(&args, spec, host->environ, term_default);
-    *out = (struct sbx_launched){.pid = 0, .in = -1, .out = {-1, -1}};
+    *out = (struct sbx_launched){.pid = 0, .in = -1, .out = {-1, -1}, .slave = -1};
     if (rc < 0)
         return sbx_err_set(err, rc, "%s (os error %d)", strerror(-rc), -rc);
     rc = spec->tty ? launch_open_terminal(spec, out, theirs) : launch_open_pipes(in, out, theirs);
-    if (rc < 0)
-        goto out;
+    if (rc < 0) {
+        launch_close_all(out, theirs);
+        launch_free_args(&args);
+        return sbx_err_set(err, rc, "%s: %s (os error %d)", spec->tty ? "terminal" : "pipes",
+                           strerror(-rc), -rc);
+    }
     s = (struct sbx_spawn){.command = args.command, .path = args.path, .argv = args.argv,
                            .envp = args.envp, .cwd = args.cwd, .terminal = spec->tty,
                            .fds = {theirs[0], spec->tty ? theirs[0] : theirs[1],
                                    spec->tty ? theirs[0] : theirs[2]}};
     rc = sbx_spawn(&host->spawn, &s, &out->pid, &step);
-out:
     if (rc < 0) {
         launch_close_all(out, theirs);
         rc = launch_explain(err, rc, step, &args);
     } else {
+        if (spec->tty) {
+            out->slave = theirs[0];
+            theirs[0] = -1;
+        }
         sbx_fd_close(&theirs[0]);
         sbx_fd_close(&theirs[1]);
         sbx_fd_close(&theirs[2]);

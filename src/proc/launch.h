@@ -38,6 +38,7 @@ struct sbx_launched {
     pid_t pid;
     int in;     /* stdin pipe or terminal */
     int out[2]; /* stdout and stderr, or the terminal in out[0] */
+    int slave;  /* the child's side of the terminal */
 };
 
 enum sbx_launch_stdin { SBX_LAUNCH_STDIN_NULL, SBX_LAUNCH_STDIN_PIPE };

@@ -8,8 +8,11 @@
  *
  * Drain. When the leader has exited, a pipe holds exactly what FIONREAD says of what it
  * wrote; once that many bytes are read the output is drained, whoever else still holds the pipe.
- * A terminal hangs up when its session leader dies, so its end comes by itself (EIO on Linux, end
- * of file elsewhere); OUTPUT_GRACE_US bounds the wait where a kernel does not do so. */
+ * A terminal's end comes when its last descriptor closes (EIO on Linux, end of file elsewhere), and
+ * a background job may hold it open for ever. Its kernel hands output on with a delay, so what the
+ * leader wrote is there after OUTPUT_GRACE_US, and the first pause after that ends the drain.
+ * OUTPUT_LIMIT_US bounds it all: a reader that the log waits for, or a background job that writes
+ * without a pause, must not keep a process that has ended from being seen to. */
 #include "proc/output.h"
 #include "os/fd.h"
 
@@ -24,7 +27,8 @@
 #define OUTPUT_NAP_GAP_US 3000u         /* likewise, after a nap: it may have lasted longer */
 #define OUTPUT_BUSY_READS 6u
 #define OUTPUT_SMALL (32u * 1024u)      /* a read that found less was too early */
-#define OUTPUT_GRACE_US 100000u
+#define OUTPUT_GRACE_US 50000u
+#define OUTPUT_LIMIT_US 1000000u
 #define OUTPUT_RETRY_US 100000u         /* after an allocation failed */
 
 static void output_read(struct sbx_output *o);
@@ -45,6 +49,7 @@ static void output_set_drained(struct sbx_output *o)
     if (o->drained || !o->draining)
         return;
     o->drained = true;
+    sbx_loop_cancel_timer(o->io.loop, &o->limit);
     o->on_drained(o);
 }
 
@@ -53,6 +58,7 @@ void sbx_output_close(struct sbx_output *o)
     if (o->state == SBX_OUTPUT_CLOSED)
         return;
     sbx_loop_cancel_timer(o->io.loop, &o->timer);
+    sbx_loop_cancel_timer(o->io.loop, &o->limit);
     output_set_state(o, SBX_OUTPUT_CLOSED);
     sbx_fd_close(&o->io.fd);
 }
@@ -71,13 +77,23 @@ static void output_on_ready(struct sbx_io *io, short revents)
 
 static void output_on_timer(struct sbx_timer *t)
 {
-    struct sbx_output *o = SBX_LIST_OF(t, struct sbx_output, timer);
-    if (o->draining && !o->drained && o->stream == SBX_STREAM_PTY &&
-        o->state == SBX_OUTPUT_READING) {
-        output_set_drained(o);
+    output_read(SBX_LIST_OF(t, struct sbx_output, timer));
+}
+
+static void output_on_limit(struct sbx_timer *t)
+{
+    struct sbx_output *o = SBX_LIST_OF(t, struct sbx_output, limit);
+    if (o->stream == SBX_STREAM_PTY && !o->lingering) {
+        o->lingering = true;
+        sbx_loop_set_timer(o->io.loop, t, o->io.loop->now_us + OUTPUT_LIMIT_US);
+        if (o->state != SBX_OUTPUT_WAITING)
+            output_read(o);
         return;
     }
+    o->forced = true;
     output_read(o);
+    output_set_drained(o);
+    o->forced = false;
 }
 
 int sbx_output_open(struct sbx_output *o, struct sbx_loop *loop, struct sbx_log *log, int fd,
@@ -88,6 +104,7 @@ int sbx_output_open(struct sbx_output *o, struct sbx_loop *loop, struct sbx_log 
                              .on_drained = on_drained};
     sbx_io_init(&o->io, loop, fd, output_on_ready);
     sbx_timer_init(&o->timer, output_on_timer);
+    sbx_timer_init(&o->limit, output_on_limit);
     if (rc == 0)
         output_set_state(o, SBX_OUTPUT_READING);
     return rc;
@@ -115,8 +132,8 @@ static void output_settle(struct sbx_output *o, size_t total)
     bool napped = o->state == SBX_OUTPUT_NAPPING;
     bool quick = now - o->last_read_us < (napped ? OUTPUT_NAP_GAP_US : OUTPUT_BUSY_GAP_US);
     o->last_read_us = now;
-    if (o->draining && o->stream == SBX_STREAM_PTY && !o->drained)
-        sbx_loop_set_timer(o->io.loop, &o->timer, now + OUTPUT_GRACE_US);
+    if (o->lingering)
+        output_set_drained(o);
     if (total == 0 || !quick || o->draining || o->stream == SBX_STREAM_PTY) {
         o->busy = 0;
         output_set_state(o, SBX_OUTPUT_READING);
@@ -150,7 +167,7 @@ static enum output_step output_step(struct sbx_output *o, size_t *total)
     size_t room;
     uint8_t *to;
     ssize_t got;
-    if (!sbx_log_may_grow(o->log)) {
+    if (!o->forced && !sbx_log_may_grow(o->log)) {
         output_set_state(o, SBX_OUTPUT_WAITING);
         return OUTPUT_CHANGED;
     }
@@ -191,11 +208,15 @@ static void output_read(struct sbx_output *o)
 
 void sbx_output_drain(struct sbx_output *o)
 {
+    struct sbx_loop *loop = o->io.loop;
     o->draining = true;
     if (o->state == SBX_OUTPUT_CLOSED) {
         output_set_drained(o);
         return;
     }
+    sbx_loop_set_timer(loop, &o->limit, loop->now_us + (o->stream == SBX_STREAM_PTY
+                                                            ? OUTPUT_GRACE_US
+                                                            : OUTPUT_LIMIT_US));
     if (o->stream != SBX_STREAM_PTY) {
         o->drain_left = sbx_fd_readable_bytes(o->io.fd);
         if (o->drain_left == 0)

@@ -26,10 +26,13 @@ enum sbx_output_state {
 struct sbx_output {
     enum sbx_output_state state;
     struct sbx_io io;
-    struct sbx_timer timer;  /* end of a nap, retry after lack of memory, grace of a drain */
+    struct sbx_timer timer;  /* end of a nap, retry after lack of memory */
+    struct sbx_timer limit;  /* of a drain */
     struct sbx_log *log;
     enum sbx_log_stream stream;
     bool draining;           /* the leader has exited */
+    bool lingering;          /* terminal: grace is over, the next pause is the end of the drain */
+    bool forced;             /* the drain took too long: readers are not waited for */
     bool drained;
     bool grown;              /* the pipe's buffer was enlarged */
     unsigned busy;           /* reads in quick succession */

@@ -3,7 +3,11 @@
  * Facts and who sets them: `state` by proc_set_state alone; `exit` by proc_on_child_exit; a
  * descriptor's end by its output or input. "Done" is derived: the child is reaped and each output
  * is drained. The step to EXITED is a task of the PULL phase, after COMMIT, because what the
- * drain appended becomes readable at the commit of the same turn and not before. */
+ * drain appended becomes readable at the commit of the same turn and not before.
+ *
+ * The slave side of a terminal stays open here until the leader has ended: a program may close all
+ * its own descriptors of it and open /dev/tty later, and without a slave in between the master
+ * would read as ended. */
 #include "proc/proc.h"
 #include "base/mem.h"
 #include "os/clock.h"
@@ -89,6 +93,7 @@ static void proc_on_child_exit(struct sbx_child *c, const struct sbx_exit *exit)
     proc_set_state(p, SBX_PROC_DRAINING);
     sbx_loop_cancel_timer(&p->host->loop, &p->hangup);
     sbx_input_close(&p->in);
+    sbx_fd_close(&p->slave);
     for (i = 0; i < p->nout; i++)
         sbx_output_drain(&p->out[i]);
     proc_assert(p);
@@ -106,7 +111,10 @@ static void proc_on_hangup(struct sbx_timer *t)
 {
     struct sbx_proc *p = SBX_LIST_OF(t, struct sbx_proc, hangup);
     assert(p->state == SBX_PROC_RUNNING);
-    sbx_ptree_signal(p->leader, SIGHUP);
+    /* Interactive shells ignore SIGTERM, and hanging up is the way to end them. Others handle
+     * SIGTERM and are at it: a hang-up would only cut them short. */
+    if (sbx_ptree_ignores(p->leader, SIGTERM))
+        sbx_ptree_signal(p->leader, SIGHUP, 0);
 }
 
 static void proc_free(struct sbx_task *t)
@@ -148,6 +156,7 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     }
     at = p->text;
     p->refs = 1;
+    p->slave = -1;
     p->host = host;
     p->number = number;
     (void)snprintf(p->id, sizeof p->id, "proc_%llu", (unsigned long long)number);
@@ -183,6 +192,7 @@ static int proc_take_over(struct sbx_proc *p, const struct sbx_launched *l)
             rc = one;
     }
     p->nout = n;
+    p->slave = l->slave;
     p->child.pid = l->pid;
     p->leader = l->pid;
     p->child.on_exit = proc_on_child_exit;
@@ -227,6 +237,7 @@ void sbx_proc_detach(struct sbx_proc *p)
 {
     size_t i;
     sbx_input_close(&p->in);
+    sbx_fd_close(&p->slave);
     for (i = 0; i < p->nout; i++)
         sbx_output_close(&p->out[i]);
     sbx_loop_cancel_timer(&p->host->loop, &p->hangup);
@@ -245,31 +256,30 @@ void sbx_proc_unref(struct sbx_proc *p)
     sbx_loop_defer(&p->host->loop, SBX_PHASE_FREE, &p->free);
 }
 
+/* A suspended process acts on SIGTERM only when it is continued. */
+static int proc_and_then(int sig)
+{
+    return sig == SIGTERM ? SIGCONT : 0;
+}
+
+void sbx_proc_signal(struct sbx_proc *p, int sig)
+{
+    if (p->state == SBX_PROC_RUNNING)
+        sbx_ptree_signal(p->leader, sig, proc_and_then(sig));
+    else
+        sbx_ptree_signal_orphans(p->leader, sig, proc_and_then(sig));
+}
+
 void sbx_proc_stop(struct sbx_proc *p)
 {
-    if (p->state != SBX_PROC_RUNNING)
-        return;
-    sbx_ptree_signal(p->leader, SIGTERM);
-    /* A suspended process acts on SIGTERM when it is continued only. */
-    sbx_ptree_signal(p->leader, SIGCONT);
-    /* Interactive shells ignore SIGTERM; the way to end them is hanging up. Not at once: both
-     * signals pending together would be delivered in the order of their numbers. */
-    if (p->tty)
+    sbx_proc_signal(p, SIGTERM);
+    if (p->tty && p->state == SBX_PROC_RUNNING)
         sbx_loop_set_timer(&p->host->loop, &p->hangup, p->host->loop.now_us + PROC_HANGUP_US);
 }
 
 void sbx_proc_kill(struct sbx_proc *p)
 {
-    if (p->state == SBX_PROC_RUNNING)
-        sbx_ptree_signal(p->leader, SIGKILL);
-}
-
-void sbx_proc_kill_remains(struct sbx_proc *p, int sig)
-{
-    if (p->state == SBX_PROC_RUNNING)
-        sbx_ptree_signal(p->leader, sig);
-    else
-        sbx_ptree_signal_orphans(p->leader, sig);
+    sbx_proc_signal(p, SIGKILL);
 }
 
 void sbx_proc_wait(struct sbx_proc *p, struct sbx_waiter *w)

@@ -44,6 +44,8 @@ struct sbx_proc {
     struct sbx_output out[2];  /* stdout, stderr; or the terminal alone */
     size_t nout;
     struct sbx_input in;
+    int slave;                 /* kept open while the leader lives, see proc.c; -1 without terminal */
+    bool deleted;              /* readers may still be at it */
     struct sbx_task settle;    /* DRAINING -> EXITED, after the commit */
     struct sbx_task free;
     struct sbx_timer hangup;   /* a stopped terminal that ignores SIGTERM */
@@ -71,11 +73,11 @@ static inline bool sbx_proc_exited(const struct sbx_proc *p)
     return p->state == SBX_PROC_EXITED;
 }
 
-/* SIGTERM and SIGCONT, or SIGKILL, to everything of it. Nothing once the leader has ended. */
+/* A signal to everything of it; once the leader has ended, to what it left behind in its session. */
+void sbx_proc_signal(struct sbx_proc *p, int sig);
+/* SIGTERM, and a hang-up for interactive shells, which ignore that. */
 void sbx_proc_stop(struct sbx_proc *p);
 void sbx_proc_kill(struct sbx_proc *p);
-/* For shutdown: also what a leader that has ended left behind. */
-void sbx_proc_kill_remains(struct sbx_proc *p, int sig);
 
 void sbx_proc_wait(struct sbx_proc *p, struct sbx_waiter *w);
 void sbx_waiter_cancel(struct sbx_waiter *w);

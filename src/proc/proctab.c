@@ -89,6 +89,8 @@ void sbx_proctab_delete(struct sbx_proctab *t, struct sbx_proc *p)
     assert(i < t->count && t->procs[i] == p && sbx_proc_exited(p));
     memmove(&t->procs[i], &t->procs[i + 1], (t->count - i - 1) * sizeof *t->procs);
     t->count--;
+    p->deleted = true;
+    sbx_proc_kill(p); /* what it left behind could not be reached any more */
     sbx_proc_detach(p);
     sbx_proc_unref(p);
 }

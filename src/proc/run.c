@@ -137,7 +137,7 @@ static void run_on_timeout(struct sbx_timer *t)
 {
     struct sbx_run *run = SBX_LIST_OF(t, struct sbx_run, timeout);
     run->timed_out = true;
-    sbx_ptree_signal(run->leader, SIGKILL);
+    sbx_ptree_signal(run->leader, SIGKILL, 0);
     run_finish(run);
 }
 
@@ -183,7 +183,7 @@ void sbx_run_cancel(struct sbx_run *run)
 {
     size_t i;
     if (run->child.pid != 0)
-        sbx_ptree_signal(run->leader, SIGKILL);
+        sbx_ptree_signal(run->leader, SIGKILL, 0);
     for (i = 0; i < 2; i++)
         sbx_capture_end(&run->out[i]);
     sbx_run_free(run);
@@ -210,6 +210,6 @@ void sbx_runs_signal(struct sbx_host *host, int sig)
     for (n = host->runs.next; n != &host->runs; n = n->next) {
         const struct sbx_run *run = SBX_LIST_OF(n, struct sbx_run, node);
         if (run->child.pid != 0)
-            sbx_ptree_signal(run->leader, sig);
+            sbx_ptree_signal(run->leader, sig, 0);
     }
 }

@@ -225,6 +225,9 @@ uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *room)
     *room = seg->blob->cap - seg->blob->len;
     if (*room > STORE_ROOM_MAX)
         *room = STORE_ROOM_MAX;
+    /* One read must not evict what a reader that keeps up has not seen yet. */
+    if (*room > log->cap / 2)
+        *room = log->cap > 1 ? (size_t)(log->cap / 2) : 1;
     if (!store_reserve_heads(log, seg, *room))
         return NULL;
     return seg->blob->data + seg->blob->len;
