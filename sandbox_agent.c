@@ -42,6 +42,8 @@
  *     os/clock.c
  *     os/diag.h
  *     os/diag.c
+ *     os/pages.h
+ *     os/pages.c
  *     os/fd.h
  *     os/fd.c
  *     os/timer.h
@@ -153,6 +155,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -228,6 +231,9 @@ SBX_PRIVATE void *sbx_mem_realloc(void *p, size_t n); /* n > 0; p stays valid wh
 SBX_PRIVATE void sbx_mem_free(void *p);               /* NULL is fine */
 SBX_PRIVATE char *sbx_mem_strndup(const char *p, size_t n); /* n bytes and a NUL */
 
+/* For memory that comes from elsewhere: may it be had now? False only by the hook below. */
+SBX_PRIVATE bool sbx_mem_may_alloc(void);
+
 /* Test hook. While set, `gate(ctx)` is asked before every allocation and a 0 makes it fail.
  * NULL switches back. */
 SBX_PRIVATE void sbx_mem_set_gate(int (*gate)(void *ctx), void *ctx);
@@ -248,24 +254,24 @@ SBX_PRIVATE void sbx_mem_set_gate(int (*gate)(void *ctx), void *ctx)
     mem_gate_ctx = ctx;
 }
 
-static int mem_refused(void)
+SBX_PRIVATE bool sbx_mem_may_alloc(void)
 {
-    return mem_gate != NULL && !mem_gate(mem_gate_ctx);
+    return mem_gate == NULL || mem_gate(mem_gate_ctx);
 }
 
 SBX_PRIVATE void *sbx_mem_alloc(size_t n)
 {
-    return mem_refused() ? NULL : malloc(n);
+    return sbx_mem_may_alloc() ? malloc(n) : NULL;
 }
 
 SBX_PRIVATE void *sbx_mem_calloc(size_t n)
 {
-    return mem_refused() ? NULL : calloc(1, n);
+    return sbx_mem_may_alloc() ? calloc(1, n) : NULL;
 }
 
 SBX_PRIVATE void *sbx_mem_realloc(void *p, size_t n)
 {
-    return mem_refused() ? NULL : realloc(p, n);
+    return sbx_mem_may_alloc() ? realloc(p, n) : NULL;
 }
 
 SBX_PRIVATE void sbx_mem_free(void *p)
@@ -622,10 +628,13 @@ struct sbx_blob {
     unsigned refs;
     size_t len;
     size_t cap;
+    void (*release)(struct sbx_blob *b); /* at the last reference; NULL: to the heap */
     uint8_t data[];
 };
 
 SBX_PRIVATE struct sbx_blob *sbx_blob_new(size_t cap); /* one reference; NULL when out of memory */
+/* Makes a blob of n bytes of memory that came from elsewhere (n > its header). */
+SBX_PRIVATE struct sbx_blob *sbx_blob_place(void *memory, size_t n, void (*release)(struct sbx_blob *b));
 SBX_PRIVATE struct sbx_blob *sbx_blob_ref(struct sbx_blob *b);
 SBX_PRIVATE void sbx_blob_unref(struct sbx_blob *b); /* NULL is fine */
 
@@ -641,11 +650,14 @@ SBX_PRIVATE struct sbx_blob *sbx_blob_new(size_t cap)
     if (cap > SIZE_MAX - sizeof *b)
         return NULL;
     b = sbx_mem_alloc(sizeof *b + cap);
-    if (b == NULL)
-        return NULL;
-    b->refs = 1;
-    b->len = 0;
-    b->cap = cap;
+    return b == NULL ? NULL : sbx_blob_place(b, sizeof *b + cap, NULL);
+}
+
+SBX_PRIVATE struct sbx_blob *sbx_blob_place(void *memory, size_t n, void (*release)(struct sbx_blob *b))
+{
+    struct sbx_blob *b = memory;
+    assert(n >= sizeof *b);
+    *b = (struct sbx_blob){.refs = 1, .cap = n - sizeof *b, .release = release};
     return b;
 }
 
@@ -661,7 +673,11 @@ SBX_PRIVATE void sbx_blob_unref(struct sbx_blob *b)
     if (b == NULL)
         return;
     assert(b->refs > 0);
-    if (--b->refs == 0)
+    if (--b->refs > 0)
+        return;
+    if (b->release != NULL)
+        b->release(b);
+    else
         sbx_mem_free(b);
 }
 /* ==== end base/blob.c ======================================================================= */
@@ -4365,6 +4381,42 @@ SBX_PRIVATE void sbx_diag(const struct sbx_diag *d, enum sbx_diag_level level, c
 }
 /* ==== end os/diag.c ========================================================================= */
 
+/* ==== begin os/pages.h ====================================================================== */
+/* pages.h - whole pages straight from the system, and back to it.
+ *
+ * Log memory comes and goes in large pieces of one size. From the heap it would be given back only
+ * when everything above it is free, which may be never; pages go back when they are dropped. */
+#ifndef SBX_OS_PAGES_H
+#define SBX_OS_PAGES_H
+
+/* A blob in pages of its own, n bytes with its header; n should be whole pages. NULL: no memory. */
+SBX_PRIVATE struct sbx_blob *sbx_pages_blob(size_t n);
+
+#endif
+/* ==== end os/pages.h ======================================================================== */
+
+/* ==== begin os/pages.c ====================================================================== */
+/* pages.c - see pages.h. Asks base/mem's gate as well, so that tests can make it fail. */
+
+#ifndef MAP_ANONYMOUS
+#define MAP_ANONYMOUS MAP_ANON
+#endif
+
+static void pages_release(struct sbx_blob *b)
+{
+    (void)munmap(b, sizeof *b + b->cap);
+}
+
+SBX_PRIVATE struct sbx_blob *sbx_pages_blob(size_t n)
+{
+    void *p;
+    if (!sbx_mem_may_alloc())
+        return NULL;
+    p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : sbx_blob_place(p, n, pages_release);
+}
+/* ==== end os/pages.c ======================================================================== */
+
 /* ==== begin os/fd.h ========================================================================= */
 /* fd.h - the one place where descriptors are made: always close-on-exec, non-blocking where they
  * are polled. A child of the agent therefore sees 0, 1 and 2 and nothing else. */
@@ -6290,7 +6342,7 @@ struct sbx_source_ops {
     /* The connection ends or has ended the stream; it does not know the source any more. */
     void (*gone)(struct sbx_source *s, struct sbx_conn *c);
     void (*sent)(struct sbx_source *s, struct sbx_conn *c);  /* the peer took bytes; may be NULL */
-    void (*tick)(struct sbx_source *s, struct sbx_conn *c);  /* every tick_us, where that is not 0 */
+    void (*tick)(struct sbx_source *s, struct sbx_conn *c);  /* every tick_us, unless that is 0 */
     void (*peer_shut)(struct sbx_source *s, struct sbx_conn *c); /* may be NULL: ends it */
     /* WebSocket only: bytes from the peer. */
     void (*input)(struct sbx_source *s, struct sbx_conn *c, const uint8_t *p, size_t n);
@@ -6318,6 +6370,8 @@ struct sbx_net {
     uint64_t date_s;       /* second of the text below */
     char date[32];
     bool stopping;         /* no keep-alive any more */
+    uint64_t heavy_us;     /* turn in which `heavy_done` requests marked as heavy were handled */
+    unsigned heavy_done;
 };
 
 #define SBX_NET_SCRATCH (64u * 1024u)
@@ -6355,6 +6409,7 @@ struct sbx_conn {
     uint8_t minor;
     bool keep_alive;
     bool is_head;              /* HEAD: no body goes out */
+    bool heavy;                /* set in on_head: handling takes long, so only a few in one turn */
     bool expects;              /* the client waits for 100 before it sends its body */
     bool linger;               /* the peer may still be sending when we close */
     bool chunked_out;          /* STREAM: chunks, else until close */
@@ -6442,6 +6497,7 @@ SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
 #define CONN_PIPELINE_BYTES (64u * 1024u) /* unsent answers above which no request is begun */
 #define CONN_WRITE_BUDGET (1024u * 1024u) /* bytes for one connection in one turn */
 #define CONN_READ_OWN (64u * 1024u)
+#define CONN_HEAVY_PER_TURN 4u
 #define CONN_SKIP_BYTES (64u * 1024u) /* an unread body that is cheaper than a new connection */
 #define CONN_FINISH_US 30000000u
 #define CONN_STALL_US 60000000u  /* an answer that is written as it is taken, and is not taken */
@@ -6911,6 +6967,7 @@ static void conn_note_request(struct sbx_conn *c, const struct sbx_http_request 
     c->body_kind = (uint8_t)req->body;
     c->body_left = req->body == SBX_HTTP_BODY_LENGTH ? req->content_length : 0;
     c->expects = req->expect_continue;
+    c->heavy = false;
     sbx_http_chunked_init(&c->chunked);
 }
 
@@ -6994,6 +7051,25 @@ static void conn_say_continue(struct sbx_conn *c)
     sbx_conn_put(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 }
 
+/* A hundred requests to start something that arrive together must not keep a health check waiting
+ * until the last of them has started. */
+static bool conn_must_wait_turn(struct sbx_conn *c)
+{
+    struct sbx_net *net = c->net;
+    if (!c->heavy)
+        return false;
+    if (net->heavy_us != net->loop->now_us) {
+        net->heavy_us = net->loop->now_us;
+        net->heavy_done = 0;
+    }
+    if (net->heavy_done < CONN_HEAVY_PER_TURN) {
+        net->heavy_done++;
+        return false;
+    }
+    sbx_conn_wake(c);
+    return true;
+}
+
 static bool conn_step_sized_body(struct sbx_conn *c, struct conn_input *in)
 {
     size_t head = c->head_len, body = (size_t)c->body_left;
@@ -7002,6 +7078,8 @@ static bool conn_step_sized_body(struct sbx_conn *c, struct conn_input *in)
         conn_begin_request_clock(c);
         return false;
     }
+    if (conn_must_wait_turn(c))
+        return false;
     conn_handle_body(c, in->p, (struct sbx_str){(const char *)in->p + head, body});
     conn_take(c, in, head + body);
     return true;
@@ -7044,6 +7122,8 @@ static bool conn_step_chunked_body(struct sbx_conn *c, struct conn_input *in)
         conn_begin_request_clock(c);
         return false;
     }
+    if (conn_must_wait_turn(c))
+        return false;
     conn_handle_body(c, in->p, sbx_buf_view(&c->body));
     conn_take(c, in, c->head_len);
     return true;
@@ -7846,7 +7926,7 @@ SBX_PRIVATE bool sbx_store_log_read(struct sbx_store_log *log, uint64_t sequence
 /* ==== begin proc/store_mem.c ================================================================ */
 /* store_mem.c - the store in memory; see store.h.
  *
- * A log is a list of segments; a segment is a blob of payload and an array of 16-byte entry heads.
+ * A log is an array of segments; a segment is a blob of payload and an array of 16-byte heads.
  * Sequence and offset of an entry follow from its place, so they are not stored. Eviction moves
  * `first` forward and drops segments that lie wholly before it; memory is thus the cap plus less
  * than one segment, and a blob lives on while a socket still refers to it.
@@ -7871,7 +7951,6 @@ struct store_head {
 };
 
 struct store_segment {
-    struct sbx_list node;
     uint64_t first;         /* sequence of heads[0] */
     uint64_t offset;        /* payload bytes of the log before heads[0] */
     struct sbx_blob *blob;
@@ -7890,7 +7969,8 @@ struct sbx_store {
 struct sbx_store_log {
     struct sbx_store *store;
     struct sbx_list dirty;
-    struct sbx_list segments;
+    struct store_segment **segments; /* [oldest .. oldest + nsegments): by sequence */
+    size_t oldest, nsegments, capsegments;
     uint64_t cap, max_entries;
     uint32_t entry_max;
     uint64_t first, committed, last; /* sequences; first is the oldest that is kept */
@@ -7958,7 +8038,6 @@ SBX_PRIVATE struct sbx_store_log *sbx_store_log_open(struct sbx_store *s, uint64
         return NULL;
     log->store = s;
     sbx_list_init(&log->dirty);
-    sbx_list_init(&log->segments);
     log->cap = cap;
     log->max_entries = (cap < 4096 ? 4096 : cap) / STORE_HEAD_BYTES;
     log->entry_max = store_entry_max(cap);
@@ -7979,7 +8058,7 @@ static struct sbx_blob *store_take_blob(struct sbx_store *s)
             return b;
         }
     }
-    return sbx_blob_new(STORE_SEGMENT_BYTES);
+    return sbx_pages_blob(STORE_SEGMENT_BYTES);
 }
 
 static void store_drop_blob(struct sbx_store *s, struct sbx_blob *b)
@@ -7994,35 +8073,63 @@ static void store_drop_blob(struct sbx_store *s, struct sbx_blob *b)
     sbx_blob_unref(b);
 }
 
-static void store_drop_segment(struct sbx_store_log *log, struct store_segment *seg)
+static struct store_segment *store_oldest(const struct sbx_store_log *log)
 {
-    sbx_list_remove(&seg->node);
+    return log->segments[log->oldest];
+}
+
+static struct store_segment *store_newest(const struct sbx_store_log *log)
+{
+    return log->segments[log->oldest + log->nsegments - 1];
+}
+
+static void store_drop_oldest(struct sbx_store_log *log)
+{
+    struct store_segment *seg = store_oldest(log);
+    log->oldest++;
+    log->nsegments--;
     store_drop_blob(log->store, seg->blob);
     sbx_mem_free(seg->heads);
     sbx_mem_free(seg);
 }
 
-static struct store_segment *store_oldest(const struct sbx_store_log *log)
-{
-    return SBX_LIST_OF(log->segments.next, struct store_segment, node);
-}
-
-static struct store_segment *store_newest(const struct sbx_store_log *log)
-{
-    return SBX_LIST_OF(log->segments.prev, struct store_segment, node);
-}
-
 SBX_PRIVATE void sbx_store_log_close(struct sbx_store_log *log)
 {
-    while (!sbx_list_empty(&log->segments))
-        store_drop_segment(log, store_oldest(log));
+    while (log->nsegments > 0)
+        store_drop_oldest(log);
     sbx_list_remove(&log->dirty);
+    sbx_mem_free(log->segments);
     sbx_mem_free(log);
+}
+
+/* Room for one more segment at the end. The dropped front is used again when it is the larger part,
+ * so that a segment is moved less than once on average. */
+static bool store_reserve_segment(struct sbx_store_log *log)
+{
+    size_t cap = log->capsegments == 0 ? 4 : log->capsegments * 2;
+    struct store_segment **segments;
+    if (log->oldest + log->nsegments < log->capsegments)
+        return true;
+    if (log->oldest > log->nsegments) {
+        memmove(log->segments, log->segments + log->oldest,
+                log->nsegments * sizeof *log->segments);
+        log->oldest = 0;
+        return true;
+    }
+    segments = sbx_mem_realloc(log->segments, cap * sizeof *segments);
+    if (segments == NULL)
+        return false;
+    log->segments = segments;
+    log->capsegments = cap;
+    return true;
 }
 
 static struct store_segment *store_add_segment(struct sbx_store_log *log)
 {
-    struct store_segment *seg = sbx_mem_calloc(sizeof *seg);
+    struct store_segment *seg;
+    if (!store_reserve_segment(log))
+        return NULL;
+    seg = sbx_mem_calloc(sizeof *seg);
     if (seg == NULL)
         return NULL;
     seg->blob = store_take_blob(log->store);
@@ -8032,7 +8139,7 @@ static struct store_segment *store_add_segment(struct sbx_store_log *log)
     }
     seg->first = log->last + 1;
     seg->offset = log->offset;
-    sbx_list_add_tail(&log->segments, &seg->node);
+    log->segments[log->oldest + log->nsegments++] = seg;
     return seg;
 }
 
@@ -8057,7 +8164,7 @@ static bool store_reserve_heads(const struct sbx_store_log *log, struct store_se
 
 SBX_PRIVATE uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *room)
 {
-    struct store_segment *seg = sbx_list_empty(&log->segments) ? NULL : store_newest(log);
+    struct store_segment *seg = log->nsegments == 0 ? NULL : store_newest(log);
     if (seg == NULL || seg->blob->cap - seg->blob->len < STORE_ROOM_MIN)
         seg = store_add_segment(log);
     if (seg == NULL)
@@ -8092,7 +8199,7 @@ static void store_evict(struct sbx_store_log *log)
         log->first_offset += head_len(&seg->heads[log->first - seg->first]);
         log->first++;
         if (log->first == seg->first + seg->count && seg != store_newest(log))
-            store_drop_segment(log, seg);
+            store_drop_oldest(log);
     }
 }
 
@@ -8173,20 +8280,18 @@ SBX_PRIVATE uint64_t sbx_store_log_max_entries(const struct sbx_store_log *log)
     return log->max_entries;
 }
 
-/* Readers are mostly near one of the ends. */
+/* The segment of a kept sequence: the last one that does not begin after it. */
 static struct store_segment *store_find(const struct sbx_store_log *log, uint64_t sequence)
 {
-    struct store_segment *seg = store_newest(log);
-    bool near_end = log->last - sequence < sequence - log->first;
-    if (near_end) {
-        while (sequence < seg->first)
-            seg = SBX_LIST_OF(seg->node.prev, struct store_segment, node);
-        return seg;
+    size_t lo = log->oldest, hi = log->oldest + log->nsegments;
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (log->segments[mid]->first <= sequence)
+            lo = mid;
+        else
+            hi = mid;
     }
-    seg = store_oldest(log);
-    while (sequence >= seg->first + seg->count)
-        seg = SBX_LIST_OF(seg->node.next, struct store_segment, node);
-    return seg;
+    return log->segments[lo];
 }
 
 /* Payload bytes between the segment's start and its i-th entry. */
@@ -9573,12 +9678,14 @@ SBX_PRIVATE void sbx_runs_close_sinks(struct sbx_host *host);
 #define RUN_READS_PER_TURN 8
 #define RUN_GROW_ABOVE 16384 /* one read found so much: a larger pipe saves switching */
 #define RUN_PIPE_BYTES (256u * 1024u)
+#define RUN_SINK_NAP_US 20000u
 
 /* --- sinks: pipes of background children that outlive a run --- */
 
 struct run_sink {
     struct sbx_list node; /* in host->sinks */
     struct sbx_io io;
+    struct sbx_timer nap; /* a child that floods nobody is read, but not at full speed */
     struct sbx_task free;
     struct sbx_host *host;
 };
@@ -9591,6 +9698,7 @@ static void sink_free(struct sbx_task *t)
 static void sink_close(struct run_sink *sink)
 {
     sbx_io_stop(&sink->io);
+    sbx_loop_cancel_timer(&sink->host->loop, &sink->nap);
     sbx_fd_close(&sink->io.fd);
     sbx_list_remove(&sink->node);
     sbx_loop_defer(&sink->host->loop, SBX_PHASE_FREE, &sink->free);
@@ -9607,9 +9715,19 @@ static void sink_on_ready(struct sbx_io *io, short revents)
     struct run_sink *sink = SBX_LIST_OF(io, struct run_sink, io);
     ssize_t got = sbx_fd_read(io->fd, sink->host->scratch, SBX_SCRATCH_BYTES);
     (void)revents;
-    if (got > 0 || got == -EAGAIN)
+    if (got <= 0 && got != -EAGAIN) {
+        sink_close(sink);
         return;
-    sink_close(sink);
+    }
+    sbx_io_stop(io);
+    sbx_loop_set_timer(&sink->host->loop, &sink->nap, sink->host->loop.now_us + RUN_SINK_NAP_US);
+}
+
+static void sink_on_nap_over(struct sbx_timer *t)
+{
+    struct run_sink *sink = SBX_LIST_OF(t, struct run_sink, nap);
+    if (sbx_io_watch(&sink->io, POLLIN) < 0)
+        sbx_loop_set_timer(&sink->host->loop, t, sink->host->loop.now_us + RUN_SINK_NAP_US);
 }
 
 /* Takes over *fd; without memory it is closed, which is the best that is left. */
@@ -9619,6 +9737,7 @@ static void sink_open(struct sbx_host *host, int *fd)
     if (sink != NULL) {
         sink->host = host;
         sbx_list_init(&sink->node);
+        sbx_timer_init(&sink->nap, sink_on_nap_over);
         sbx_task_init(&sink->free, sink_free);
         sbx_io_init(&sink->io, &host->loop, *fd, sink_on_ready);
         if (sbx_io_watch(&sink->io, POLLIN) == 0) {
@@ -9804,7 +9923,7 @@ struct sbx_proc {
     struct sbx_output out[2];  /* stdout, stderr; or the terminal alone */
     size_t nout;
     struct sbx_input in;
-    int slave;                 /* kept open while the leader lives, see proc.c; -1 without terminal */
+    int slave;                 /* of the terminal, while the leader lives: see proc.c; else -1 */
     bool deleted;              /* readers may still be at it */
     struct sbx_task settle;    /* DRAINING -> EXITED, after the commit */
     struct sbx_task free;
@@ -9833,7 +9952,7 @@ static inline bool sbx_proc_exited(const struct sbx_proc *p)
     return p->state == SBX_PROC_EXITED;
 }
 
-/* A signal to everything of it; once the leader has ended, to what it left behind in its session. */
+/* A signal to everything of it; once the leader has ended, to what it left in its session. */
 SBX_PRIVATE void sbx_proc_signal(struct sbx_proc *p, int sig);
 /* SIGTERM, and a hang-up for interactive shells, which ignore that. */
 SBX_PRIVATE void sbx_proc_stop(struct sbx_proc *p);
@@ -15561,6 +15680,7 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         !router_type_ok(c, req, route))
         return;
     c->route = route;
+    c->heavy = (route->flags & SBX_ROUTE_STARTS) != 0;
     *max_body = router_max_body(api, route);
 }
 

@@ -179,6 +179,7 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         !router_type_ok(c, req, route))
         return;
     c->route = route;
+    c->heavy = (route->flags & SBX_ROUTE_STARTS) != 0;
     *max_body = router_max_body(api, route);
 }
 

@@ -14,24 +14,24 @@ void sbx_mem_set_gate(int (*gate)(void *ctx), void *ctx)
     mem_gate_ctx = ctx;
 }
 
-static int mem_refused(void)
+bool sbx_mem_may_alloc(void)
 {
-    return mem_gate != NULL && !mem_gate(mem_gate_ctx);
+    return mem_gate == NULL || mem_gate(mem_gate_ctx);
 }
 
 void *sbx_mem_alloc(size_t n)
 {
-    return mem_refused() ? NULL : malloc(n);
+    return sbx_mem_may_alloc() ? malloc(n) : NULL;
 }
 
 void *sbx_mem_calloc(size_t n)
 {
-    return mem_refused() ? NULL : calloc(1, n);
+    return sbx_mem_may_alloc() ? calloc(1, n) : NULL;
 }
 
 void *sbx_mem_realloc(void *p, size_t n)
 {
-    return mem_refused() ? NULL : realloc(p, n);
+    return sbx_mem_may_alloc() ? realloc(p, n) : NULL;
 }
 
 void sbx_mem_free(void *p)

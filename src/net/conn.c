@@ -36,6 +36,7 @@
 #define CONN_PIPELINE_BYTES (64u * 1024u) /* unsent answers above which no request is begun */
 #define CONN_WRITE_BUDGET (1024u * 1024u) /* bytes for one connection in one turn */
 #define CONN_READ_OWN (64u * 1024u)
+#define CONN_HEAVY_PER_TURN 4u
 #define CONN_SKIP_BYTES (64u * 1024u) /* an unread body that is cheaper than a new connection */
 #define CONN_FINISH_US 30000000u
 #define CONN_STALL_US 60000000u  /* an answer that is written as it is taken, and is not taken */
@@ -505,6 +506,7 @@ static void conn_note_request(struct sbx_conn *c, const struct sbx_http_request 
     c->body_kind = (uint8_t)req->body;
     c->body_left = req->body == SBX_HTTP_BODY_LENGTH ? req->content_length : 0;
     c->expects = req->expect_continue;
+    c->heavy = false;
     sbx_http_chunked_init(&c->chunked);
 }
 
@@ -588,6 +590,25 @@ static void conn_say_continue(struct sbx_conn *c)
     sbx_conn_put(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 }
 
+/* A hundred requests to start something that arrive together must not keep a health check waiting
+ * until the last of them has started. */
+static bool conn_must_wait_turn(struct sbx_conn *c)
+{
+    struct sbx_net *net = c->net;
+    if (!c->heavy)
+        return false;
+    if (net->heavy_us != net->loop->now_us) {
+        net->heavy_us = net->loop->now_us;
+        net->heavy_done = 0;
+    }
+    if (net->heavy_done < CONN_HEAVY_PER_TURN) {
+        net->heavy_done++;
+        return false;
+    }
+    sbx_conn_wake(c);
+    return true;
+}
+
 static bool conn_step_sized_body(struct sbx_conn *c, struct conn_input *in)
 {
     size_t head = c->head_len, body = (size_t)c->body_left;
@@ -596,6 +617,8 @@ static bool conn_step_sized_body(struct sbx_conn *c, struct conn_input *in)
         conn_begin_request_clock(c);
         return false;
     }
+    if (conn_must_wait_turn(c))
+        return false;
     conn_handle_body(c, in->p, (struct sbx_str){(const char *)in->p + head, body});
     conn_take(c, in, head + body);
     return true;
@@ -638,6 +661,8 @@ static bool conn_step_chunked_body(struct sbx_conn *c, struct conn_input *in)
         conn_begin_request_clock(c);
         return false;
     }
+    if (conn_must_wait_turn(c))
+        return false;
     conn_handle_body(c, in->p, sbx_buf_view(&c->body));
     conn_take(c, in, c->head_len);
     return true;

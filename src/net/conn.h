@@ -57,7 +57,7 @@ struct sbx_source_ops {
     /* The connection ends or has ended the stream; it does not know the source any more. */
     void (*gone)(struct sbx_source *s, struct sbx_conn *c);
     void (*sent)(struct sbx_source *s, struct sbx_conn *c);  /* the peer took bytes; may be NULL */
-    void (*tick)(struct sbx_source *s, struct sbx_conn *c);  /* every tick_us, where that is not 0 */
+    void (*tick)(struct sbx_source *s, struct sbx_conn *c);  /* every tick_us, unless that is 0 */
     void (*peer_shut)(struct sbx_source *s, struct sbx_conn *c); /* may be NULL: ends it */
     /* WebSocket only: bytes from the peer. */
     void (*input)(struct sbx_source *s, struct sbx_conn *c, const uint8_t *p, size_t n);
@@ -85,6 +85,8 @@ struct sbx_net {
     uint64_t date_s;       /* second of the text below */
     char date[32];
     bool stopping;         /* no keep-alive any more */
+    uint64_t heavy_us;     /* turn in which `heavy_done` requests marked as heavy were handled */
+    unsigned heavy_done;
 };
 
 #define SBX_NET_SCRATCH (64u * 1024u)
@@ -122,6 +124,7 @@ struct sbx_conn {
     uint8_t minor;
     bool keep_alive;
     bool is_head;              /* HEAD: no body goes out */
+    bool heavy;                /* set in on_head: handling takes long, so only a few in one turn */
     bool expects;              /* the client waits for 100 before it sends its body */
     bool linger;               /* the peer may still be sending when we close */
     bool chunked_out;          /* STREAM: chunks, else until close */

@@ -44,7 +44,7 @@ struct sbx_proc {
     struct sbx_output out[2];  /* stdout, stderr; or the terminal alone */
     size_t nout;
     struct sbx_input in;
-    int slave;                 /* kept open while the leader lives, see proc.c; -1 without terminal */
+    int slave;                 /* of the terminal, while the leader lives: see proc.c; else -1 */
     bool deleted;              /* readers may still be at it */
     struct sbx_task settle;    /* DRAINING -> EXITED, after the commit */
     struct sbx_task free;
@@ -73,7 +73,7 @@ static inline bool sbx_proc_exited(const struct sbx_proc *p)
     return p->state == SBX_PROC_EXITED;
 }
 
-/* A signal to everything of it; once the leader has ended, to what it left behind in its session. */
+/* A signal to everything of it; once the leader has ended, to what it left in its session. */
 void sbx_proc_signal(struct sbx_proc *p, int sig);
 /* SIGTERM, and a hang-up for interactive shells, which ignore that. */
 void sbx_proc_stop(struct sbx_proc *p);

@@ -20,12 +20,14 @@
 #define RUN_READS_PER_TURN 8
 #define RUN_GROW_ABOVE 16384 /* one read found so much: a larger pipe saves switching */
 #define RUN_PIPE_BYTES (256u * 1024u)
+#define RUN_SINK_NAP_US 20000u
 
 /* --- sinks: pipes of background children that outlive a run --- */
 
 struct run_sink {
     struct sbx_list node; /* in host->sinks */
     struct sbx_io io;
+    struct sbx_timer nap; /* a child that floods nobody is read, but not at full speed */
     struct sbx_task free;
     struct sbx_host *host;
 };
@@ -38,6 +40,7 @@ static void sink_free(struct sbx_task *t)
 static void sink_close(struct run_sink *sink)
 {
     sbx_io_stop(&sink->io);
+    sbx_loop_cancel_timer(&sink->host->loop, &sink->nap);
     sbx_fd_close(&sink->io.fd);
     sbx_list_remove(&sink->node);
     sbx_loop_defer(&sink->host->loop, SBX_PHASE_FREE, &sink->free);
@@ -54,9 +57,19 @@ static void sink_on_ready(struct sbx_io *io, short revents)
     struct run_sink *sink = SBX_LIST_OF(io, struct run_sink, io);
     ssize_t got = sbx_fd_read(io->fd, sink->host->scratch, SBX_SCRATCH_BYTES);
     (void)revents;
-    if (got > 0 || got == -EAGAIN)
+    if (got <= 0 && got != -EAGAIN) {
+        sink_close(sink);
         return;
-    sink_close(sink);
+    }
+    sbx_io_stop(io);
+    sbx_loop_set_timer(&sink->host->loop, &sink->nap, sink->host->loop.now_us + RUN_SINK_NAP_US);
+}
+
+static void sink_on_nap_over(struct sbx_timer *t)
+{
+    struct run_sink *sink = SBX_LIST_OF(t, struct run_sink, nap);
+    if (sbx_io_watch(&sink->io, POLLIN) < 0)
+        sbx_loop_set_timer(&sink->host->loop, t, sink->host->loop.now_us + RUN_SINK_NAP_US);
 }
 
 /* Takes over *fd; without memory it is closed, which is the best that is left. */
@@ -66,6 +79,7 @@ static void sink_open(struct sbx_host *host, int *fd)
     if (sink != NULL) {
         sink->host = host;
         sbx_list_init(&sink->node);
+        sbx_timer_init(&sink->nap, sink_on_nap_over);
         sbx_task_init(&sink->free, sink_free);
         sbx_io_init(&sink->io, &host->loop, *fd, sink_on_ready);
         if (sbx_io_watch(&sink->io, POLLIN) == 0) {

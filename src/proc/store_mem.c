@@ -1,6 +1,6 @@
 /* store_mem.c - the store in memory; see store.h.
  *
- * A log is a list of segments; a segment is a blob of payload and an array of 16-byte entry heads.
+ * A log is an array of segments; a segment is a blob of payload and an array of 16-byte heads.
  * Sequence and offset of an entry follow from its place, so they are not stored. Eviction moves
  * `first` forward and drops segments that lie wholly before it; memory is thus the cap plus less
  * than one segment, and a blob lives on while a socket still refers to it.
@@ -12,6 +12,7 @@
  * adjacent; evicted <= first - 1 <= committed <= last; entries above `committed` may still grow. */
 #include "base/list.h"
 #include "base/mem.h"
+#include "os/pages.h"
 #include "proc/store.h"
 
 #include <assert.h>
@@ -31,7 +32,6 @@ struct store_head {
 };
 
 struct store_segment {
-    struct sbx_list node;
     uint64_t first;         /* sequence of heads[0] */
     uint64_t offset;        /* payload bytes of the log before heads[0] */
     struct sbx_blob *blob;
@@ -50,7 +50,8 @@ struct sbx_store {
 struct sbx_store_log {
     struct sbx_store *store;
     struct sbx_list dirty;
-    struct sbx_list segments;
+    struct store_segment **segments; /* [oldest .. oldest + nsegments): by sequence */
+    size_t oldest, nsegments, capsegments;
     uint64_t cap, max_entries;
     uint32_t entry_max;
     uint64_t first, committed, last; /* sequences; first is the oldest that is kept */
@@ -118,7 +119,6 @@ struct sbx_store_log *sbx_store_log_open(struct sbx_store *s, uint64_t cap,
         return NULL;
     log->store = s;
     sbx_list_init(&log->dirty);
-    sbx_list_init(&log->segments);
     log->cap = cap;
     log->max_entries = (cap < 4096 ? 4096 : cap) / STORE_HEAD_BYTES;
     log->entry_max = store_entry_max(cap);
@@ -139,7 +139,7 @@ static struct sbx_blob *store_take_blob(struct sbx_store *s)
             return b;
         }
     }
-    return sbx_blob_new(STORE_SEGMENT_BYTES);
+    return sbx_pages_blob(STORE_SEGMENT_BYTES);
 }
 
 static void store_drop_blob(struct sbx_store *s, struct sbx_blob *b)
@@ -154,35 +154,63 @@ static void store_drop_blob(struct sbx_store *s, struct sbx_blob *b)
     sbx_blob_unref(b);
 }
 
-static void store_drop_segment(struct sbx_store_log *log, struct store_segment *seg)
+static struct store_segment *store_oldest(const struct sbx_store_log *log)
 {
-    sbx_list_remove(&seg->node);
+    return log->segments[log->oldest];
+}
+
+static struct store_segment *store_newest(const struct sbx_store_log *log)
+{
+    return log->segments[log->oldest + log->nsegments - 1];
+}
+
+static void store_drop_oldest(struct sbx_store_log *log)
+{
+    struct store_segment *seg = store_oldest(log);
+    log->oldest++;
+    log->nsegments--;
     store_drop_blob(log->store, seg->blob);
     sbx_mem_free(seg->heads);
     sbx_mem_free(seg);
 }
 
-static struct store_segment *store_oldest(const struct sbx_store_log *log)
-{
-    return SBX_LIST_OF(log->segments.next, struct store_segment, node);
-}
-
-static struct store_segment *store_newest(const struct sbx_store_log *log)
-{
-    return SBX_LIST_OF(log->segments.prev, struct store_segment, node);
-}
-
 void sbx_store_log_close(struct sbx_store_log *log)
 {
-    while (!sbx_list_empty(&log->segments))
-        store_drop_segment(log, store_oldest(log));
+    while (log->nsegments > 0)
+        store_drop_oldest(log);
     sbx_list_remove(&log->dirty);
+    sbx_mem_free(log->segments);
     sbx_mem_free(log);
+}
+
+/* Room for one more segment at the end. The dropped front is used again when it is the larger part,
+ * so that a segment is moved less than once on average. */
+static bool store_reserve_segment(struct sbx_store_log *log)
+{
+    size_t cap = log->capsegments == 0 ? 4 : log->capsegments * 2;
+    struct store_segment **segments;
+    if (log->oldest + log->nsegments < log->capsegments)
+        return true;
+    if (log->oldest > log->nsegments) {
+        memmove(log->segments, log->segments + log->oldest,
+                log->nsegments * sizeof *log->segments);
+        log->oldest = 0;
+        return true;
+    }
+    segments = sbx_mem_realloc(log->segments, cap * sizeof *segments);
+    if (segments == NULL)
+        return false;
+    log->segments = segments;
+    log->capsegments = cap;
+    return true;
 }
 
 static struct store_segment *store_add_segment(struct sbx_store_log *log)
 {
-    struct store_segment *seg = sbx_mem_calloc(sizeof *seg);
+    struct store_segment *seg;
+    if (!store_reserve_segment(log))
+        return NULL;
+    seg = sbx_mem_calloc(sizeof *seg);
     if (seg == NULL)
         return NULL;
     seg->blob = store_take_blob(log->store);
@@ -192,7 +220,7 @@ static struct store_segment *store_add_segment(struct sbx_store_log *log)
     }
     seg->first = log->last + 1;
     seg->offset = log->offset;
-    sbx_list_add_tail(&log->segments, &seg->node);
+    log->segments[log->oldest + log->nsegments++] = seg;
     return seg;
 }
 
@@ -217,7 +245,7 @@ static bool store_reserve_heads(const struct sbx_store_log *log, struct store_se
 
 uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *room)
 {
-    struct store_segment *seg = sbx_list_empty(&log->segments) ? NULL : store_newest(log);
+    struct store_segment *seg = log->nsegments == 0 ? NULL : store_newest(log);
     if (seg == NULL || seg->blob->cap - seg->blob->len < STORE_ROOM_MIN)
         seg = store_add_segment(log);
     if (seg == NULL)
@@ -252,7 +280,7 @@ static void store_evict(struct sbx_store_log *log)
         log->first_offset += head_len(&seg->heads[log->first - seg->first]);
         log->first++;
         if (log->first == seg->first + seg->count && seg != store_newest(log))
-            store_drop_segment(log, seg);
+            store_drop_oldest(log);
     }
 }
 
@@ -333,20 +361,18 @@ uint64_t sbx_store_log_max_entries(const struct sbx_store_log *log)
     return log->max_entries;
 }
 
-/* Readers are mostly near one of the ends. */
+/* The segment of a kept sequence: the last one that does not begin after it. */
 static struct store_segment *store_find(const struct sbx_store_log *log, uint64_t sequence)
 {
-    struct store_segment *seg = store_newest(log);
-    bool near_end = log->last - sequence < sequence - log->first;
-    if (near_end) {
-        while (sequence < seg->first)
-            seg = SBX_LIST_OF(seg->node.prev, struct store_segment, node);
-        return seg;
+    size_t lo = log->oldest, hi = log->oldest + log->nsegments;
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (log->segments[mid]->first <= sequence)
+            lo = mid;
+        else
+            hi = mid;
     }
-    seg = store_oldest(log);
-    while (sequence >= seg->first + seg->count)
-        seg = SBX_LIST_OF(seg->node.next, struct store_segment, node);
-    return seg;
+    return log->segments[lo];
 }
 
 /* Payload bytes between the segment's start and its i-th entry. */

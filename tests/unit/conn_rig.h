@@ -1,9 +1,9 @@
 /* conn_rig.h - one connection over a socket pair, and a small API behind it.
  *
- *   /echo     "METHOD TARGET BODY" at once        /early   403 as soon as the head is there
- *   /defer    nothing until the test answers       /none    204
- *   /parts    a body of three pieces               /stream  a stream from rig->source
- *   /ws       an upgrade to rig->source            /close   the connection is closed in the callback
+ *   /echo     "METHOD TARGET BODY" at once      /early   403 as soon as the head is there
+ *   /defer    nothing until the test answers    /none    204
+ *   /parts    a body of three pieces            /stream  a stream from rig->source
+ *   /ws       an upgrade to rig->source         /close   the connection is closed at once
  *   /test...  whatever rig->answer does
  *
  * Bodies may be RIG_BODY long. Refusals are answered with their reason as text. */

@@ -62,6 +62,7 @@ static inline void rig_open(struct rig *rig)
     h->diag.level = SBX_DIAG_ERROR;
     sbx_reap_init(&h->reap);
     sbx_list_init(&h->runs);
+    sbx_list_init(&h->sinks);
     sbx_limits_default(&h->limits);
     h->environ = environ;
     (void)sbx_fd_raise_limit(&h->spawn.nofile_soft);

@@ -52,7 +52,8 @@ static void test_defaults(void **state)
 
 static void test_port(void **state)
 {
-    static const char *const bad[] = {"", "-1", "65536", "80x", " 80", "1e3", "99999999999999999999"};
+    static const char *const bad[] = {"", "-1", "65536", "80x", " 80", "1e3",
+                                      "99999999999999999999"};
     size_t i;
     (void)state;
     assert_int_equal(sbx_config_set_port(&c, "0", &err), 0);

@@ -108,7 +108,8 @@ static void test_stream(void **state)
 static void test_refusal(void **state)
 {
     (void)state;
-    sweep((struct attempt){GET("/a") "POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 200001\r\n\r\n",
+    sweep((struct attempt){GET("/a") "POST /b HTTP/1.1\r\nHost: a\r\n"
+                                     "Content-Length: 200001\r\n\r\n",
                            "request body", 0}, 3);
 }
 

@@ -282,7 +282,6 @@ static void test_peer_shuts_its_side_before_the_answer(void **state)
     rig_reply_text(rig.deferred, 200, "still there");
     RIG_UNTIL(&rig, rig.eof);
     assert_true(rig_has(&rig, "still there"));
-    assert_true(rig_has(&rig, "connection: close\r\n"));
     assert_int_equal(rig.gone, 0);
 }
 
@@ -294,6 +293,21 @@ static void test_answers_under_way_when_the_peer_shuts_its_side(void **state)
     RIG_UNTIL(&rig, rig.eof);
     assert_true(rig_has(&rig, "GET /a ") && rig_has(&rig, "GET /b "));
     assert_false(rig.reset);
+}
+
+static void test_requests_behind_a_deferred_one_when_the_peer_shuts_its_side(void **state)
+{
+    (void)state;
+    rig_say(&rig, GET("/a") GET("/defer") GET("/b") "GET /part");
+    RIG_UNTIL(&rig, rig.deferred != NULL);
+    assert_int_equal(shutdown(rig.peer, SHUT_WR), 0);
+    rig_settle(&rig);
+    rig_reply_text(rig.deferred, 200, "still there");
+    RIG_UNTIL(&rig, rig.eof);
+    assert_true(rig_has(&rig, "still there") && rig_has(&rig, "GET /b "));
+    assert_int_equal(rig.requests, 3);
+    assert_false(rig.reset);
+    assert_int_equal(rig.net.count, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -314,6 +328,7 @@ int main(void)
         TEST(test_closed_by_its_owner),
         TEST(test_peer_vanishes_before_the_answer),
         TEST(test_peer_shuts_its_side_before_the_answer),
+        TEST(test_requests_behind_a_deferred_one_when_the_peer_shuts_its_side),
         TEST(test_answers_under_way_when_the_peer_shuts_its_side),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -276,7 +276,8 @@ static void test_waits_for_a_reader(void **state)
     (void)state;
     open_pipe();
     sbx_log_deinit(&t.log);
-    assert_int_equal(sbx_log_init(&t.log, &rig.host.loop, rig.host.store, 200000, on_room, NULL), 0);
+    assert_int_equal(sbx_log_init(&t.log, &rig.host.loop, rig.host.store, 200000, on_room, NULL),
+                     0);
     sbx_cursor_open(&c, &t.log, 1, 7, ignore_data, never);
     while (t.out.state != SBX_OUTPUT_WAITING) {
         (void)put(60000);

@@ -255,8 +255,8 @@ static void test_answers(void **state)
 {
     (void)state;
     expect_answer(answer_error, "HTTP/1.1 429 ", PROBLEM,
-                  "\"title\":\"Too Many Requests\",\"status\":429,\"detail\":\"conflict: queue of 7 "
-                  "is \\\"full\\\"\",\"details\":{\"message\":\"queue of 7 is \\\"full\\\"\"}}");
+                  "\"title\":\"Too Many Requests\",\"status\":429,\"detail\":\"conflict: queue of "
+                  "7 is \\\"full\\\"\",\"details\":{\"message\":\"queue of 7 is \\\"full\\\"\"}}");
     expect_answer(answer_not_found, "HTTP/1.1 404 ", PROBLEM,
                   "\"detail\":\"not found: process a\\\"b\\nc\","
                   "\"details\":{\"id\":\"a\\\"b\\nc\",\"resource\":\"process\"}}");

@@ -161,7 +161,7 @@ static void test_group_members_get_it_once(void **state)
     await_file("child.pid");
     await_file("leader.pid");
     /* A `sleep` has no handler and dies of USR1; the shells go on. */
-    sbx_ptree_signal(t.leader, SIGUSR1);
+    sbx_ptree_signal(t.leader, SIGUSR1, 0);
     stop_all();
     reap_all();
     assert_int_equal(size_of("leader"), 1);
@@ -179,7 +179,7 @@ static void test_other_groups_are_reached(void **state)
     await_file("job.pid");
     await_file("leader.pid");
     assert_int_not_equal(getpgid(pid_in("job.pid")), t.leader);
-    sbx_ptree_signal(t.leader, SIGUSR1);
+    sbx_ptree_signal(t.leader, SIGUSR1, 0);
     stop_all();
     reap_all();
     assert_int_equal(size_of("job"), 1);
@@ -199,7 +199,7 @@ static void test_other_sessions_are_reached(void **state)
     await_file("outer.pid");
     await_file("leader.pid");
     assert_int_not_equal(getsid(pid_in("outer.pid")), t.leader);
-    sbx_ptree_signal(t.leader, SIGKILL);
+    sbx_ptree_signal(t.leader, SIGKILL, 0);
     reap_all(); /* returns only when all of them are dead */
     assert_false(is_there("deep.end") || is_there("inner.end") || is_there("outer.end"));
     assert_false(is_there("leader.end"));
@@ -218,7 +218,7 @@ static void test_orphans_of_the_session_are_reached(void **state)
     await_file("orphan.pid");
     await_file("leader.pid");
     assert_int_not_equal(getpgid(pid_in("orphan.pid")), t.leader);
-    sbx_ptree_signal(t.leader, SIGUSR1);
+    sbx_ptree_signal(t.leader, SIGUSR1, 0);
     stop_all();
     reap_all();
     assert_int_equal(size_of("child"), 1);
@@ -241,7 +241,7 @@ static void test_what_a_leader_left_behind(void **state)
           {IN_GROUP, LISTENER("orphan")});
     assert_int_equal(waitpid(t.leader, NULL, 0), t.leader);
     orphan = pid_in("orphan.pid");
-    sbx_ptree_signal_orphans(t.leader, SIGKILL);
+    sbx_ptree_signal_orphans(t.leader, SIGKILL, 0);
     assert_int_equal(waitpid(orphan, NULL, 0), orphan);
     assert_false(is_there("orphan.end"));
     assert_int_equal(kill(stranger, 0), 0);
@@ -251,13 +251,62 @@ static void test_what_a_leader_left_behind(void **state)
     clear();
 }
 
+/* A suspended shell acts on the first signal only after the second one has continued it. */
+static void test_two_signals(void **state)
+{
+    siginfo_t info;
+    int status;
+    (void)state;
+    START({IN_GROUP, "trap 'exit 7' TERM; kill -STOP $$; exit 8"});
+    assert_int_equal(waitid(P_PID, (id_t)t.leader, &info, WSTOPPED | WNOWAIT), 0);
+    sbx_ptree_signal(t.leader, SIGTERM, SIGCONT);
+    assert_int_equal(waitpid(t.leader, &status, 0), t.leader);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    clear();
+}
+
+static void test_kill_all_descendants(void **state)
+{
+    (void)state;
+    if (!tells_children())
+        skip();
+    START({IN_GROUP, LISTENER("leader")}, {OWN_SESSION, LISTENER("outer")},
+          {ORPHAN, LISTENER("orphan")}, {OWN_SESSION, LISTENER("deep")});
+    await_file("deep.pid");
+    await_file("orphan.pid");
+    await_file("outer.pid");
+    await_file("leader.pid");
+    sbx_ptree_kill_descendants();
+    reap_all(); /* returns only when all of them are dead */
+    assert_false(is_there("deep.end") || is_there("orphan.end") || is_there("outer.end"));
+    assert_false(is_there("leader.end"));
+    clear();
+}
+
+static void test_who_ignores_what(void **state)
+{
+    (void)state;
+    if (!tells_children())
+        skip();
+    START({IN_GROUP, "trap '' HUP; " LISTENER("leader")});
+    await_file("leader.pid");
+    assert_true(sbx_ptree_ignores(t.leader, SIGHUP));
+    assert_true(sbx_ptree_ignores(t.leader, SIGUSR2));
+    assert_false(sbx_ptree_ignores(t.leader, SIGTERM));
+    assert_false(sbx_ptree_ignores(t.leader, SIGUSR1)); /* caught */
+    stop_all();
+    reap_all();
+    assert_true(sbx_ptree_ignores(t.leader, SIGTERM)); /* nobody there to ask */
+    clear();
+}
+
 static void test_a_dead_leader_is_no_harm(void **state)
 {
     siginfo_t info;
     (void)state;
     START({IN_GROUP, "exit 0"});
     assert_int_equal(waitid(P_PID, (id_t)t.leader, &info, WEXITED | WNOWAIT), 0);
-    sbx_ptree_signal(t.leader, SIGTERM);
+    sbx_ptree_signal(t.leader, SIGTERM, 0);
     reap_all();
 }
 
@@ -269,6 +318,9 @@ int main(void)
         cmocka_unit_test(test_other_sessions_are_reached),
         cmocka_unit_test(test_orphans_of_the_session_are_reached),
         cmocka_unit_test(test_what_a_leader_left_behind),
+        cmocka_unit_test(test_two_signals),
+        cmocka_unit_test(test_kill_all_descendants),
+        cmocka_unit_test(test_who_ignores_what),
         cmocka_unit_test(test_a_dead_leader_is_no_harm),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

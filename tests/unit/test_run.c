@@ -21,6 +21,7 @@ struct result {
     uint64_t duration_ms;
     bool keep;
     struct sbx_run *run;
+    pid_t leader;
 };
 
 static int setup(void **state)
@@ -67,6 +68,7 @@ static void start(struct result *r, const char *script, uint64_t timeout_ms, uin
     r->run = sbx_run_start(&rig.host, &spec, timeout_ms, most, false, on_done, r, &err);
     if (r->run == NULL)
         fail_msg("%s", err.text);
+    r->leader = r->run->leader;
     assert_int_equal(r->done, 0);
 }
 
@@ -131,7 +133,8 @@ static void test_much_output(void **state)
     struct result r;
     size_t i;
     (void)state;
-    run(&r, "head -c 3000000 /dev/zero | tr '\\0' a; head -c 300000 /dev/zero | tr '\\0' b >&2", 10000, 2500000);
+    run(&r, "head -c 3000000 /dev/zero | tr '\\0' a; head -c 300000 /dev/zero | tr '\\0' b >&2",
+        10000, 2500000);
     assert_int_equal(sbx_buf_len(&r.out), 2500000);
     assert_true(r.out_cut);
     for (i = 0; i < 2500000; i++)
@@ -255,6 +258,18 @@ static void test_signal_to_all(void **state)
     clean(&b);
 }
 
+static void test_sinks_are_closed_at_the_end(void **state)
+{
+    struct result r;
+    (void)state;
+    run(&r, "sleep 100 & exit 0", 10000, 1000);
+    assert_int_equal(rig_count_fds(), fds_before + 2);
+    (void)kill(-r.leader, SIGKILL);
+    sbx_runs_close_sinks(&rig.host);
+    assert_int_equal(rig_count_fds(), fds_before);
+    clean(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +284,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_kept_after_done, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signal_to_all, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sinks_are_closed_at_the_end, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
