@@ -8932,6 +8932,7 @@ SBX_PRIVATE void sbx_output_wake(struct sbx_output *o);
 #define OUTPUT_NAP_GAP_US 3000u         /* likewise, after a nap: it may have lasted longer */
 #define OUTPUT_BUSY_READS 6u
 #define OUTPUT_SMALL (32u * 1024u)      /* a read that found less was too early */
+#define OUTPUT_LARGE (256u * 1024u)     /* a writer of so much soon waits for us: no nap */
 #define OUTPUT_GRACE_US 50000u
 #define OUTPUT_LIMIT_US 1000000u
 #define OUTPUT_RETRY_US 100000u         /* after an allocation failed */
@@ -9039,7 +9040,8 @@ static void output_settle(struct sbx_output *o, size_t total)
     o->last_read_us = now;
     if (o->lingering)
         output_set_drained(o);
-    if (total == 0 || !quick || o->draining || o->stream == SBX_STREAM_PTY) {
+    if (total == 0 || total >= OUTPUT_LARGE || !quick || o->draining ||
+        o->stream == SBX_STREAM_PTY) {
         o->busy = 0;
         output_set_state(o, SBX_OUTPUT_READING);
         return;

@@ -344,8 +344,8 @@ static inline void rig_say(struct rig *rig, const char *text)
 /* Does the received text contain it? */
 static inline bool rig_has(const struct rig *rig, const char *text)
 {
-    return sbx_buf_len(&rig->got) > 0 &&
-           memmem(sbx_buf_data(&rig->got), sbx_buf_len(&rig->got), text, strlen(text)) != NULL;
+    struct sbx_str got = sbx_buf_view(&rig->got);
+    return got.p != NULL && memmem(got.p, got.n, text, strlen(text)) != NULL;
 }
 
 static inline size_t rig_count(const struct rig *rig, const char *text)
