@@ -127,9 +127,8 @@ static inline void close_reader(struct reader *r)
 
 static inline bool shows(const struct reader *r, const char *text)
 {
-    size_t n = strlen(text);
-    return sbx_buf_len(&r->bytes) >= n &&
-           memmem(sbx_buf_data(&r->bytes), sbx_buf_len(&r->bytes), text, n) != NULL;
+    struct sbx_str got = sbx_buf_view(&r->bytes);
+    return got.p != NULL && memmem(got.p, got.n, text, strlen(text)) != NULL;
 }
 
 static inline void waiter_told(struct sbx_waiter *w)

@@ -35,11 +35,9 @@ static void close_all(struct sbx_launched *l)
     sbx_fd_close(&l->out[1]);
 }
 
-/* Runs the script to its end; its output is in `text`. */
-static void output_of(const char *script, struct sbx_env_pair *env, size_t nenv, bool term)
+/* Runs it to its end; its output is in `text`. */
+static void output_of(struct sbx_spec spec, struct sbx_env_pair *env, size_t nenv, bool term)
 {
-    struct rig_shell keep;
-    struct sbx_spec spec = rig_sh(&keep, script);
     struct sbx_launched l;
     struct sbx_err err;
     ssize_t got;
@@ -56,27 +54,36 @@ static void output_of(const char *script, struct sbx_env_pair *env, size_t nenv,
     close_all(&l);
 }
 
+/* Straight from env(1): a shell would hide a name that is there twice. */
 static void test_environment(void **state)
 {
     static const char *const ours[] = {"PATH=/usr/bin:/bin", "KEPT=old", "CHANGED=old",
                                        "KEPT2=x", NULL};
+    static const char *const expected[] = {"PATH=/usr/bin:/bin\n", "KEPT=old\n", "KEPT2=x\n",
+                                           "CHANGED=new\n", "EMPTY=\n", "NEW=a=b c\n"};
     struct sbx_env_pair env[] = {{SBX_STR("NEW"), SBX_STR("a=b c")},
                                  {SBX_STR("CHANGED"), SBX_STR("new")},
                                  {SBX_STR("EMPTY"), SBX_STR("")}};
+    size_t i, n = 0;
     (void)state;
     rig.host.environ = (char **)(uintptr_t)ours;
-    output_of("env | grep -v '^PWD=\\|^_=\\|^SHLVL=\\|^OLDPWD=' | sort", env, 3, false);
-    assert_string_equal(text, "CHANGED=new\nEMPTY=\nKEPT2=x\nKEPT=old\nNEW=a=b c\n"
-                              "PATH=/usr/bin:/bin\n");
+    output_of((struct sbx_spec){.command = SBX_STR("env")}, env, 3, false);
+    for (i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        assert_non_null(strstr(text, expected[i]));
+        n += strlen(expected[i]);
+    }
+    assert_int_equal(strlen(text), n);
 }
 
 static void test_terminal_name(void **state)
 {
     struct sbx_env_pair env[] = {{SBX_STR("TERM"), SBX_STR("vt100")}};
+    struct rig_shell keep;
+    struct sbx_spec spec = rig_sh(&keep, "echo $TERM");
     (void)state;
-    output_of("echo $TERM", NULL, 0, true);
+    output_of(spec, NULL, 0, true);
     assert_string_equal(text, "xterm-256color\n");
-    output_of("echo $TERM", env, 1, true);
+    output_of(spec, env, 1, true);
     assert_string_equal(text, "vt100\n");
 }
 

@@ -215,8 +215,9 @@ static void test_what_is_copied(void **state)
     sbx_blob_unref(blob);
 }
 
-/* The log goes on appending to a blob whose beginning is queued. */
-static void test_a_blob_that_grows(void **state)
+/* The log goes on appending to a blob whose beginning is queued, so a copy that follows must not go
+ * into the room that is left there. */
+static void test_a_shared_blob_is_not_written_to(void **state)
 {
     struct sbx_blob *blob = sbx_blob_new(20000);
     struct sbx_outq q;
@@ -224,31 +225,14 @@ static void test_a_blob_that_grows(void **state)
     (void)state;
     sbx_outq_init(&q);
     fake_init(&f);
-    fill(blob->data, 20000, 0);
-    blob->len = 5000;
-    sbx_outq_add_blob(&q, blob, blob->data, 5000);
-    sbx_blob_unref(blob); /* the queue is its only owner now, and must not write to it ... */
-    add_copy(&q, 100, 5000);
-    assert_int_equal(sbx_outq_write(&q, &f.stream, SIZE_MAX), 5100);
-    assert_int_equal(f.received, 5100);
-    sbx_outq_deinit(&q);
-}
-
-/* A copy behind a shared blob that somebody else appends to must not overwrite what they wrote. */
-static void test_a_shared_blob_is_not_written_to(void **state)
-{
-    struct sbx_blob *blob = sbx_blob_new(20000);
-    struct sbx_outq q;
-    (void)state;
-    sbx_outq_init(&q);
     fill(blob->data, 5000, 0);
     blob->len = 5000;
     sbx_outq_add_blob(&q, blob, blob->data, 5000);
+    add_copy(&q, 100, 5000);
+    assert_int_equal(blob->len, 5000);
     memset(blob->data + 5000, 'n', 100);
     blob->len = 5100;
-    add_copy(&q, 100, 5000);
-    assert_int_equal(blob->len, 5100);
-    assert_int_equal(blob->data[5000], 'n');
+    assert_int_equal(sbx_outq_write(&q, &f.stream, SIZE_MAX), 5100);
     sbx_outq_deinit(&q);
     sbx_blob_unref(blob);
 }
@@ -330,7 +314,6 @@ int main(void)
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_what_is_copied),
-        cmocka_unit_test(test_a_blob_that_grows),
         cmocka_unit_test(test_a_shared_blob_is_not_written_to),
         cmocka_unit_test(test_through_a_socket),
         cmocka_unit_test(test_out_of_memory),

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct rig rig;
@@ -145,6 +146,20 @@ static void test_much_output(void **state)
     clean(&r);
 }
 
+/* The exit is seen before the pipes are read: what is in them belongs to the answer. */
+static void test_output_that_is_in_the_pipes_at_the_exit(void **state)
+{
+    struct result r;
+    siginfo_t info;
+    (void)state;
+    start(&r, "head -c 50000 /dev/zero | tr '\\0' a; echo b >&2", 10000, 100000);
+    assert_int_equal(waitid(P_PID, (id_t)r.leader, &info, WEXITED | WNOWAIT), 0);
+    RIG_UNTIL(&rig, r.done == 1);
+    assert_int_equal(sbx_buf_len(&r.out), 50000);
+    expect_text(&r.err, "b\\n");
+    clean(&r);
+}
+
 /* The answer does not wait for whoever else has the pipe, and does not end them either: the
  * descriptor is read and forgotten. */
 static void test_background_child_delays_nothing(void **state)
@@ -277,6 +292,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_input_and_no_signal_state, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cap_is_exact, setup, teardown),
         cmocka_unit_test_setup_teardown(test_much_output, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_output_that_is_in_the_pipes_at_the_exit, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_background_child_delays_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_timeout_is_hard, setup, teardown),
         cmocka_unit_test_setup_teardown(test_endless_timeout, setup, teardown),
