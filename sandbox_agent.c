@@ -5701,6 +5701,8 @@ SBX_PRIVATE int sbx_spawn(const struct sbx_spawn_env *env, const struct sbx_spaw
     sbx_fd_close(&plan.report_fd);
     if (rc == 0)
         rc = spawn_outcome(report, *pid, step);
+    if (rc < 0)
+        *pid = 0;
 out:
     sbx_fd_close(&report);
     spawn_free_files(plan.files);
@@ -9613,8 +9615,10 @@ SBX_PRIVATE void sbx_capture_drain(struct sbx_capture *c, uint8_t *scratch)
             return;
         left -= (size_t)got;
     }
-    /* The usual case: nobody else has the pipe, and its end is there to be seen. */
-    (void)sbx_capture_read(c, scratch, SBX_CAPTURE_READ);
+    /* The usual case: nobody else has the pipe, and its end is there to be seen. What a background
+     * child has put into it since is its own affair. */
+    if (sbx_fd_read(c->io.fd, scratch, SBX_CAPTURE_READ) == 0)
+        sbx_capture_end(c);
 }
 
 SBX_PRIVATE void sbx_capture_finish(struct sbx_capture *c)
@@ -10892,14 +10896,18 @@ static void problem_put_details(struct sbx_json_writer *w, const struct sbx_prob
 }
 
 static void problem_put_detail(struct sbx_json_writer *w, const struct sbx_problem_kind *kind,
-                               struct sbx_str detail, const char *message)
+                               struct sbx_str detail, const struct sbx_problem_values *v)
 {
     char text[900];
     if (detail.n == 0) {
-        /* A type whose prefix does not end in a colon is complete without the message. */
+        /* A type whose prefix does not end in a colon is complete without more. */
         bool joins = kind->prefix[strlen(kind->prefix) - 1] == ' ';
-        (void)snprintf(text, sizeof text, "%s%s", kind->prefix,
-                       joins && message != NULL ? message : "");
+        const char *subject = v->message != NULL      ? v->message
+                              : v->session_id != NULL ? v->session_id
+                              : v->agent != NULL      ? v->agent
+                                                      : "";
+        (void)snprintf(text, sizeof text, "%s%s%s%s", kind->prefix, joins ? subject : "",
+                       v->mode != NULL ? " " : "", v->mode != NULL ? v->mode : "");
         detail = sbx_str_z(text);
     }
     sbx_json_put_string(w, "detail", detail);
@@ -10915,7 +10923,7 @@ SBX_PRIVATE void sbx_problem_write(struct sbx_buf *out, enum sbx_problem_type ty
     sbx_json_put_z(&w, "type", kind->urn);
     sbx_json_put_z(&w, "title", problem_title(type, status));
     sbx_json_put_u64(&w, "status", (uint64_t)(status != 0 ? status : kind->status));
-    problem_put_detail(&w, kind, detail, values->message);
+    problem_put_detail(&w, kind, detail, values);
     problem_put(&w, kind, "agent", values->agent);
     problem_put(&w, kind, "sessionId", values->session_id);
     problem_put_details(&w, kind, values);

@@ -131,14 +131,18 @@ static void problem_put_details(struct sbx_json_writer *w, const struct sbx_prob
 }
 
 static void problem_put_detail(struct sbx_json_writer *w, const struct sbx_problem_kind *kind,
-                               struct sbx_str detail, const char *message)
+                               struct sbx_str detail, const struct sbx_problem_values *v)
 {
     char text[900];
     if (detail.n == 0) {
-        /* A type whose prefix does not end in a colon is complete without the message. */
+        /* A type whose prefix does not end in a colon is complete without more. */
         bool joins = kind->prefix[strlen(kind->prefix) - 1] == ' ';
-        (void)snprintf(text, sizeof text, "%s%s", kind->prefix,
-                       joins && message != NULL ? message : "");
+        const char *subject = v->message != NULL      ? v->message
+                              : v->session_id != NULL ? v->session_id
+                              : v->agent != NULL      ? v->agent
+                                                      : "";
+        (void)snprintf(text, sizeof text, "%s%s%s%s", kind->prefix, joins ? subject : "",
+                       v->mode != NULL ? " " : "", v->mode != NULL ? v->mode : "");
         detail = sbx_str_z(text);
     }
     sbx_json_put_string(w, "detail", detail);
@@ -154,7 +158,7 @@ void sbx_problem_write(struct sbx_buf *out, enum sbx_problem_type type, int stat
     sbx_json_put_z(&w, "type", kind->urn);
     sbx_json_put_z(&w, "title", problem_title(type, status));
     sbx_json_put_u64(&w, "status", (uint64_t)(status != 0 ? status : kind->status));
-    problem_put_detail(&w, kind, detail, values->message);
+    problem_put_detail(&w, kind, detail, values);
     problem_put(&w, kind, "agent", values->agent);
     problem_put(&w, kind, "sessionId", values->session_id);
     problem_put_details(&w, kind, values);

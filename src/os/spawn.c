@@ -200,6 +200,8 @@ int sbx_spawn(const struct sbx_spawn_env *env, const struct sbx_spawn *s, pid_t 
     sbx_fd_close(&plan.report_fd);
     if (rc == 0)
         rc = spawn_outcome(report, *pid, step);
+    if (rc < 0)
+        *pid = 0;
 out:
     sbx_fd_close(&report);
     spawn_free_files(plan.files);

@@ -104,8 +104,10 @@ void sbx_capture_drain(struct sbx_capture *c, uint8_t *scratch)
             return;
         left -= (size_t)got;
     }
-    /* The usual case: nobody else has the pipe, and its end is there to be seen. */
-    (void)sbx_capture_read(c, scratch, SBX_CAPTURE_READ);
+    /* The usual case: nobody else has the pipe, and its end is there to be seen. What a background
+     * child has put into it since is its own affair. */
+    if (sbx_fd_read(c->io.fd, scratch, SBX_CAPTURE_READ) == 0)
+        sbx_capture_end(c);
 }
 
 void sbx_capture_finish(struct sbx_capture *c)
