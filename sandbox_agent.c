@@ -8927,6 +8927,7 @@ SBX_PRIVATE void sbx_output_wake(struct sbx_output *o);
  * without a pause, must not keep a process that has ended from being seen to. */
 
 #define OUTPUT_BUDGET (512u * 1024u)    /* bytes read in one go before others have their turn */
+#define OUTPUT_PTY_BUDGET (64u * 1024u) /* terminals give 4 KiB a read while their writer goes on */
 #define OUTPUT_PIPE_BYTES (1024u * 1024u)
 #define OUTPUT_GROW_ABOVE (32u * 1024u) /* one go found so much: the pipe's 64 KiB are too few */
 #define OUTPUT_NAP_US 300u
@@ -9100,16 +9101,17 @@ static enum output_step output_step(struct sbx_output *o, size_t *total)
 
 static void output_read(struct sbx_output *o)
 {
+    size_t budget = o->stream == SBX_STREAM_PTY ? OUTPUT_PTY_BUDGET : OUTPUT_BUDGET;
     size_t total = 0;
     enum output_step step = OUTPUT_MORE;
     sbx_loop_cancel_timer(o->io.loop, &o->timer);
-    while (total < OUTPUT_BUDGET && step == OUTPUT_MORE)
+    while (total < budget && step == OUTPUT_MORE)
         step = output_step(o, &total);
     if (total >= OUTPUT_GROW_ABOVE)
         output_grow_pipe(o);
     if (step == OUTPUT_CHANGED)
         return;
-    if (total >= OUTPUT_BUDGET)
+    if (total >= budget)
         output_set_state(o, SBX_OUTPUT_READING);
     else
         output_settle(o, total);
@@ -10229,11 +10231,18 @@ static int proc_and_then(int sig)
     return sig == SIGTERM ? SIGCONT : 0;
 }
 
+/* Looking for what an ended leader left costs a walk through /proc. Without a terminal there is no
+ * job control, so nothing is left in the session when nothing is left in the group. */
+static bool proc_may_have_remains(const struct sbx_proc *p)
+{
+    return p->tty || kill(-p->leader, 0) == 0 || errno != ESRCH;
+}
+
 SBX_PRIVATE void sbx_proc_signal(struct sbx_proc *p, int sig)
 {
     if (p->state == SBX_PROC_RUNNING)
         sbx_ptree_signal(p->leader, sig, proc_and_then(sig));
-    else
+    else if (proc_may_have_remains(p))
         sbx_ptree_signal_orphans(p->leader, sig, proc_and_then(sig));
 }
 
@@ -10895,6 +10904,18 @@ static void problem_put_details(struct sbx_json_writer *w, const struct sbx_prob
     sbx_json_object_end(w);
 }
 
+/* What the sentence is about: the session or agent, where the type has one, else the message. */
+static const char *problem_subject(const struct sbx_problem_kind *kind,
+                                   const struct sbx_problem_values *v)
+{
+    const char *subject = v->message;
+    if (v->session_id != NULL && problem_shows(kind, "sessionId"))
+        subject = v->session_id;
+    else if (v->agent != NULL && problem_shows(kind, "agent"))
+        subject = v->agent;
+    return subject != NULL ? subject : "";
+}
+
 static void problem_put_detail(struct sbx_json_writer *w, const struct sbx_problem_kind *kind,
                                struct sbx_str detail, const struct sbx_problem_values *v)
 {
@@ -10902,12 +10923,10 @@ static void problem_put_detail(struct sbx_json_writer *w, const struct sbx_probl
     if (detail.n == 0) {
         /* A type whose prefix does not end in a colon is complete without more. */
         bool joins = kind->prefix[strlen(kind->prefix) - 1] == ' ';
-        const char *subject = v->message != NULL      ? v->message
-                              : v->session_id != NULL ? v->session_id
-                              : v->agent != NULL      ? v->agent
-                                                      : "";
-        (void)snprintf(text, sizeof text, "%s%s%s%s", kind->prefix, joins ? subject : "",
-                       v->mode != NULL ? " " : "", v->mode != NULL ? v->mode : "");
+        bool has_mode = v->mode != NULL && problem_shows(kind, "mode");
+        (void)snprintf(text, sizeof text, "%s%s%s%s", kind->prefix,
+                       joins ? problem_subject(kind, v) : "", has_mode ? " " : "",
+                       has_mode ? v->mode : "");
         detail = sbx_str_z(text);
     }
     sbx_json_put_string(w, "detail", detail);

@@ -130,6 +130,18 @@ static void problem_put_details(struct sbx_json_writer *w, const struct sbx_prob
     sbx_json_object_end(w);
 }
 
+/* What the sentence is about: the session or agent, where the type has one, else the message. */
+static const char *problem_subject(const struct sbx_problem_kind *kind,
+                                   const struct sbx_problem_values *v)
+{
+    const char *subject = v->message;
+    if (v->session_id != NULL && problem_shows(kind, "sessionId"))
+        subject = v->session_id;
+    else if (v->agent != NULL && problem_shows(kind, "agent"))
+        subject = v->agent;
+    return subject != NULL ? subject : "";
+}
+
 static void problem_put_detail(struct sbx_json_writer *w, const struct sbx_problem_kind *kind,
                                struct sbx_str detail, const struct sbx_problem_values *v)
 {
@@ -137,12 +149,10 @@ static void problem_put_detail(struct sbx_json_writer *w, const struct sbx_probl
     if (detail.n == 0) {
         /* A type whose prefix does not end in a colon is complete without more. */
         bool joins = kind->prefix[strlen(kind->prefix) - 1] == ' ';
-        const char *subject = v->message != NULL      ? v->message
-                              : v->session_id != NULL ? v->session_id
-                              : v->agent != NULL      ? v->agent
-                                                      : "";
-        (void)snprintf(text, sizeof text, "%s%s%s%s", kind->prefix, joins ? subject : "",
-                       v->mode != NULL ? " " : "", v->mode != NULL ? v->mode : "");
+        bool has_mode = v->mode != NULL && problem_shows(kind, "mode");
+        (void)snprintf(text, sizeof text, "%s%s%s%s", kind->prefix,
+                       joins ? problem_subject(kind, v) : "", has_mode ? " " : "",
+                       has_mode ? v->mode : "");
         detail = sbx_str_z(text);
     }
     sbx_json_put_string(w, "detail", detail);

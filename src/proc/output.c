@@ -20,6 +20,7 @@
 #include <errno.h>
 
 #define OUTPUT_BUDGET (512u * 1024u)    /* bytes read in one go before others have their turn */
+#define OUTPUT_PTY_BUDGET (64u * 1024u) /* terminals give 4 KiB a read while their writer goes on */
 #define OUTPUT_PIPE_BYTES (1024u * 1024u)
 #define OUTPUT_GROW_ABOVE (32u * 1024u) /* one go found so much: the pipe's 64 KiB are too few */
 #define OUTPUT_NAP_US 300u
@@ -193,16 +194,17 @@ static enum output_step output_step(struct sbx_output *o, size_t *total)
 
 static void output_read(struct sbx_output *o)
 {
+    size_t budget = o->stream == SBX_STREAM_PTY ? OUTPUT_PTY_BUDGET : OUTPUT_BUDGET;
     size_t total = 0;
     enum output_step step = OUTPUT_MORE;
     sbx_loop_cancel_timer(o->io.loop, &o->timer);
-    while (total < OUTPUT_BUDGET && step == OUTPUT_MORE)
+    while (total < budget && step == OUTPUT_MORE)
         step = output_step(o, &total);
     if (total >= OUTPUT_GROW_ABOVE)
         output_grow_pipe(o);
     if (step == OUTPUT_CHANGED)
         return;
-    if (total >= OUTPUT_BUDGET)
+    if (total >= budget)
         output_set_state(o, SBX_OUTPUT_READING);
     else
         output_settle(o, total);

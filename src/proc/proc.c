@@ -262,11 +262,18 @@ static int proc_and_then(int sig)
     return sig == SIGTERM ? SIGCONT : 0;
 }
 
+/* Looking for what an ended leader left costs a walk through /proc. Without a terminal there is no
+ * job control, so nothing is left in the session when nothing is left in the group. */
+static bool proc_may_have_remains(const struct sbx_proc *p)
+{
+    return p->tty || kill(-p->leader, 0) == 0 || errno != ESRCH;
+}
+
 void sbx_proc_signal(struct sbx_proc *p, int sig)
 {
     if (p->state == SBX_PROC_RUNNING)
         sbx_ptree_signal(p->leader, sig, proc_and_then(sig));
-    else
+    else if (proc_may_have_remains(p))
         sbx_ptree_signal_orphans(p->leader, sig, proc_and_then(sig));
 }
 

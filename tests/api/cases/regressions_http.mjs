@@ -102,11 +102,12 @@ regress(
   'slow-is-not-idle',
   'a client that takes a long answer slowly is not cut by the idle timeout',
   async (ctx) =>
-    ctx.kept({ flags: '--idle-timeout 1000' }, async (api) => {
+    ctx.withServer({ flags: '--idle-timeout 1000' }, async (s, api) => {
       const size = 10 * MIB,
         lasts = 2500;
+      await api.setConfig({ maxOutputBytes: size });
       const script = `head -c ${size} /dev/zero | tr '\\0' x`;
-      const spec = { command: 'sh', args: ['-c', script], maxOutputBytes: 2 * size };
+      const spec = { command: 'sh', args: ['-c', script] };
       const w = api.wire();
       let t0 = 0,
         got = 0;
@@ -170,12 +171,15 @@ regress(
     const token = 'é'.repeat(500);
     await ctx.withServer({ auth: 'none', flags: `--token '${token}'` }, async (s) => {
       const api = new Api(s.url, Buffer.from(token).toString('latin1'));
-      const p = await reader(api);
+      // A body of text would make the client write the head as UTF-8, too.
+      const body = Buffer.from(JSON.stringify({ command: 'cat', tty: true }));
+      const headers = { 'content-type': 'application/json' };
+      const { id } = (await api.req('POST', '/v1/processes', { body, headers })).json;
+      api.created.add(id);
       const open = (t) =>
-        api.ws(p.id, { auth: false, query: `?access_token=${encodeURIComponent(t)}` });
+        api.ws(id, { auth: false, query: `?access_token=${encodeURIComponent(t)}` });
       const w = await open(token);
       await w.ready();
-      await w.waitOut('ready');
       const wrong = await open(token.slice(1));
       await until(() => wrong.rejected, { what: 'the refusal' });
       eq(wrong.rejected.status, 401, 'with one letter less');

@@ -1,7 +1,7 @@
 // Mistakes that were made once with processes: how they end, what they leave behind, and readers
 // of their output that lag (group regress-process).
 import net from 'node:net';
-import { define, eq, ok, secs, until } from '../lib.mjs';
+import { RawWs, define, eq, frame, ok, secs, until } from '../lib.mjs';
 import { farReader, sha256 } from '../lib/far_reader.mjs';
 import { commandLine, here, marked } from '../lib/proc.mjs';
 import { counted, cue, numberOf, onCue, sameBytes, unbroken } from '../lib/programs.mjs';
@@ -21,20 +21,22 @@ regress(
   'better',
   'job-in-the-background-of-a-terminal',
   'a terminal ends with its leader although a job in the background writes on',
-  async ({ api }) => {
-    for (const [what, job] of Object.entries(JOBS)) {
-      const p = await onCue(api, `trap "" HUP; (${job}) & sleep 0.05; exit 3`, { tty: true });
-      const f = await api.follow(p.id).opened();
-      const w = await api.ws(p.id);
-      await w.ready();
-      await cue(api, p.id);
-      eq((await api.exited(p.id, EXIT_WITHIN)).exitCode, 3, what);
-      await f.waitEnd(EXIT_WITHIN);
-      eq([f.events.at(-1).event, f.events.at(-1).json.exitCode], ['exit', 3], what);
-      await w.waitClose(EXIT_WITHIN);
-      eq(w.frames.at(-1).json, { type: 'exit', exitCode: 3 }, what);
-    }
-  },
+  async ({ api }) =>
+    api.withConfig({ maxLogBytesPerProcess: 200000 }, async () => {
+      for (const [what, job] of Object.entries(JOBS)) {
+        const p = await onCue(api, `trap "" HUP; (${job}) & sleep 0.05; exit 3`, { tty: true });
+        const f = await api.follow(p.id).opened();
+        const w = await api.ws(p.id);
+        await w.ready();
+        await cue(api, p.id);
+        eq((await api.exited(p.id, EXIT_WITHIN)).exitCode, 3, what);
+        await f.waitEnd(EXIT_WITHIN);
+        eq([f.events.at(-1).event, f.events.at(-1).json.exitCode], ['exit', 3], what);
+        await w.waitClose(EXIT_WITHIN);
+        eq(w.frames.at(-1).json, { type: 'exit', exitCode: 3 }, what);
+      }
+    }),
+  R,
 );
 regress(
   'better',
@@ -139,12 +141,13 @@ regress(
   'slow-reader-of-an-ended-process',
   'a reader that is slow but moves is waited for only while the process lives',
   async ({ api }) =>
-    api.withConfig({ maxLogBytesPerProcess: 100000 }, async () => {
-      const p = await onCue(api, 'exec yes 0123456789012345678901234567890123456789');
-      const f = sip(api, p.id, 2048, 10);
+    api.withConfig({ maxLogBytesPerProcess: 1 }, async () => {
+      // Entries of one byte: the 64 KiB that are left in the pipe are 10 MB to the reader.
+      const p = await api.sh('head -n 1 >/dev/null; exec yes');
+      const f = sip(api, p.id, 16384, 10);
       await until(() => f.got > 0, { what: 'the stream to begin' });
       await cue(api, p.id);
-      await until(() => f.got > 100000, { what: 'a part of the output' });
+      await until(() => f.got > 300000, { what: 'a part of the output' });
       await api.kill(p.id);
       await api.exited(p.id, EXIT_WITHIN);
       f.pace = 0;
@@ -158,10 +161,10 @@ regress(
   'small-caps-lose-nothing',
   'a follower that keeps up gets everything, however small the log',
   async ({ api }) => {
-    const want = Buffer.concat([Buffer.from('ready\n'), counted(18000)]);
+    const want = counted(18000);
     const follow = async (cap) => {
       await api.setConfig({ maxLogBytesPerProcess: cap });
-      const p = await onCue(api, 'seq 1 18000');
+      const p = await api.sh('head -n 1 >/dev/null; seq 1 18000');
       return { cap, p, reader: await farReader(api, p.id, 'sse') };
     };
     const all = [];
@@ -191,6 +194,33 @@ regress(
     await until(() => got() === end, { what: `entry ${end}`, last: got });
     unbroken(f.log(), 1);
     sameBytes(bytesOf(f.log()), want, 'followed');
+    eq((await api.info(p.id)).status, 'running');
+  },
+);
+regress(
+  'better',
+  'wake-while-full-of-pongs',
+  'a terminal whose client reads nothing but pings shows all output once it reads',
+  async ({ api }) => {
+    const p = await onCue(api, 'echo AFTER; exec sleep 60', { tty: true });
+    const c = new RawWs(api, p.id);
+    await c.wait((f) => f.op === 2 && f.data.includes('ready'), 'the output so far');
+    c.s.pause();
+    // More than both systems hold, so that in the end the server has pongs that it cannot send.
+    const pings = Buffer.concat(Array(500).fill(frame(9, Buffer.alloc(125, 0x70))));
+    let taken = 0,
+      before = -1;
+    for (let i = 0; i < 400; i++) c.s.write(pings, () => taken++);
+    const stuck = () => {
+      const same = taken === before;
+      before = taken;
+      return same;
+    };
+    await until(stuck, { what: 'the server to take no more' });
+    await cue(api, p.id);
+    await api.logHas(p.id, 'AFTER\n');
+    c.s.resume();
+    await c.wait((f) => f.op === 2 && f.data.includes('AFTER'), 'the rest of the output');
     eq((await api.info(p.id)).status, 'running');
   },
 );
