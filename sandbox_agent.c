@@ -7286,7 +7286,7 @@ static void conn_end_source(struct sbx_conn *c)
     if (stream && c->keep_alive && !c->net->stopping) {
         conn_set_state(c, SBX_CONN_READ_HEAD);
         conn_set_idle(c);
-        if (sbx_buf_len(&c->in) > 0)
+        if (sbx_buf_len(&c->in) > 0 || c->at_end)
             sbx_conn_wake(c);
     } else {
         conn_finish(c);
@@ -7328,6 +7328,10 @@ static void conn_run_step(struct sbx_task *t)
 /* Is an answer still being taken? Then there is a new deadline, counted from the last progress. */
 static bool conn_still_taking(struct sbx_conn *c, uint64_t patience_us)
 {
+    /* A write gets through only when a good part of the system's buffer is free, so a slow peer is
+     * known by what it acknowledged. */
+    if (sbx_conn_took_some(c))
+        c->progress_us = c->net->loop->now_us;
     if (c->out.count == 0 || c->net->loop->now_us - c->progress_us >= patience_us)
         return false;
     conn_set_due(c, c->progress_us + patience_us);
@@ -8381,6 +8385,7 @@ SBX_PRIVATE int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct 
 SBX_PRIVATE void sbx_log_deinit(struct sbx_log *log);
 
 SBX_PRIVATE uint64_t sbx_log_first(const struct sbx_log *log); /* oldest kept sequence */
+SBX_PRIVATE uint64_t sbx_log_cap(const struct sbx_log *log);   /* payload bytes kept */
 SBX_PRIVATE uint64_t sbx_log_last(const struct sbx_log *log);  /* newest sequence, 0 when nothing was written */
 
 /* May the process's output be read now? false: on_room says when to ask again. */
@@ -8483,6 +8488,11 @@ SBX_PRIVATE void sbx_log_deinit(struct sbx_log *log)
 SBX_PRIVATE uint64_t sbx_log_first(const struct sbx_log *log)
 {
     return sbx_store_log_first(log->store);
+}
+
+SBX_PRIVATE uint64_t sbx_log_cap(const struct sbx_log *log)
+{
+    return sbx_store_log_cap(log->store);
 }
 
 SBX_PRIVATE uint64_t sbx_log_last(const struct sbx_log *log)
@@ -8927,7 +8937,8 @@ SBX_PRIVATE void sbx_output_wake(struct sbx_output *o);
  * without a pause, must not keep a process that has ended from being seen to. */
 
 #define OUTPUT_BUDGET (512u * 1024u)    /* bytes read in one go before others have their turn */
-#define OUTPUT_PTY_BUDGET (64u * 1024u) /* terminals give 4 KiB a read while their writer goes on */
+#define OUTPUT_READS 128u                /* and system calls, where a read gives little */
+#define OUTPUT_PTY_BUDGET (128u * 1024u) /* terminals give 4 KiB a read while their writer goes on */
 #define OUTPUT_PIPE_BYTES (1024u * 1024u)
 #define OUTPUT_GROW_ABOVE (32u * 1024u) /* one go found so much: the pipe's 64 KiB are too few */
 #define OUTPUT_NAP_US 300u
@@ -9099,19 +9110,30 @@ static enum output_step output_step(struct sbx_output *o, size_t *total)
     return (size_t)got == room || o->stream == SBX_STREAM_PTY ? OUTPUT_MORE : OUTPUT_EMPTY;
 }
 
-static void output_read(struct sbx_output *o)
+/* Half of the log's cap is the most for one go: what is not committed yet must not evict all that
+ * readers can be given. */
+static size_t output_budget(const struct sbx_output *o)
 {
     size_t budget = o->stream == SBX_STREAM_PTY ? OUTPUT_PTY_BUDGET : OUTPUT_BUDGET;
-    size_t total = 0;
+    uint64_t half = sbx_log_cap(o->log) / 2;
+    if (half == 0)
+        return 1;
+    return half < budget ? (size_t)half : budget;
+}
+
+static void output_read(struct sbx_output *o)
+{
+    size_t budget = output_budget(o), total = 0;
+    unsigned reads = 0;
     enum output_step step = OUTPUT_MORE;
     sbx_loop_cancel_timer(o->io.loop, &o->timer);
-    while (total < budget && step == OUTPUT_MORE)
+    while (total < budget && reads++ < OUTPUT_READS && step == OUTPUT_MORE)
         step = output_step(o, &total);
     if (total >= OUTPUT_GROW_ABOVE)
         output_grow_pipe(o);
     if (step == OUTPUT_CHANGED)
         return;
-    if (total >= budget)
+    if (step == OUTPUT_MORE)
         output_set_state(o, SBX_OUTPUT_READING);
     else
         output_settle(o, total);

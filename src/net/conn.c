@@ -823,7 +823,7 @@ static void conn_end_source(struct sbx_conn *c)
     if (stream && c->keep_alive && !c->net->stopping) {
         conn_set_state(c, SBX_CONN_READ_HEAD);
         conn_set_idle(c);
-        if (sbx_buf_len(&c->in) > 0)
+        if (sbx_buf_len(&c->in) > 0 || c->at_end)
             sbx_conn_wake(c);
     } else {
         conn_finish(c);
@@ -865,6 +865,10 @@ static void conn_run_step(struct sbx_task *t)
 /* Is an answer still being taken? Then there is a new deadline, counted from the last progress. */
 static bool conn_still_taking(struct sbx_conn *c, uint64_t patience_us)
 {
+    /* A write gets through only when a good part of the system's buffer is free, so a slow peer is
+     * known by what it acknowledged. */
+    if (sbx_conn_took_some(c))
+        c->progress_us = c->net->loop->now_us;
     if (c->out.count == 0 || c->net->loop->now_us - c->progress_us >= patience_us)
         return false;
     conn_set_due(c, c->progress_us + patience_us);

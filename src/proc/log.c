@@ -78,6 +78,11 @@ uint64_t sbx_log_first(const struct sbx_log *log)
     return sbx_store_log_first(log->store);
 }
 
+uint64_t sbx_log_cap(const struct sbx_log *log)
+{
+    return sbx_store_log_cap(log->store);
+}
+
 uint64_t sbx_log_last(const struct sbx_log *log)
 {
     return sbx_store_log_last(log->store);

@@ -63,6 +63,7 @@ int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct sbx_store *s
 void sbx_log_deinit(struct sbx_log *log);
 
 uint64_t sbx_log_first(const struct sbx_log *log); /* oldest kept sequence */
+uint64_t sbx_log_cap(const struct sbx_log *log);   /* payload bytes kept */
 uint64_t sbx_log_last(const struct sbx_log *log);  /* newest sequence, 0 when nothing was written */
 
 /* May the process's output be read now? false: on_room says when to ask again. */

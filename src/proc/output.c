@@ -20,7 +20,8 @@
 #include <errno.h>
 
 #define OUTPUT_BUDGET (512u * 1024u)    /* bytes read in one go before others have their turn */
-#define OUTPUT_PTY_BUDGET (64u * 1024u) /* terminals give 4 KiB a read while their writer goes on */
+#define OUTPUT_READS 128u                /* and system calls, where a read gives little */
+#define OUTPUT_PTY_BUDGET (128u * 1024u) /* terminals give 4 KiB a read while their writer goes on */
 #define OUTPUT_PIPE_BYTES (1024u * 1024u)
 #define OUTPUT_GROW_ABOVE (32u * 1024u) /* one go found so much: the pipe's 64 KiB are too few */
 #define OUTPUT_NAP_US 300u
@@ -192,19 +193,30 @@ static enum output_step output_step(struct sbx_output *o, size_t *total)
     return (size_t)got == room || o->stream == SBX_STREAM_PTY ? OUTPUT_MORE : OUTPUT_EMPTY;
 }
 
-static void output_read(struct sbx_output *o)
+/* Half of the log's cap is the most for one go: what is not committed yet must not evict all that
+ * readers can be given. */
+static size_t output_budget(const struct sbx_output *o)
 {
     size_t budget = o->stream == SBX_STREAM_PTY ? OUTPUT_PTY_BUDGET : OUTPUT_BUDGET;
-    size_t total = 0;
+    uint64_t half = sbx_log_cap(o->log) / 2;
+    if (half == 0)
+        return 1;
+    return half < budget ? (size_t)half : budget;
+}
+
+static void output_read(struct sbx_output *o)
+{
+    size_t budget = output_budget(o), total = 0;
+    unsigned reads = 0;
     enum output_step step = OUTPUT_MORE;
     sbx_loop_cancel_timer(o->io.loop, &o->timer);
-    while (total < budget && step == OUTPUT_MORE)
+    while (total < budget && reads++ < OUTPUT_READS && step == OUTPUT_MORE)
         step = output_step(o, &total);
     if (total >= OUTPUT_GROW_ABOVE)
         output_grow_pipe(o);
     if (step == OUTPUT_CHANGED)
         return;
-    if (total >= budget)
+    if (step == OUTPUT_MORE)
         output_set_state(o, SBX_OUTPUT_READING);
     else
         output_settle(o, total);

@@ -161,15 +161,19 @@ regress(
   'small-caps-lose-nothing',
   'a follower that keeps up gets everything, however small the log',
   async ({ api }) => {
-    const want = counted(18000);
+    // The process lives until all is read: the end of one waits for its readers a second only.
+    const script = 'head -n 1 >/dev/null; seq 1 18000; printf Z; head -n 1 >/dev/null';
+    const want = Buffer.concat([counted(18000), Buffer.from('Z')]);
     const follow = async (cap) => {
       await api.setConfig({ maxLogBytesPerProcess: cap });
-      const p = await api.sh('head -n 1 >/dev/null; seq 1 18000');
+      const p = await api.sh(script);
       return { cap, p, reader: await farReader(api, p.id, 'sse') };
     };
     const all = [];
     for (const cap of [1, 1000, 60000]) all.push(await follow(cap));
     for (const { cap, p, reader } of all) {
+      await cue(api, p.id);
+      await api.logHas(p.id, /Z$/, { query: '?tail=1' });
       await cue(api, p.id);
       const got = await reader.result();
       eq([got.gaps, got.bytes, got.sha256], [[], want.length, sha256(want)], `a log of ${cap}`);
