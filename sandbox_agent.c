@@ -8938,7 +8938,7 @@ SBX_PRIVATE void sbx_output_wake(struct sbx_output *o);
 
 #define OUTPUT_BUDGET (512u * 1024u)    /* bytes read in one go before others have their turn */
 #define OUTPUT_READS 128u                /* and system calls, where a read gives little */
-#define OUTPUT_PTY_BUDGET (128u * 1024u) /* terminals give 4 KiB a read while their writer goes on */
+#define OUTPUT_PTY_BUDGET (128u * 1024u) /* a terminal's writer goes on while it is read */
 #define OUTPUT_PIPE_BYTES (1024u * 1024u)
 #define OUTPUT_GROW_ABOVE (32u * 1024u) /* one go found so much: the pipe's 64 KiB are too few */
 #define OUTPUT_NAP_US 300u
@@ -8969,6 +8969,7 @@ static void output_set_drained(struct sbx_output *o)
     if (o->drained || !o->draining)
         return;
     o->drained = true;
+    o->forced = false;
     sbx_loop_cancel_timer(o->io.loop, &o->limit);
     o->on_drained(o);
 }
@@ -9012,8 +9013,9 @@ static void output_on_limit(struct sbx_timer *t)
     }
     o->forced = true;
     output_read(o);
-    output_set_drained(o);
-    o->forced = false;
+    /* What the leader left in a pipe is counted, and read in as many goes as it takes. */
+    if (o->stream == SBX_STREAM_PTY)
+        output_set_drained(o);
 }
 
 SBX_PRIVATE int sbx_output_open(struct sbx_output *o, struct sbx_loop *loop, struct sbx_log *log, int fd,
