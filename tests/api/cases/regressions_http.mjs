@@ -95,6 +95,30 @@ regress(
     eq(health.json?.status, 'ok');
   },
 );
+regress(
+  'better',
+  'shut-behind-a-stream',
+  'a stream behind pipelined requests ends, and so does the connection',
+  async ({ api }) => {
+    const p = await api.sh('echo hi');
+    await api.exited(p.id);
+    const follow = get(`/v1/processes/${p.id}/logs?follow=true`);
+    for (let i = 0; i < 5; i++) await askedAndShut(api, HEALTH.repeat(400) + follow, 401);
+  },
+);
+regress(
+  'better',
+  'busy-log-is-not-empty',
+  'a fetch from a process that floods a small log gets what the log holds',
+  async ({ api }) =>
+    api.withConfig({ maxLogBytesPerProcess: 100000 }, async () => {
+      const p = await api.create({ command: 'yes' });
+      await api.logHas(p.id, 'y');
+      for (let i = 0; i < 100; i++)
+        ok((await api.logs(p.id, '?tail=1')).entries.length === 1, `fetch ${i} is empty`);
+    }),
+  { restoreConfig: true },
+);
 
 // ------------------------------------------------------------------ deadlines
 regress(
