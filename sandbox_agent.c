@@ -10847,35 +10847,15 @@ SBX_PRIVATE const struct sbx_problem_kind *sbx_problem_kind(enum sbx_problem_typ
     return &problem_kinds[type];
 }
 
-/* Titles of statuses that are shared by types whose own title says something else. */
+/* A type that is used with another status than its own is called what the status is called. */
 static const char *problem_title(enum sbx_problem_type type, int status)
 {
-    static const struct {
-        int status;
-        const char *title;
-    } titles[] = {
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {413, "Payload Too Large"},
-        {414, "URI Too Long"},
-        {417, "Expectation Failed"},
-        {422, "Unprocessable Content"},
-        {426, "Upgrade Required"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {503, "Service Unavailable"},
-        {505, "HTTP Version Not Supported"},
-    };
-    size_t i;
     if (status == 0 || status == problem_kinds[type].status)
         return problem_kinds[type].title;
-    for (i = 0; i < sizeof titles / sizeof titles[0]; i++)
-        if (titles[i].status == status)
-            return titles[i].title;
-    return problem_kinds[type].title;
+    /* Its name before RFC 9110, which the reference server and its clients show. */
+    if (status == 413)
+        return "Payload Too Large";
+    return sbx_http_reason(status);
 }
 
 static bool problem_shows(const struct sbx_problem_kind *kind, const char *name)
@@ -11836,6 +11816,17 @@ static bool follow_put_entry(struct follower *f, const struct sbx_entry *e)
     return true;
 }
 
+/* Ends an event that belongs to this follower alone, and queues it. */
+static void follow_put_event(struct follower *f, struct sbx_buf *event)
+{
+    sbx_buf_add_z(event, "\n\n");
+    if (event->oom)
+        f->conn->out.oom = true;
+    else
+        sbx_conn_put_chunk(f->conn, sbx_buf_data(event), sbx_buf_len(event));
+    sbx_buf_deinit(event);
+}
+
 static void follow_put_gap(struct follower *f, const struct sbx_gap *gap)
 {
     struct sbx_json_writer w;
@@ -11846,12 +11837,7 @@ static void follow_put_gap(struct follower *f, const struct sbx_gap *gap)
     sbx_json_object(&w);
     sbx_gap_json(&w, gap);
     sbx_json_object_end(&w);
-    sbx_buf_add_z(&out, "\n\n");
-    if (out.oom)
-        f->conn->out.oom = true;
-    else
-        sbx_conn_put_chunk(f->conn, sbx_buf_data(&out), sbx_buf_len(&out));
-    sbx_buf_deinit(&out);
+    follow_put_event(f, &out);
 }
 
 static void follow_put_exit(struct follower *f)
@@ -11862,12 +11848,7 @@ static void follow_put_exit(struct follower *f)
     sbx_buf_add_z(&out, "event: exit\ndata: ");
     sbx_json_begin(&w, &out);
     sbx_process_json(&w, f->cache->proc);
-    sbx_buf_add_z(&out, "\n\n");
-    if (out.oom)
-        f->conn->out.oom = true;
-    else
-        sbx_conn_put_chunk(f->conn, sbx_buf_data(&out), sbx_buf_len(&out));
-    sbx_buf_deinit(&out);
+    follow_put_event(f, &out);
 }
 
 static enum sbx_pull follow_pull(struct sbx_source *s, struct sbx_conn *c)

@@ -148,6 +148,17 @@ static bool follow_put_entry(struct follower *f, const struct sbx_entry *e)
     return true;
 }
 
+/* Ends an event that belongs to this follower alone, and queues it. */
+static void follow_put_event(struct follower *f, struct sbx_buf *event)
+{
+    sbx_buf_add_z(event, "\n\n");
+    if (event->oom)
+        f->conn->out.oom = true;
+    else
+        sbx_conn_put_chunk(f->conn, sbx_buf_data(event), sbx_buf_len(event));
+    sbx_buf_deinit(event);
+}
+
 static void follow_put_gap(struct follower *f, const struct sbx_gap *gap)
 {
     struct sbx_json_writer w;
@@ -158,12 +169,7 @@ static void follow_put_gap(struct follower *f, const struct sbx_gap *gap)
     sbx_json_object(&w);
     sbx_gap_json(&w, gap);
     sbx_json_object_end(&w);
-    sbx_buf_add_z(&out, "\n\n");
-    if (out.oom)
-        f->conn->out.oom = true;
-    else
-        sbx_conn_put_chunk(f->conn, sbx_buf_data(&out), sbx_buf_len(&out));
-    sbx_buf_deinit(&out);
+    follow_put_event(f, &out);
 }
 
 static void follow_put_exit(struct follower *f)
@@ -174,12 +180,7 @@ static void follow_put_exit(struct follower *f)
     sbx_buf_add_z(&out, "event: exit\ndata: ");
     sbx_json_begin(&w, &out);
     sbx_process_json(&w, f->cache->proc);
-    sbx_buf_add_z(&out, "\n\n");
-    if (out.oom)
-        f->conn->out.oom = true;
-    else
-        sbx_conn_put_chunk(f->conn, sbx_buf_data(&out), sbx_buf_len(&out));
-    sbx_buf_deinit(&out);
+    follow_put_event(f, &out);
 }
 
 static enum sbx_pull follow_pull(struct sbx_source *s, struct sbx_conn *c)

@@ -1,6 +1,7 @@
 /* problem.c - see problem.h. */
 #include "api/problem.h"
 #include "base/json_write.h"
+#include "proto/http_write.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -49,35 +50,15 @@ const struct sbx_problem_kind *sbx_problem_kind(enum sbx_problem_type type)
     return &problem_kinds[type];
 }
 
-/* Titles of statuses that are shared by types whose own title says something else. */
+/* A type that is used with another status than its own is called what the status is called. */
 static const char *problem_title(enum sbx_problem_type type, int status)
 {
-    static const struct {
-        int status;
-        const char *title;
-    } titles[] = {
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {413, "Payload Too Large"},
-        {414, "URI Too Long"},
-        {417, "Expectation Failed"},
-        {422, "Unprocessable Content"},
-        {426, "Upgrade Required"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {503, "Service Unavailable"},
-        {505, "HTTP Version Not Supported"},
-    };
-    size_t i;
     if (status == 0 || status == problem_kinds[type].status)
         return problem_kinds[type].title;
-    for (i = 0; i < sizeof titles / sizeof titles[0]; i++)
-        if (titles[i].status == status)
-            return titles[i].title;
-    return problem_kinds[type].title;
+    /* Its name before RFC 9110, which the reference server and its clients show. */
+    if (status == 413)
+        return "Payload Too Large";
+    return sbx_http_reason(status);
 }
 
 static bool problem_shows(const struct sbx_problem_kind *kind, const char *name)
