@@ -42,10 +42,12 @@
  *     os/clock.c
  *     os/diag.h
  *     os/diag.c
- *     os/pages.h
- *     os/pages.c
  *     os/fd.h
  *     os/fd.c
+ *     os/shm.h
+ *     os/shm.c
+ *     os/ident.h
+ *     os/ident.c
  *     os/timer.h
  *     os/timer.c
  *     os/park.h
@@ -74,8 +76,35 @@
  *     proc/limits.c
  *     proc/reap.h
  *     proc/reap.c
+ *     proc/estate.h
+ *     proc/estate.c
+ *     proc/keeper_msg.h
+ *     proc/keeper_msg.c
+ *     proc/keeper.h
+ *     proc/keeper.c
+ *     proc/keep.h
+ *     proc/keep.c
+ *     proc/tail.h
+ *     proc/tail.c
+ *     proc/memlog.h
+ *     proc/memlog.c
+ *     proc/db.h
+ *     proc/db_sql.h
+ *     proc/db_sql.c   (!SBX_NO_SQLITE)
+ *     proc/db_schema.h
+ *     proc/db_schema.c   (!SBX_NO_SQLITE)
+ *     proc/db_file.h
+ *     proc/db_file.c   (!SBX_NO_SQLITE)
+ *     proc/db_worker.h
+ *     proc/db_worker.c   (!SBX_NO_SQLITE)
+ *     proc/db_wal.h
+ *     proc/db_wal.c   (!SBX_NO_SQLITE)
+ *     proc/db_sqlite.c   (!SBX_NO_SQLITE)
+ *     proc/db_none.c   (SBX_NO_SQLITE)
+ *     proc/page_cache.h
+ *     proc/page_cache.c
  *     proc/store.h
- *     proc/store_mem.c
+ *     proc/store.c
  *     proc/log.h
  *     proc/log.c
  *     proc/input.h
@@ -110,6 +139,10 @@
  *     api/input_request.c
  *     api/follow.h
  *     api/follow.c
+ *     api/log_text.h
+ *     api/log_text.c
+ *     api/log_tail.h
+ *     api/log_tail.c
  *     api/handlers.h
  *     api/openapi_json.h
  *     api/openapi_json.c
@@ -126,6 +159,8 @@
  *     app/sandbox_agent.h
  *     app/config.h
  *     app/config.c
+ *     app/datadir.h
+ *     app/datadir.c
  *     app/server.h
  *     app/server.c
  *     app/cli.h
@@ -148,16 +183,19 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -4381,42 +4419,6 @@ SBX_PRIVATE void sbx_diag(const struct sbx_diag *d, enum sbx_diag_level level, c
 }
 /* ==== end os/diag.c ========================================================================= */
 
-/* ==== begin os/pages.h ====================================================================== */
-/* pages.h - whole pages straight from the system, and back to it.
- *
- * Log memory comes and goes in large pieces of one size. From the heap it would be given back only
- * when everything above it is free, which may be never; pages go back when they are dropped. */
-#ifndef SBX_OS_PAGES_H
-#define SBX_OS_PAGES_H
-
-/* A blob in pages of its own, n bytes with its header; n should be whole pages. NULL: no memory. */
-SBX_PRIVATE struct sbx_blob *sbx_pages_blob(size_t n);
-
-#endif
-/* ==== end os/pages.h ======================================================================== */
-
-/* ==== begin os/pages.c ====================================================================== */
-/* pages.c - see pages.h. Asks base/mem's gate as well, so that tests can make it fail. */
-
-#ifndef MAP_ANONYMOUS
-#define MAP_ANONYMOUS MAP_ANON
-#endif
-
-static void pages_release(struct sbx_blob *b)
-{
-    (void)munmap(b, sizeof *b + b->cap);
-}
-
-SBX_PRIVATE struct sbx_blob *sbx_pages_blob(size_t n)
-{
-    void *p;
-    if (!sbx_mem_may_alloc())
-        return NULL;
-    p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? NULL : sbx_blob_place(p, n, pages_release);
-}
-/* ==== end os/pages.c ======================================================================== */
-
 /* ==== begin os/fd.h ========================================================================= */
 /* fd.h - the one place where descriptors are made: always close-on-exec, non-blocking where they
  * are polled. A child of the agent therefore sees 0, 1 and 2 and nothing else. */
@@ -4427,7 +4429,12 @@ SBX_PRIVATE struct sbx_blob *sbx_pages_blob(size_t n)
 SBX_PRIVATE int sbx_fd_pipe(int *read_end, int *write_end); /* both close-on-exec, both blocking */
 SBX_PRIVATE int sbx_fd_set_nonblock(int fd);
 SBX_PRIVATE int sbx_fd_set_cloexec(int fd);
+SBX_PRIVATE int sbx_fd_clear_cloexec(int fd);
 SBX_PRIVATE int sbx_fd_open_null(bool for_writing); /* /dev/null; a pipe end with no peer where there is none */
+/* Two connected sockets that keep messages apart and carry descriptors; close-on-exec, blocking. */
+SBX_PRIVATE int sbx_fd_packet_pair(int *a, int *b);
+/* A file of no name, readable and writable; in memory where the system has that. */
+SBX_PRIVATE int sbx_fd_open_unnamed(void);
 SBX_PRIVATE void sbx_fd_close(int *fd); /* closes unless -1, and sets it to -1 */
 
 /* Bytes that wait to be read, 0 when that cannot be told. */
@@ -4447,6 +4454,8 @@ SBX_PRIVATE int sbx_fd_adopt_inherited(void);
 /* Raises the soft limit of open files to the hard one and returns it; *original gets the soft
  * limit that children are given back. */
 SBX_PRIVATE size_t sbx_fd_raise_limit(size_t *original);
+/* Puts the soft limit back. Descriptors above it stay open. */
+SBX_PRIVATE void sbx_fd_restore_limit(size_t original);
 
 #endif
 /* ==== end os/fd.h =========================================================================== */
@@ -4462,6 +4471,14 @@ SBX_PRIVATE int sbx_fd_set_cloexec(int fd)
 {
     int flags = fcntl(fd, F_GETFD);
     if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)
+        return -errno;
+    return 0;
+}
+
+SBX_PRIVATE int sbx_fd_clear_cloexec(int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+    if (flags < 0 || fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC) < 0)
         return -errno;
     return 0;
 }
@@ -4509,6 +4526,40 @@ SBX_PRIVATE int sbx_fd_open_null(bool for_writing)
         return rc;
     (void)close(w);
     return r;
+}
+
+SBX_PRIVATE int sbx_fd_packet_pair(int *a, int *b)
+{
+    int s[2];
+#ifdef SOCK_CLOEXEC
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s) < 0)
+        return -errno;
+#else
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s) < 0)
+        return -errno;
+    (void)sbx_fd_set_cloexec(s[0]);
+    (void)sbx_fd_set_cloexec(s[1]);
+#endif
+    *a = s[0];
+    *b = s[1];
+    return 0;
+}
+
+SBX_PRIVATE int sbx_fd_open_unnamed(void)
+{
+    char path[] = "/tmp/sandbox-agent.XXXXXX";
+    int fd;
+#ifdef MFD_CLOEXEC
+    fd = memfd_create("sandbox-agent", MFD_CLOEXEC);
+    if (fd >= 0)
+        return fd;
+#endif
+    fd = mkstemp(path);
+    if (fd < 0)
+        return -errno;
+    (void)sbx_fd_set_cloexec(fd);
+    (void)unlink(path);
+    return fd;
 }
 
 SBX_PRIVATE void sbx_fd_close(int *fd)
@@ -4596,7 +4647,191 @@ SBX_PRIVATE size_t sbx_fd_raise_limit(size_t *original)
     }
     return fd_soft_limit();
 }
+
+SBX_PRIVATE void sbx_fd_restore_limit(size_t original)
+{
+    struct rlimit rl;
+    if (getrlimit(RLIMIT_NOFILE, &rl) < 0 || fd_soft_limit() == original)
+        return;
+    rl.rlim_cur = original;
+    (void)setrlimit(RLIMIT_NOFILE, &rl);
+}
 /* ==== end os/fd.c =========================================================================== */
+
+/* ==== begin os/shm.h ======================================================================== */
+/* shm.h - memory that can outlive this process: whoever holds its descriptor can map it again.
+ *
+ * A sparse file without a name (memfd). Pages cost memory once they are touched. Where the system
+ * has no such thing there is no descriptor, mappings are private, and nothing outlives anything. */
+#ifndef SBX_OS_SHM_H
+#define SBX_OS_SHM_H
+
+/* A close-on-exec descriptor of an empty file, or a negative errno: there is none to be had. */
+SBX_PRIVATE int sbx_shm_open(void);
+/* Bytes; 0 or a negative errno. Growing adds zeros. */
+SBX_PRIVATE int sbx_shm_size(int fd, uint64_t *bytes);
+SBX_PRIVATE int sbx_shm_grow(int fd, uint64_t bytes);
+/* n bytes at offset, both multiples of the page size, mapped for reading and writing; fd -1: memory
+ * of this process alone. NULL when that fails. */
+SBX_PRIVATE void *sbx_shm_map(int fd, uint64_t offset, size_t n);
+SBX_PRIVATE void sbx_shm_unmap(void *p, size_t n);
+/* Gives the pages back to the system; they read as zeros then, or as before where that fails. */
+SBX_PRIVATE void sbx_shm_release(int fd, void *p, size_t n);
+
+#endif
+/* ==== end os/shm.h ========================================================================== */
+
+/* ==== begin os/shm.c ======================================================================== */
+/* shm.c - see shm.h. Asks base/mem's gate as well, so that tests can make it fail. */
+
+#ifndef MAP_ANONYMOUS
+#define MAP_ANONYMOUS MAP_ANON
+#endif
+
+SBX_PRIVATE int sbx_shm_open(void)
+{
+#if defined(MFD_CLOEXEC)
+    int fd;
+    if (!sbx_mem_may_alloc())
+        return -ENOMEM;
+    fd = memfd_create("sandbox-agent", MFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+#else
+    return -ENOTSUP;
+#endif
+}
+
+SBX_PRIVATE int sbx_shm_size(int fd, uint64_t *bytes)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    *bytes = (uint64_t)st.st_size;
+    return 0;
+}
+
+SBX_PRIVATE int sbx_shm_grow(int fd, uint64_t bytes)
+{
+    return ftruncate(fd, (off_t)bytes) < 0 ? -errno : 0;
+}
+
+SBX_PRIVATE void *sbx_shm_map(int fd, uint64_t offset, size_t n)
+{
+    int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+    void *p;
+    if (!sbx_mem_may_alloc())
+        return NULL;
+    p = mmap(NULL, n, PROT_READ | PROT_WRITE, flags, fd, fd < 0 ? 0 : (off_t)offset);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+SBX_PRIVATE void sbx_shm_unmap(void *p, size_t n)
+{
+    (void)munmap(p, n);
+}
+
+SBX_PRIVATE void sbx_shm_release(int fd, void *p, size_t n)
+{
+#ifdef MADV_REMOVE
+    (void)madvise(p, n, fd < 0 ? MADV_DONTNEED : MADV_REMOVE);
+#else
+    (void)fd;
+    (void)p;
+    (void)n;
+#endif
+}
+/* ==== end os/shm.c ========================================================================== */
+
+/* ==== begin os/ident.h ====================================================================== */
+/* ident.h - knowing a process again after its pid may have been given to somebody else: boot and
+ * start time. */
+#ifndef SBX_OS_IDENT_H
+#define SBX_OS_IDENT_H
+
+#define SBX_BOOT_ID_MAX 64
+
+/* A text that differs from boot to boot; empty where the system tells none. */
+SBX_PRIVATE void sbx_ident_boot(char text[SBX_BOOT_ID_MAX]);
+
+/* Microseconds on the clock that the system stamps process starts with. */
+SBX_PRIVATE uint64_t sbx_ident_now_us(void);
+
+/* Is this the process that was started at about that time (a reading of the clock above, taken just
+ * before the start), and does it still run? A zombie does not. No where it cannot be told. */
+SBX_PRIVATE bool sbx_ident_runs(pid_t pid, uint64_t started_us);
+
+#endif
+/* ==== end os/ident.h ======================================================================== */
+
+/* ==== begin os/ident.c ====================================================================== */
+/* ident.c - see ident.h. Linux tells the start time in clock ticks since boot, in field 22 of
+ * /proc/PID/stat (proc(5)); the name in field 2 may contain anything, so fields are counted from
+ * its last parenthesis. Other systems have no common way: there a pid is never known again. */
+
+#define IDENT_EARLY_US 50000u   /* stamps are rounded down to a tick */
+#define IDENT_LATE_US 2000000u  /* between our reading of the clock and the fork */
+
+#ifdef __linux__
+static ssize_t ident_read(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got;
+    if (fd < 0)
+        return -1;
+    got = sbx_fd_read(fd, text, size - 1);
+    (void)close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    return got;
+}
+#endif
+
+SBX_PRIVATE void sbx_ident_boot(char text[SBX_BOOT_ID_MAX])
+{
+    text[0] = '\0';
+#ifdef __linux__
+    (void)ident_read("/proc/sys/kernel/random/boot_id", text, SBX_BOOT_ID_MAX);
+    text[strcspn(text, "\n")] = '\0';
+#endif
+}
+
+SBX_PRIVATE uint64_t sbx_ident_now_us(void)
+{
+    struct timespec ts;
+#ifdef CLOCK_BOOTTIME
+    clock_gettime(CLOCK_BOOTTIME, &ts);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+#endif
+    return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+SBX_PRIVATE bool sbx_ident_runs(pid_t pid, uint64_t started_us)
+{
+#ifdef __linux__
+    char path[48], text[1024];
+    const char *at;
+    uint64_t ticks, start_us;
+    int field;
+    (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    if (pid <= 0 || ident_read(path, text, sizeof text) <= 0)
+        return false;
+    at = strrchr(text, ')');
+    if (at == NULL || strlen(at) < 3 || at[2] == 'Z' || at[2] == 'X')
+        return false;
+    for (field = 2; field < 22 && at != NULL; field++)
+        at = strchr(at + 1, ' ');
+    if (at == NULL)
+        return false;
+    ticks = strtoull(at + 1, NULL, 10);
+    start_us = ticks * 1000000u / (uint64_t)sysconf(_SC_CLK_TCK);
+    return start_us + IDENT_EARLY_US >= started_us && start_us <= started_us + IDENT_LATE_US;
+#else
+    (void)pid;
+    (void)started_us;
+    return false;
+#endif
+}
+/* ==== end os/ident.c ======================================================================== */
 
 /* ==== begin os/timer.h ====================================================================== */
 /* timer.h - deadlines in an intrusive pairing heap: no allocation, so setting one cannot fail. */
@@ -4871,6 +5106,7 @@ struct sbx_loop {
     struct sbx_list tasks[SBX_PHASES];
     uint64_t now_us;     /* monotonic time of this turn */
     bool stopping;
+    bool held;
 };
 
 SBX_PRIVATE int sbx_loop_init(struct sbx_loop *loop);
@@ -4881,6 +5117,9 @@ SBX_PRIVATE void sbx_loop_turn(struct sbx_loop *loop);
 SBX_PRIVATE void sbx_loop_stop(struct sbx_loop *loop);
 /* Runs the tasks that are pending, without waiting for anything: the last step before deinit. */
 SBX_PRIVATE void sbx_loop_finish(struct sbx_loop *loop);
+
+/* While held, phase FLUSH is put off: nothing is written to anybody. */
+SBX_PRIVATE void sbx_loop_hold(struct sbx_loop *loop, bool held);
 
 SBX_PRIVATE void sbx_io_init(struct sbx_io *io, struct sbx_loop *loop, int fd,
                  void (*on_ready)(struct sbx_io *io, short revents));
@@ -5073,6 +5312,16 @@ SBX_PRIVATE void sbx_task_cancel(struct sbx_task *t)
     sbx_list_remove(&t->node);
 }
 
+SBX_PRIVATE void sbx_loop_hold(struct sbx_loop *loop, bool held)
+{
+    loop->held = held;
+}
+
+static bool loop_is_held(const struct sbx_loop *loop, size_t phase)
+{
+    return loop->held && phase == SBX_PHASE_FLUSH;
+}
+
 SBX_PRIVATE void sbx_loop_stop(struct sbx_loop *loop)
 {
     loop->stopping = true;
@@ -5082,7 +5331,7 @@ static bool loop_has_tasks(const struct sbx_loop *loop)
 {
     size_t i;
     for (i = 0; i < SBX_PHASES; i++)
-        if (!sbx_list_empty(&loop->tasks[i]))
+        if (!loop_is_held(loop, i) && !sbx_list_empty(&loop->tasks[i]))
             return true;
     return false;
 }
@@ -5213,7 +5462,8 @@ static void loop_run_phases(struct sbx_loop *loop)
 {
     size_t i;
     for (i = 0; i < SBX_PHASES; i++)
-        loop_run_phase(&loop->tasks[i]);
+        if (!loop_is_held(loop, i))
+            loop_run_phase(&loop->tasks[i]);
 }
 
 SBX_PRIVATE void sbx_loop_turn(struct sbx_loop *loop)
@@ -5247,12 +5497,16 @@ SBX_PRIVATE void sbx_loop_run(struct sbx_loop *loop)
 #ifndef SBX_OS_SIG_H
 #define SBX_OS_SIG_H
 
-/* Catches CHLD, TERM, INT and HUP (HUP only when it was not ignored at start: nohup), ignores
+/* Catches CHLD, TERM, INT, USR2 and HUP (HUP only when it was not ignored at start: nohup), ignores
  * PIPE. Returns the descriptor to poll, or a negative errno. *child_reset gets the signals whose
  * disposition a child must put back to default: all that are caught, plus all that are
  * ignored, by us or by whoever started us. */
 SBX_PRIVATE int sbx_sig_open(sigset_t *child_reset);
 SBX_PRIVATE void sbx_sig_close(void);
+
+/* In a forked child that is to open for itself: closes, and what is caught is default again, so
+ * that it finds what we found. Signals stay blocked where they are. */
+SBX_PRIVATE void sbx_sig_reset(void);
 
 /* Next caught signal number out of the pipe, 0 when there is none left. */
 SBX_PRIVATE int sbx_sig_next(void);
@@ -5299,9 +5553,12 @@ static void sig_note_ignored(sigset_t *set)
     }
 }
 
+static const int sig_caught[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR2};
+
+#define SIG_CAUGHT (sizeof sig_caught / sizeof sig_caught[0])
+
 SBX_PRIVATE int sbx_sig_open(sigset_t *child_reset)
 {
-    static const int caught[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t none;
     size_t i;
@@ -5315,13 +5572,13 @@ SBX_PRIVATE int sbx_sig_open(sigset_t *child_reset)
     (void)sbx_fd_set_nonblock(w);
     sig_pipe_read = r;
     sig_pipe_write = w;
-    for (i = 0; i < sizeof caught / sizeof caught[0]; i++) {
-        if (caught[i] == SIGHUP && sigismember(child_reset, SIGHUP))
+    for (i = 0; i < SIG_CAUGHT; i++) {
+        if (sig_caught[i] == SIGHUP && sigismember(child_reset, SIGHUP))
             continue;
-        rc = sig_catch(caught[i]);
+        rc = sig_catch(sig_caught[i]);
         if (rc < 0)
             return rc;
-        sigaddset(child_reset, caught[i]);
+        sigaddset(child_reset, sig_caught[i]);
     }
     (void)sigaction(SIGPIPE, &ignore, NULL);
     sigaddset(child_reset, SIGPIPE);
@@ -5337,6 +5594,17 @@ SBX_PRIVATE void sbx_sig_close(void)
     sig_pipe_write = -1;
     sbx_fd_close(&w);
     sbx_fd_close(&sig_pipe_read);
+}
+
+/* PIPE stays ignored: every open ignores it and has children reset it, whatever it was before. */
+SBX_PRIVATE void sbx_sig_reset(void)
+{
+    struct sigaction dfl = {.sa_handler = SIG_DFL}, now;
+    size_t i;
+    for (i = 0; i < SIG_CAUGHT; i++)
+        if (sigaction(sig_caught[i], NULL, &now) == 0 && now.sa_handler == sig_on_signal)
+            (void)sigaction(sig_caught[i], &dfl, NULL);
+    sbx_sig_close();
 }
 
 SBX_PRIVATE int sbx_sig_next(void)
@@ -5382,6 +5650,9 @@ SBX_PRIVATE const char *sbx_sig_name(int sig, char buf[16])
  * The master is non-blocking. 0 or a negative errno. */
 SBX_PRIVATE int sbx_pty_open(uint16_t cols, uint16_t rows, int *master, int *slave);
 
+/* The slave side of a terminal once more. A descriptor or a negative errno. */
+SBX_PRIVATE int sbx_pty_reopen_slave(int master);
+
 /* Sets the size; the kernel sends SIGWINCH to the foreground group when it changed. */
 SBX_PRIVATE int sbx_pty_resize(int master, uint16_t cols, uint16_t rows);
 
@@ -5422,6 +5693,11 @@ static void pty_set_modes(int slave)
 #else
     (void)slave;
 #endif
+}
+
+SBX_PRIVATE int sbx_pty_reopen_slave(int master)
+{
+    return pty_open_slave(master);
 }
 
 SBX_PRIVATE int sbx_pty_open(uint16_t cols, uint16_t rows, int *master, int *slave)
@@ -5720,8 +5996,8 @@ out:
 #ifndef SBX_OS_PTREE_H
 #define SBX_OS_PTREE_H
 
-/* Makes orphaned descendants children of this process where that exists. */
-SBX_PRIVATE void sbx_ptree_become_subreaper(void);
+/* Makes orphaned descendants children of this process where that exists. Are they? */
+SBX_PRIVATE bool sbx_ptree_become_subreaper(void);
 
 /* Sends sig, and after it `then` unless that is 0, to everything of `leader`, which must not have
  * been reaped yet: its pid, and the ids of its group and session, cannot have been given to
@@ -5733,6 +6009,10 @@ SBX_PRIVATE void sbx_ptree_signal_orphans(pid_t session, int sig, int then);
 
 /* SIGKILL to everything below this process, whatever session it is in. */
 SBX_PRIVATE void sbx_ptree_kill_descendants(void);
+
+/* Calls each() for the children of this process, those that have ended and were not waited for
+ * included. False where they cannot be told. */
+SBX_PRIVATE bool sbx_ptree_each_child(void (*each)(void *ctx, pid_t pid), void *ctx);
 
 /* Does the process ignore the signal? Yes where that cannot be told. */
 SBX_PRIVATE bool sbx_ptree_ignores(pid_t pid, int sig);
@@ -5760,9 +6040,9 @@ struct ptree_set {
     size_t n;
 };
 
-SBX_PRIVATE void sbx_ptree_become_subreaper(void)
+SBX_PRIVATE bool sbx_ptree_become_subreaper(void)
 {
-    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+    return prctl(PR_SET_CHILD_SUBREAPER, 1) == 0;
 }
 
 static void ptree_add(struct ptree_set *set, pid_t pid)
@@ -5814,11 +6094,13 @@ static void ptree_add_children(struct ptree_set *set, pid_t parent)
     (void)closedir(dir);
 }
 
-/* Our own children in that session, the leader excepted, and all their descendants. */
+/* Our own children in that session, the leader excepted, and all their descendants. Our parent's
+ * too: what an earlier server was subreaper of has passed to the keeper. */
 static void ptree_add_orphans(struct ptree_set *set, pid_t session)
 {
     size_t i, from = set->n, keep = set->n;
     ptree_add_children(set, getpid());
+    ptree_add_children(set, getppid());
     for (i = from; i < set->n; i++)
         if (set->pids[i] != session && getsid(set->pids[i]) == session)
             set->pids[keep++] = set->pids[i];
@@ -5886,6 +6168,16 @@ SBX_PRIVATE void sbx_ptree_kill_descendants(void)
     ptree_kill_all(&set, SIGKILL, 0);
 }
 
+SBX_PRIVATE bool sbx_ptree_each_child(void (*each)(void *ctx, pid_t pid), void *ctx)
+{
+    struct ptree_set set = {.n = 0};
+    size_t i;
+    ptree_add_children(&set, getpid());
+    for (i = 0; i < set.n; i++)
+        each(ctx, set.pids[i]);
+    return set.n > 0;
+}
+
 SBX_PRIVATE bool sbx_ptree_ignores(pid_t pid, int sig)
 {
     static const char key[] = "\nSigIgn:\t";
@@ -5906,8 +6198,9 @@ SBX_PRIVATE bool sbx_ptree_ignores(pid_t pid, int sig)
 
 #else
 
-SBX_PRIVATE void sbx_ptree_become_subreaper(void)
+SBX_PRIVATE bool sbx_ptree_become_subreaper(void)
 {
+    return getpid() == 1;
 }
 
 SBX_PRIVATE void sbx_ptree_signal(pid_t leader, int sig, int then)
@@ -5928,6 +6221,13 @@ SBX_PRIVATE void sbx_ptree_signal_orphans(pid_t session, int sig, int then)
 
 SBX_PRIVATE void sbx_ptree_kill_descendants(void)
 {
+}
+
+SBX_PRIVATE bool sbx_ptree_each_child(void (*each)(void *ctx, pid_t pid), void *ctx)
+{
+    (void)each;
+    (void)ctx;
+    return false;
 }
 
 SBX_PRIVATE bool sbx_ptree_ignores(pid_t pid, int sig)
@@ -7456,10 +7756,11 @@ struct sbx_listener {
     char address[80];       /* "http://127.0.0.1:2468", as it listens */
 };
 
-/* host: an IP address or a name that the hosts file or numeric parsing resolves ("localhost");
- * port 0: the system chooses. 0 or a negative errno with the address named in err. */
+/* host: an IP address or "localhost"; port 0: the system chooses. kept: a listening socket of an
+ * earlier server, which is used if it is of that address, and closed otherwise; -1: none. 0 or a
+ * negative errno with the address named in err. */
 SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const char *host, uint16_t port,
-                      struct sbx_err *err);
+                      int kept, struct sbx_err *err);
 SBX_PRIVATE void sbx_listener_close(struct sbx_listener *l); /* idempotent */
 
 /* Is it an IP address, or localhost? */
@@ -7635,8 +7936,38 @@ static void listener_on_pause_over(struct sbx_timer *t)
         sbx_loop_set_timer(l->net->loop, t, l->net->loop->now_us + LISTENER_PAUSE_US);
 }
 
+/* Is the socket bound to that address? Any port is right when the system was to choose it. */
+static bool listener_is_at(int fd, const union listener_addr *want)
+{
+    union listener_addr a;
+    socklen_t len = sizeof a;
+    memset(&a, 0, sizeof a);
+    if (fd < 0 || getsockname(fd, &a.sa, &len) < 0 || a.sa.sa_family != want->sa.sa_family)
+        return false;
+    if (a.sa.sa_family == AF_INET)
+        return a.in.sin_addr.s_addr == want->in.sin_addr.s_addr &&
+               (want->in.sin_port == 0 || a.in.sin_port == want->in.sin_port);
+    return memcmp(&a.in6.sin6_addr, &want->in6.sin6_addr, sizeof a.in6.sin6_addr) == 0 &&
+           (want->in6.sin6_port == 0 || a.in6.sin6_port == want->in6.sin6_port);
+}
+
+/* A new listening socket, or -errno. */
+static int listener_bind(const union listener_addr *a, socklen_t len)
+{
+    int rc, fd = socket(a->sa.sa_family, SOCK_STREAM, 0);
+    if (fd < 0)
+        return -errno;
+    (void)sbx_fd_set_cloexec(fd);
+    listener_set_options(fd);
+    if (bind(fd, &a->sa, len) == 0 && listen(fd, LISTENER_BACKLOG) == 0)
+        return fd;
+    rc = -errno;
+    (void)close(fd);
+    return rc;
+}
+
 SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const char *host, uint16_t port,
-                      struct sbx_err *err)
+                      int kept, struct sbx_err *err)
 {
     union listener_addr a;
     socklen_t len;
@@ -7644,13 +7975,11 @@ SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, c
     *l = (struct sbx_listener){.net = net, .reserve = -1, .io = {.fd = -1}};
     if (listener_parse(host, port, &a, &len) < 0)
         return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", host);
-    sbx_err_set(err, 1, "cannot listen on %s port %u", host, port);
-    fd = socket(a.sa.sa_family, SOCK_STREAM, 0);
-    if (fd < 0)
-        goto fail;
-    (void)sbx_fd_set_cloexec(fd);
-    listener_set_options(fd);
-    if (bind(fd, &a.sa, len) < 0 || listen(fd, LISTENER_BACKLOG) < 0 || sbx_fd_set_nonblock(fd) < 0)
+    if (!listener_is_at(kept, &a))
+        sbx_fd_close(&kept);
+    fd = kept >= 0 ? kept : listener_bind(&a, len);
+    rc = fd < 0 ? fd : sbx_fd_set_nonblock(fd);
+    if (rc < 0)
         goto fail;
     listener_name(l, fd);
     l->reserve = sbx_fd_open_null(false);
@@ -7659,11 +7988,11 @@ SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, c
     rc = sbx_io_watch(&l->io, POLLIN);
     if (rc == 0)
         return 0;
-    errno = -rc;
 fail:
-    err->code = -errno;
-    sbx_fd_close(&fd);
+    if (fd >= 0)
+        sbx_fd_close(&fd);
     sbx_fd_close(&l->reserve);
+    sbx_err_set(err, rc, "cannot listen on %s port %u", host, port);
     return sbx_err_add_reason(err);
 }
 
@@ -7679,7 +8008,7 @@ SBX_PRIVATE void sbx_listener_close(struct sbx_listener *l)
 /* ==== end net/listener.c ==================================================================== */
 
 /* ==== begin proc/limits.h =================================================================== */
-/* limits.h - the six limits that clients read and set (GET and POST /v1/processes/config). */
+/* limits.h - the limits that clients read and set (GET and POST /v1/processes/config). */
 #ifndef SBX_PROC_LIMITS_H
 #define SBX_PROC_LIMITS_H
 
@@ -7690,6 +8019,8 @@ struct sbx_limits {
     uint64_t max_output_bytes;            /* of one stream of a run */
     uint64_t max_log_bytes_per_process;   /* fixed for a process when it is created */
     uint64_t max_input_bytes_per_request; /* decoded */
+    uint64_t max_log_bytes_total;         /* of all processes */
+    uint64_t max_exited_processes;        /* records kept */
 };
 
 SBX_PRIVATE void sbx_limits_default(struct sbx_limits *l);
@@ -7716,6 +8047,8 @@ SBX_PRIVATE void sbx_limits_default(struct sbx_limits *l)
         .max_output_bytes = 1048576,
         .max_log_bytes_per_process = 10485760,
         .max_input_bytes_per_request = 65536,
+        .max_log_bytes_total = 1073741824,
+        .max_exited_processes = 1000,
     };
 }
 
@@ -7723,10 +8056,12 @@ SBX_PRIVATE int sbx_limits_check(struct sbx_limits *l, struct sbx_err *err)
 {
     if (l->max_concurrent_processes == 0)
         return sbx_err_set(err, EINVAL, "maxConcurrentProcesses must be greater than 0");
+    if (l->max_exited_processes == 0)
+        return sbx_err_set(err, EINVAL, "maxExitedProcesses must be greater than 0");
     if (l->default_run_timeout_ms == 0 || l->max_run_timeout_ms == 0)
         return sbx_err_set(err, EINVAL, "timeouts must be greater than 0");
     if (l->max_output_bytes == 0 || l->max_log_bytes_per_process == 0 ||
-        l->max_input_bytes_per_request == 0)
+        l->max_input_bytes_per_request == 0 || l->max_log_bytes_total == 0)
         return sbx_err_set(err, EINVAL, "byte limits must be greater than 0");
     if (l->default_run_timeout_ms > l->max_run_timeout_ms)
         l->default_run_timeout_ms = l->max_run_timeout_ms;
@@ -7863,22 +8198,5346 @@ SBX_PRIVATE void sbx_reap_collect(struct sbx_reap *r)
 }
 /* ==== end proc/reap.c ======================================================================= */
 
+/* ==== begin proc/estate.h =================================================================== */
+/* estate.h - what a server leaves behind when it ends, in the keeping of its parent, and what the
+ * next one takes over: listening sockets, memory, pipe ends and terminals, exits. */
+#ifndef SBX_PROC_ESTATE_H
+#define SBX_PROC_ESTATE_H
+
+#define SBX_KEEP_FDS 3u
+
+enum sbx_keep_kind {
+    SBX_KEEP_PROCESS,  /* fds: stdin or -1; stdout or the terminal; stderr or -1 */
+    SBX_KEEP_LISTENER, /* fds[0] */
+    SBX_KEEP_MEMORY,   /* fds[0]: of os/shm */
+    SBX_KEEP_LOCK      /* fds[0]: the locked file of the data directory */
+};
+
+struct sbx_keep_item {
+    uint32_t kind;   /* enum sbx_keep_kind */
+    uint64_t number; /* of the process; of a listener and the like, whatever tells them apart */
+    int32_t pid;     /* of a process, else 0 */
+    int32_t fds[SBX_KEEP_FDS];
+    bool exited;
+    struct sbx_exit exit; /* when exited; unknown: the dead server had reaped it already */
+};
+
+struct sbx_estate {
+    int link;                    /* to the keeper; -1: there is none */
+    pid_t keeper;                /* its pid; 0: there is none */
+    unsigned generation;         /* 1 for the first server, then one more each */
+    struct sbx_keep_item *items; /* owned; so are their descriptors until they are set to -1 */
+    size_t nitems;
+    size_t nofile;               /* soft limit of open files to give to children, which is what the
+                                    keeper was given; it and its servers have raised theirs since.
+                                    0: without a keeper */
+};
+
+/* In a program that was started by a keeper for an upgrade: true, and the estate; false, and an
+ * empty one, otherwise. Removes its own variable (SANDBOX_AGENT_KEEPER) from the environment. */
+SBX_PRIVATE bool sbx_estate_from_environ(struct sbx_estate *estate);
+SBX_PRIVATE void sbx_estate_deinit(struct sbx_estate *estate); /* closes what was not taken */
+/* The item of that kind and number, or NULL. */
+SBX_PRIVATE struct sbx_keep_item *sbx_estate_find(struct sbx_estate *estate, enum sbx_keep_kind kind,
+                                      uint64_t number);
+
+#endif
+/* ==== end proc/estate.h ===================================================================== */
+
+/* ==== begin proc/estate.c =================================================================== */
+/* estate.c - see estate.h.
+ *
+ * A forked server finds its estate in its own memory (proc/keeper). A program that was executed is
+ * given a descriptor of a file with the items, and its own end of the link; all descriptors come
+ * along through exec and are marked close-on-exec here again. What is wrong in any part makes all
+ * of it void: half an estate would be processes without their terminals. */
+
+/* ==== begin proc/keeper_msg.h =============================================================== */
+/* keeper_msg.h - what keeper and server say to each other, as bytes: pure, no descriptors here.
+ *
+ * Three forms: a message of the socket between them; an item of the table that a new program reads
+ * at an upgrade; the environment variable that leads it there. All have one spelling for each
+ * value: what decodes encodes to the same bytes. */
+#ifndef SBX_PROC_KEEPER_MSG_H
+#define SBX_PROC_KEEPER_MSG_H
+
+enum sbx_keeper_msg_type {
+    SBX_KEEPER_MSG_PUT = 1,  /* kind, number, pid, fds; as many descriptors as fds has bits */
+    SBX_KEEPER_MSG_CLOSE_FD, /* number, fds: the one bit of the descriptor */
+    SBX_KEEPER_MSG_DROP,     /* kind, number */
+    SBX_KEEPER_MSG_READY,
+    SBX_KEEPER_MSG_EXIT      /* number, exit */
+};
+
+/* Members that the type does not use are 0. */
+struct sbx_keeper_msg {
+    enum sbx_keeper_msg_type type;
+    uint32_t kind;
+    uint64_t number;
+    int32_t pid;
+    unsigned fds; /* bit i: of slot i */
+    struct sbx_exit exit;
+};
+
+#define SBX_KEEPER_MSG_BYTES 32u
+SBX_PRIVATE void sbx_keeper_msg_encode(const struct sbx_keeper_msg *m, uint8_t out[SBX_KEEPER_MSG_BYTES]);
+/* 0 or -EINVAL. */
+SBX_PRIVATE int sbx_keeper_msg_decode(const uint8_t *p, size_t n, struct sbx_keeper_msg *m);
+
+#define SBX_KEEPER_ITEM_BYTES 40u
+SBX_PRIVATE void sbx_keeper_item_encode(const struct sbx_keep_item *item, uint8_t out[SBX_KEEPER_ITEM_BYTES]);
+SBX_PRIVATE int sbx_keeper_item_decode(const uint8_t *p, size_t n, struct sbx_keep_item *item);
+
+#define SBX_KEEPER_VARIABLE "SANDBOX_AGENT_KEEPER"
+
+struct sbx_keeper_handover {
+    int link, table; /* descriptors */
+    pid_t keeper;
+    unsigned generation;
+    size_t nofile; /* see struct sbx_estate */
+};
+
+#define SBX_KEEPER_HANDOVER_MAX 80u /* characters, with the NUL */
+SBX_PRIVATE void sbx_keeper_handover_format(const struct sbx_keeper_handover *h,
+                                char out[SBX_KEEPER_HANDOVER_MAX]);
+SBX_PRIVATE int sbx_keeper_handover_parse(struct sbx_str text, struct sbx_keeper_handover *h);
+
+#endif
+/* ==== end proc/keeper_msg.h ================================================================= */
+/* ==== back in proc/estate.c ================================================================= */
+
+#define ESTATE_ITEMS_MAX 1000000u
+
+static void estate_clear(struct sbx_estate *e)
+{
+    memset(e, 0, sizeof *e);
+    e->link = -1;
+}
+
+static bool estate_is_open(const struct sbx_keep_item *item)
+{
+    size_t i;
+    for (i = 0; i < SBX_KEEP_FDS; i++)
+        if (item->fds[i] >= 0 && sbx_fd_set_cloexec(item->fds[i]) < 0)
+            return false;
+    return true;
+}
+
+static bool estate_read_items(struct sbx_estate *e, int table)
+{
+    uint8_t record[SBX_KEEPER_ITEM_BYTES];
+    size_t i;
+    for (i = 0; i < e->nitems; i++) {
+        if (pread(table, record, sizeof record, (off_t)(i * sizeof record)) !=
+            (ssize_t)sizeof record)
+            return false;
+        if (sbx_keeper_item_decode(record, sizeof record, &e->items[i]) < 0 ||
+            !estate_is_open(&e->items[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool estate_read_table(struct sbx_estate *e, int table)
+{
+    struct stat st;
+    if (fstat(table, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size % SBX_KEEPER_ITEM_BYTES != 0 ||
+        st.st_size > (off_t)ESTATE_ITEMS_MAX * SBX_KEEPER_ITEM_BYTES)
+        return false;
+    e->nitems = (size_t)st.st_size / SBX_KEEPER_ITEM_BYTES;
+    if (e->nitems == 0)
+        return true;
+    e->items = sbx_mem_alloc(e->nitems * sizeof *e->items);
+    return e->items != NULL && estate_read_items(e, table);
+}
+
+static bool estate_take(struct sbx_estate *e, const struct sbx_keeper_handover *h)
+{
+    struct stat st;
+    if (fstat(h->link, &st) < 0 || !S_ISSOCK(st.st_mode) || !estate_read_table(e, h->table)) {
+        sbx_mem_free(e->items);
+        return false;
+    }
+    (void)sbx_fd_set_cloexec(h->link);
+    (void)close(h->table);
+    e->link = h->link;
+    e->keeper = h->keeper;
+    e->generation = h->generation;
+    e->nofile = h->nofile;
+    return true;
+}
+
+SBX_PRIVATE bool sbx_estate_from_environ(struct sbx_estate *estate)
+{
+    struct sbx_keeper_handover h;
+    const char *text = getenv(SBX_KEEPER_VARIABLE);
+    bool given;
+    estate_clear(estate);
+    if (text == NULL)
+        return false;
+    /* Whoever inherited the variable from an agent is not that agent's child. */
+    given = sbx_keeper_handover_parse(sbx_str_z(text), &h) == 0 && getppid() == h.keeper;
+    (void)unsetenv(SBX_KEEPER_VARIABLE);
+    if (!given)
+        return false;
+    if (estate_take(estate, &h))
+        return true;
+    estate_clear(estate);
+    return false;
+}
+
+SBX_PRIVATE void sbx_estate_deinit(struct sbx_estate *estate)
+{
+    size_t i, j;
+    sbx_fd_close(&estate->link);
+    for (i = 0; i < estate->nitems; i++)
+        for (j = 0; j < SBX_KEEP_FDS; j++)
+            sbx_fd_close(&estate->items[i].fds[j]);
+    sbx_mem_free(estate->items);
+    estate_clear(estate);
+}
+
+SBX_PRIVATE struct sbx_keep_item *sbx_estate_find(struct sbx_estate *estate, enum sbx_keep_kind kind,
+                                      uint64_t number)
+{
+    size_t i;
+    for (i = 0; i < estate->nitems; i++)
+        if (estate->items[i].kind == (uint32_t)kind && estate->items[i].number == number)
+            return &estate->items[i];
+    return NULL;
+}
+/* ==== end proc/estate.c ===================================================================== */
+
+/* ==== begin proc/keeper_msg.c =============================================================== */
+/* keeper_msg.c - see keeper_msg.h.
+ *
+ *   message  magic 4 | type 1 | kind 1 | fds 1 | core 1 | number 8 | pid 4 | exit kind 4 |
+ *            exit value 4 | 0 4
+ *   item     magic 4 | kind 1 | exited 1 | core 1 | 0 1 | number 8 | pid 4 | fds 3 * 4 |
+ *            exit kind 4 | exit value 4
+ *   variable VERSION:LINK:TABLE:KEEPER:GENERATION:NOFILE, decimal
+ *
+ * Numbers are little-endian whatever the machine, so that stored fuzzing inputs mean the same
+ * everywhere. The last byte of a magic and VERSION change when the meaning of anything here does:
+ * after an upgrade keeper and server are of different age. */
+
+static const uint8_t keeper_msg_magic[4] = {'s', 'k', 'm', 1};
+static const uint8_t keeper_msg_item_magic[4] = {'s', 'k', 'i', 1};
+
+#define KEEPER_MSG_VERSION 1u
+#define KEEPER_MSG_ALL_FDS ((1u << SBX_KEEP_FDS) - 1)
+
+static void keeper_msg_store(uint8_t *out, uint64_t value, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++)
+        out[i] = (uint8_t)(value >> (8 * i));
+}
+
+static uint64_t keeper_msg_load(const uint8_t *p, size_t n)
+{
+    uint64_t value = 0;
+    while (n-- > 0)
+        value = value << 8 | p[n];
+    return value;
+}
+
+static int32_t keeper_msg_load_int(const uint8_t *p)
+{
+    uint32_t bits = (uint32_t)keeper_msg_load(p, 4);
+    int32_t value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static void keeper_msg_store_int(uint8_t *out, int32_t value)
+{
+    keeper_msg_store(out, (uint32_t)value, 4);
+}
+
+/* Kind and value of an exit lie side by side in both forms. */
+static void keeper_msg_store_exit(uint8_t *out, const struct sbx_exit *e)
+{
+    keeper_msg_store_int(out, (int32_t)e->kind);
+    keeper_msg_store_int(out + 4, e->value);
+}
+
+static bool keeper_msg_load_exit(const uint8_t *p, uint8_t core, struct sbx_exit *e)
+{
+    int32_t kind = keeper_msg_load_int(p);
+    e->value = keeper_msg_load_int(p + 4);
+    e->core = core != 0;
+    if (core > 1 || kind < (int32_t)SBX_EXIT_UNKNOWN || kind > (int32_t)SBX_EXIT_SIGNAL)
+        return false;
+    e->kind = (enum sbx_exit_kind)kind;
+    if (e->core && e->kind != SBX_EXIT_SIGNAL)
+        return false;
+    switch (e->kind) {
+    case SBX_EXIT_UNKNOWN: return e->value == 0;
+    case SBX_EXIT_CODE:    return e->value >= 0 && e->value <= 255;
+    case SBX_EXIT_SIGNAL:  return e->value > 0 && e->value <= 255;
+    }
+    return false;
+}
+
+static bool keeper_msg_good_pid(uint32_t kind, int32_t pid)
+{
+    /* Pid 1 is nobody's child, and its group would be everybody. */
+    return kind == SBX_KEEP_PROCESS ? pid > 1 : pid == 0;
+}
+
+static bool keeper_msg_is_clear(const struct sbx_exit *e)
+{
+    return e->kind == SBX_EXIT_UNKNOWN && e->value == 0 && !e->core;
+}
+
+/* Is each member of the range its type allows, and those that it does not use 0? */
+static bool keeper_msg_is_valid(const struct sbx_keeper_msg *m)
+{
+    bool clear = keeper_msg_is_clear(&m->exit);
+    if (m->kind > SBX_KEEP_LOCK || m->fds > KEEPER_MSG_ALL_FDS)
+        return false;
+    switch (m->type) {
+    case SBX_KEEPER_MSG_PUT:
+        return keeper_msg_good_pid(m->kind, m->pid) && clear;
+    case SBX_KEEPER_MSG_CLOSE_FD:
+        return m->kind == 0 && m->pid == 0 && clear && m->fds != 0 && (m->fds & (m->fds - 1)) == 0;
+    case SBX_KEEPER_MSG_DROP:
+        return m->pid == 0 && m->fds == 0 && clear;
+    case SBX_KEEPER_MSG_READY:
+        return m->kind == 0 && m->number == 0 && m->pid == 0 && m->fds == 0 && clear;
+    case SBX_KEEPER_MSG_EXIT:
+        return m->kind == 0 && m->pid == 0 && m->fds == 0;
+    }
+    return false;
+}
+
+SBX_PRIVATE void sbx_keeper_msg_encode(const struct sbx_keeper_msg *m, uint8_t out[SBX_KEEPER_MSG_BYTES])
+{
+    assert(keeper_msg_is_valid(m));
+    memcpy(out, keeper_msg_magic, 4);
+    out[4] = (uint8_t)m->type;
+    out[5] = (uint8_t)m->kind;
+    out[6] = (uint8_t)m->fds;
+    out[7] = m->exit.core;
+    keeper_msg_store(out + 8, m->number, 8);
+    keeper_msg_store_int(out + 16, m->pid);
+    keeper_msg_store_exit(out + 20, &m->exit);
+    keeper_msg_store(out + 28, 0, 4);
+}
+
+SBX_PRIVATE int sbx_keeper_msg_decode(const uint8_t *p, size_t n, struct sbx_keeper_msg *m)
+{
+    if (n != SBX_KEEPER_MSG_BYTES || memcmp(p, keeper_msg_magic, 4) != 0)
+        return -EINVAL;
+    if (p[4] < SBX_KEEPER_MSG_PUT || p[4] > SBX_KEEPER_MSG_EXIT || keeper_msg_load(p + 28, 4) != 0)
+        return -EINVAL;
+    m->type = (enum sbx_keeper_msg_type)p[4];
+    m->kind = p[5];
+    m->fds = p[6];
+    m->number = keeper_msg_load(p + 8, 8);
+    m->pid = keeper_msg_load_int(p + 16);
+    if (!keeper_msg_load_exit(p + 20, p[7], &m->exit) || !keeper_msg_is_valid(m))
+        return -EINVAL;
+    return 0;
+}
+
+SBX_PRIVATE void sbx_keeper_item_encode(const struct sbx_keep_item *item, uint8_t out[SBX_KEEPER_ITEM_BYTES])
+{
+    size_t i;
+    memcpy(out, keeper_msg_item_magic, 4);
+    out[4] = (uint8_t)item->kind;
+    out[5] = item->exited;
+    out[6] = item->exit.core;
+    out[7] = 0;
+    keeper_msg_store(out + 8, item->number, 8);
+    keeper_msg_store_int(out + 16, item->pid);
+    for (i = 0; i < SBX_KEEP_FDS; i++)
+        keeper_msg_store_int(out + 20 + 4 * i, item->fds[i]);
+    keeper_msg_store_exit(out + 32, &item->exit);
+}
+
+SBX_PRIVATE int sbx_keeper_item_decode(const uint8_t *p, size_t n, struct sbx_keep_item *item)
+{
+    size_t i;
+    if (n != SBX_KEEPER_ITEM_BYTES || memcmp(p, keeper_msg_item_magic, 4) != 0)
+        return -EINVAL;
+    if (p[4] > SBX_KEEP_LOCK || p[5] > 1 || p[7] != 0)
+        return -EINVAL;
+    item->kind = p[4];
+    item->exited = p[5] != 0;
+    item->number = keeper_msg_load(p + 8, 8);
+    item->pid = keeper_msg_load_int(p + 16);
+    for (i = 0; i < SBX_KEEP_FDS; i++) {
+        item->fds[i] = keeper_msg_load_int(p + 20 + 4 * i);
+        /* 0, 1 and 2 are never kept. */
+        if (item->fds[i] < -1 || (item->fds[i] >= 0 && item->fds[i] <= 2))
+            return -EINVAL;
+    }
+    if (!keeper_msg_load_exit(p + 32, p[6], &item->exit) ||
+        !keeper_msg_good_pid(item->kind, item->pid))
+        return -EINVAL;
+    return item->exited || keeper_msg_is_clear(&item->exit) ? 0 : -EINVAL;
+}
+
+SBX_PRIVATE void sbx_keeper_handover_format(const struct sbx_keeper_handover *h,
+                                char out[SBX_KEEPER_HANDOVER_MAX])
+{
+    (void)snprintf(out, SBX_KEEPER_HANDOVER_MAX, "%u:%d:%d:%ld:%u:%zu", KEEPER_MSG_VERSION,
+                   h->link, h->table, (long)h->keeper, h->generation, h->nofile);
+}
+
+/* Cuts the next number, and the colon behind it, out of *rest. One spelling: no leading zeros. */
+static bool keeper_msg_next_number(struct sbx_str *rest, uint64_t max, uint64_t *value)
+{
+    const char *colon = rest->n > 0 ? memchr(rest->p, ':', rest->n) : NULL;
+    struct sbx_str digits = *rest;
+    if (colon != NULL)
+        digits.n = (size_t)(colon - rest->p);
+    rest->p += digits.n + (colon != NULL);
+    rest->n -= digits.n + (colon != NULL);
+    if (digits.n > 1 && digits.p[0] == '0')
+        return false;
+    return sbx_str_to_u64(digits, value) == 0 && *value <= max;
+}
+
+SBX_PRIVATE int sbx_keeper_handover_parse(struct sbx_str text, struct sbx_keeper_handover *h)
+{
+    uint64_t v[6];
+    size_t i, colons = 0;
+    for (i = 0; i < text.n; i++)
+        colons += text.p[i] == ':';
+    if (colons != 5)
+        return -EINVAL;
+    for (i = 0; i < 6; i++)
+        if (!keeper_msg_next_number(&text, INT_MAX, &v[i]))
+            return -EINVAL;
+    if (v[0] != KEEPER_MSG_VERSION || v[1] <= 2 || v[2] <= 2 || v[1] == v[2] || v[3] == 0 ||
+        v[4] == 0 || v[5] == 0)
+        return -EINVAL;
+    h->link = (int)v[1];
+    h->table = (int)v[2];
+    h->keeper = (pid_t)v[3];
+    h->generation = (unsigned)v[4];
+    h->nofile = (size_t)v[5];
+    return 0;
+}
+/* ==== end proc/keeper_msg.c ================================================================= */
+
+/* ==== begin proc/keeper.h =================================================================== */
+/* keeper.h - the tiny parent of the server.
+ *
+ * It holds a duplicate of what must not close when the server dies: listening sockets, the memory
+ * of the hot logs, pipe ends and terminals of running processes. It is a subreaper, so the
+ * processes of a dead server become its children; it starts the next server, which takes all of
+ * that over (proc/estate). It knows nothing of HTTP and of the database. The server's end of the
+ * line to it is proc/keep.
+ *
+ *   server -> keeper   put (with descriptors), drop, close one, ready
+ *   keeper -> server   exit: a process of an earlier server has ended, not reaped yet
+ *
+ * An exit is peeked (WNOWAIT), told, and reaped when the server has dropped the process.
+ *
+ * Signals to the keeper: TERM and INT are passed on as TERM, and it ends after the server with the
+ * server's status; HUP is passed on; USR2 replaces the server by the program that is now at the
+ * path ours was started from. */
+#ifndef SBX_PROC_KEEPER_H
+#define SBX_PROC_KEEPER_H
+
+struct sbx_keeper_options {
+    const struct sbx_diag *diag;
+    char **argv;       /* for an upgrade: arguments of the new program, NULL at the end, without a
+                          secret; argv[0] is replaced by the path of the program */
+    const char *token; /* goes to the new program in SANDBOX_AGENT_TOKEN; NULL: none does */
+    int lock;          /* a descriptor to hand to every server as SBX_KEEP_LOCK, number 0; it is the
+                          keeper's then; -1: none */
+};
+
+/* Becomes the keeper and starts the server; calls sbx_fd_adopt_inherited and raises the limit of
+ * open files first. Returns SBX_KEEPER_SERVER in each server, with its estate, and with all signals
+ * blocked until it calls sbx_sig_open; returns in the keeper when all is over, with the exit status. -ENOTSUP: this system cannot do it, or it failed in a way that leaves
+ * the caller free to run the server alone (err says why). */
+#define SBX_KEEPER_SERVER (-1)
+SBX_PRIVATE int sbx_keeper_run(const struct sbx_keeper_options *o, struct sbx_estate *estate,
+                   struct sbx_err *err);
+
+#endif
+/* ==== end proc/keeper.h ===================================================================== */
+
+/* ==== begin proc/keeper.c =================================================================== */
+/* keeper.c - see keeper.h.
+ *
+ *   RUNNING   server != 0
+ *   WAITING   server == 0, the next one is started at start_us
+ *   over      status is what sbx_keeper_run returns; in a server: SBX_KEEPER_SERVER
+ *
+ *   server ends                                   next
+ *   a stop was asked for (TERM, INT)              over, its status
+ *   an upgrade was asked for (USR2)               RUNNING, the new program
+ *   new program, not ready yet                    RUNNING, the program before it
+ *   first server, not ready yet                   over, its status: it has said why
+ *   ready, exit code 0                            over, 0
+ *   lived KEEPER_GOOD_LIFE_US after ready         RUNNING at once
+ *   else                                          WAITING; over, 1, after KEEPER_TRIES in a row
+ *                                                 that were not ready
+ *
+ * A server is a fork of the keeper that returns up the stack: descriptors and table are there
+ * without being sent, and a restart works whatever became of the program's file. What the fork
+ * shares with us is why the keeper stays small: no buffers, one table. Only after an upgrade is a
+ * program executed, by a descriptor opened when the upgrade was asked for, so that a file put in
+ * place later does not come in with a crash.
+ *
+ * Invariants
+ *   - a message in the socket when its server ended is read before anything is decided;
+ *   - an ended child that is in the table is never waited for before it is dropped. It stays the
+ *     first that waitid(P_ALL) finds, so the ones behind it are found in the list of children;
+ *   - `adopted` items had their server end: they are children of ours, or (no subreaper) nobody's;
+ *   - signals are blocked across fork: none is written to the wrong pipe, and none is lost between
+ *     the fork and the server's own sbx_sig_open. */
+
+#define KEEPER_GOOD_LIFE_US 100000u
+#define KEEPER_BACKOFF_MS 10u
+#define KEEPER_BACKOFF_MAX_MS 5000u
+#define KEEPER_TRIES 10u
+#define KEEPER_UPGRADE_US 5000000u /* for a server to end when it is to be replaced */
+#define KEEPER_LAST_US 500000u     /* for the system to end what was killed */
+#define KEEPER_LAST_TICK_MS 10
+#define KEEPER_PER_TURN 64u
+#define KEEPER_NO_EXEC 127
+#define KEEPER_TOKEN "SANDBOX_AGENT_TOKEN"
+
+struct keeper_entry {
+    struct sbx_keep_item item;
+    bool adopted;
+    bool told; /* the present server knows that it has exited */
+};
+
+struct keeper {
+    const struct sbx_keeper_options *o;
+    pid_t self;
+    bool subreaper;
+    size_t nofile; /* soft limit as it was given to us */
+    int signals;   /* to poll */
+    int link;      /* to the server; -1: it has closed its end, or there is none */
+    pid_t server;  /* 0: WAITING */
+    bool ready;    /* the server is */
+    uint64_t ready_us;
+    uint64_t start_us; /* WAITING: until then */
+    unsigned generation;
+    unsigned failures;   /* servers in a row that ended before they were ready */
+    unsigned backoff_ms; /* the last one; 0: none */
+    bool stopping;       /* TERM or INT has come */
+    bool asked;          /* the server is to end for an upgrade, latest at kill_us */
+    uint64_t kill_us;    /* 0: it has been killed, or nothing was asked */
+    bool trying;         /* the present server runs `next` */
+    char *path;          /* of the program; NULL: not known, no upgrades */
+    int program;         /* what servers execute; -1: they are forks of ours */
+    int next;            /* what an upgrade puts in its place; -1: none under way */
+    struct keeper_entry *entries;
+    size_t n, cap;
+    size_t untold; /* entries that have exited without being told */
+    bool over;
+    int status;
+};
+
+static void keeper_finish(struct keeper *k, int status)
+{
+    k->over = true;
+    k->status = status;
+}
+
+/* --- the table --- */
+
+static struct keeper_entry *keeper_find(struct keeper *k, uint32_t kind, uint64_t number)
+{
+    size_t i;
+    for (i = 0; i < k->n; i++)
+        if (k->entries[i].item.kind == kind && k->entries[i].item.number == number)
+            return &k->entries[i];
+    return NULL;
+}
+
+static bool keeper_knows_pid(const struct keeper *k, pid_t pid)
+{
+    size_t i;
+    for (i = 0; i < k->n; i++)
+        if (k->entries[i].item.pid == pid)
+            return true;
+    return false;
+}
+
+static struct keeper_entry *keeper_add(struct keeper *k, uint32_t kind, uint64_t number)
+{
+    struct keeper_entry *e;
+    if (k->n == k->cap) {
+        size_t cap = k->cap > 0 ? k->cap * 2 : 16;
+        e = sbx_mem_realloc(k->entries, cap * sizeof *e);
+        if (e == NULL)
+            return NULL;
+        k->entries = e;
+        k->cap = cap;
+    }
+    e = &k->entries[k->n++];
+    memset(e, 0, sizeof *e);
+    e->item.kind = kind;
+    e->item.number = number;
+    memset(e->item.fds, 0xff, sizeof e->item.fds);
+    return e;
+}
+
+static void keeper_close_fds(int *fds)
+{
+    size_t i;
+    for (i = 0; i < SBX_KEEP_FDS; i++)
+        sbx_fd_close(&fds[i]);
+}
+
+static bool keeper_is_untold(const struct keeper_entry *e)
+{
+    return e->item.exited && !e->told;
+}
+
+/* --- exits --- */
+
+static void keeper_tell(struct keeper *k)
+{
+    size_t i;
+    for (i = 0; i < k->n && k->untold > 0 && k->link >= 0; i++) {
+        struct keeper_entry *e = &k->entries[i];
+        struct sbx_keeper_msg m = {.type = SBX_KEEPER_MSG_EXIT, .number = e->item.number,
+                                   .exit = e->item.exit};
+        uint8_t bytes[SBX_KEEPER_MSG_BYTES];
+        if (!keeper_is_untold(e))
+            continue;
+        sbx_keeper_msg_encode(&m, bytes);
+        /* Full: the rest goes when the socket is writable. Gone: SIGCHLD or POLLHUP will say so. */
+        if (send(k->link, bytes, sizeof bytes, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+            return;
+        e->told = true;
+        k->untold--;
+    }
+}
+
+static struct sbx_exit keeper_exit_of(const siginfo_t *info)
+{
+    struct sbx_exit e = {.kind = SBX_EXIT_UNKNOWN};
+    e.kind = info->si_code == CLD_EXITED ? SBX_EXIT_CODE : SBX_EXIT_SIGNAL;
+    e.value = info->si_code == CLD_EXITED ? info->si_status & 0xff : info->si_status;
+    e.core = info->si_code == CLD_DUMPED;
+    return e;
+}
+
+/* As waitid; info->si_pid is 0 when nothing has ended. */
+static int keeper_wait(idtype_t type, pid_t pid, siginfo_t *info, int flags)
+{
+    int rc;
+    do {
+        memset(info, 0, sizeof *info);
+        rc = waitid(type, (id_t)pid, info, WEXITED | WNOHANG | flags);
+    } while (rc < 0 && errno == EINTR);
+    return rc;
+}
+
+static void keeper_reap(pid_t pid)
+{
+    siginfo_t info;
+    (void)keeper_wait(P_PID, pid, &info, 0);
+}
+
+static void keeper_peek(struct keeper *k, struct keeper_entry *e)
+{
+    siginfo_t info;
+    if (!e->adopted || e->item.exited)
+        return;
+    if (keeper_wait(P_PID, e->item.pid, &info, WNOWAIT) == 0) {
+        if (info.si_pid == 0)
+            return;
+        e->item.exit = keeper_exit_of(&info);
+    } else if (errno != ECHILD || (!k->subreaper && kill(e->item.pid, 0) == 0)) {
+        return;
+    }
+    /* Without a status it is no child: its server reaped it, and ended before it said so. */
+    e->item.exited = true;
+    k->untold++;
+}
+
+static void keeper_peek_all(struct keeper *k)
+{
+    size_t i;
+    for (i = 0; i < k->n; i++)
+        keeper_peek(k, &k->entries[i]);
+}
+
+static bool keeper_is_kept(const struct keeper *k, pid_t pid)
+{
+    return pid == k->server || keeper_knows_pid(k, pid);
+}
+
+static void keeper_reap_orphan(void *ctx, pid_t pid)
+{
+    if (!keeper_is_kept(ctx, pid))
+        keeper_reap(pid);
+}
+
+/* Where the list of children cannot be had, orphans behind a kept one wait until that is dropped.
+ * Every message comes back here. */
+static void keeper_reap_orphans(struct keeper *k)
+{
+    siginfo_t info;
+    while (keeper_wait(P_ALL, 0, &info, WNOWAIT) == 0 && info.si_pid > 0) {
+        if (keeper_is_kept(k, info.si_pid)) {
+            (void)sbx_ptree_each_child(keeper_reap_orphan, k);
+            return;
+        }
+        keeper_reap(info.si_pid);
+    }
+}
+
+/* --- messages of the server --- */
+
+/* What one packet brought. fds: in the order in which they came. */
+struct keeper_packet {
+    uint8_t bytes[SBX_KEEPER_MSG_BYTES + 1]; /* one more shows that it is too long */
+    size_t n;
+    int fds[SBX_KEEP_FDS];
+    size_t nfds;
+    bool cut; /* more descriptors came than there is room for, or we have no more to give */
+};
+
+static void keeper_take_rights(struct keeper_packet *p, const struct cmsghdr *c)
+{
+    size_t i, n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (i = 0; i < n; i++) {
+        int fd;
+        memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+        (void)sbx_fd_set_cloexec(fd);
+        if (p->nfds < SBX_KEEP_FDS) {
+            p->fds[p->nfds++] = fd;
+        } else {
+            p->cut = true;
+            (void)close(fd);
+        }
+    }
+}
+
+/* As recvmsg. */
+static ssize_t keeper_receive(int link, struct keeper_packet *p)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(SBX_KEEP_FDS * sizeof(int))];
+    } control;
+    struct iovec iov = {.iov_base = p->bytes, .iov_len = sizeof p->bytes};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+                         .msg_controllen = sizeof control.bytes};
+    struct cmsghdr *c;
+    ssize_t got = recvmsg(link, &msg, MSG_DONTWAIT);
+    p->n = got > 0 ? (size_t)got : 0;
+    p->nfds = 0;
+    p->cut = got >= 0 && (msg.msg_flags & MSG_CTRUNC) != 0;
+    for (c = got >= 0 ? CMSG_FIRSTHDR(&msg) : NULL; c != NULL; c = CMSG_NXTHDR(&msg, c))
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+            keeper_take_rights(p, c);
+    return got;
+}
+
+static bool keeper_has_its_fds(const struct keeper_packet *p, const struct sbx_keeper_msg *m)
+{
+    size_t i, want = 0;
+    for (i = 0; i < SBX_KEEP_FDS; i++)
+        want += m->fds >> i & 1;
+    return !p->cut && p->nfds == want;
+}
+
+static void keeper_set_fds(struct keeper_entry *e, struct keeper_packet *p, unsigned slots)
+{
+    size_t i, from = 0;
+    keeper_close_fds(e->item.fds);
+    for (i = 0; i < SBX_KEEP_FDS; i++) {
+        if ((slots >> i & 1) == 0)
+            continue;
+        e->item.fds[i] = p->fds[from];
+        p->fds[from++] = -1;
+    }
+}
+
+/* Usually a child of the server; of ours, when the server took it over, dropped it and put it
+ * again. */
+static void keeper_set_pid(struct keeper *k, struct keeper_entry *e, pid_t pid)
+{
+    siginfo_t info;
+    k->untold -= keeper_is_untold(e);
+    e->item.pid = pid;
+    e->item.exited = e->told = false;
+    memset(&e->item.exit, 0, sizeof e->item.exit);
+    e->adopted = keeper_wait(P_PID, pid, &info, WNOWAIT) == 0;
+    keeper_peek(k, e);
+}
+
+static void keeper_put(struct keeper *k, struct keeper_packet *p, const struct sbx_keeper_msg *m)
+{
+    struct keeper_entry *e = keeper_find(k, m->kind, m->number);
+    bool complete = keeper_has_its_fds(p, m);
+    if (!complete)
+        sbx_diag(k->o->diag, SBX_DIAG_ERROR,
+                 "keeper: the descriptors of %u/%llu did not arrive; they are not kept",
+                 (unsigned)m->kind, (unsigned long long)m->number);
+    /* A process is kept all the same: its exit at least is exact. */
+    if (!complete && m->kind != SBX_KEEP_PROCESS)
+        return;
+    if (e == NULL)
+        e = keeper_add(k, m->kind, m->number);
+    if (e == NULL) {
+        sbx_diag(k->o->diag, SBX_DIAG_ERROR, "keeper: out of memory; an item is not kept");
+        return;
+    }
+    if (e->item.pid != m->pid)
+        keeper_set_pid(k, e, m->pid);
+    if (complete)
+        keeper_set_fds(e, p, m->fds);
+}
+
+static void keeper_drop(struct keeper *k, const struct sbx_keeper_msg *m)
+{
+    struct keeper_entry *e = keeper_find(k, m->kind, m->number);
+    pid_t pid;
+    if (e == NULL)
+        return;
+    pid = e->item.pid;
+    k->untold -= keeper_is_untold(e);
+    keeper_close_fds(e->item.fds);
+    *e = k->entries[--k->n];
+    /* One that runs on is now like any orphan; one of the server's own is not ours to wait for. */
+    if (pid > 0)
+        keeper_reap(pid);
+}
+
+static void keeper_close_one(struct keeper *k, const struct sbx_keeper_msg *m)
+{
+    struct keeper_entry *e = keeper_find(k, SBX_KEEP_PROCESS, m->number);
+    size_t i;
+    for (i = 0; e != NULL && i < SBX_KEEP_FDS; i++)
+        if ((m->fds >> i & 1) != 0)
+            sbx_fd_close(&e->item.fds[i]);
+}
+
+static void keeper_note_ready(struct keeper *k)
+{
+    if (k->ready)
+        return;
+    k->ready = true;
+    k->ready_us = sbx_clock_mono_us();
+    k->failures = 0;
+    if (!k->trying)
+        return;
+    sbx_diag(k->o->diag, SBX_DIAG_INFO, "upgraded: the server (pid %ld) runs %s",
+             (long)k->server, k->path);
+    sbx_fd_close(&k->program);
+    k->program = k->next;
+    k->next = -1;
+    k->trying = false;
+}
+
+/* Is it something that a server may say? To be told that keeper or server are kept processes would
+ * make us wait for the wrong one. */
+static bool keeper_is_sane(const struct keeper *k, const struct keeper_packet *p,
+                           const struct sbx_keeper_msg *m)
+{
+    if (m->type == SBX_KEEPER_MSG_PUT)
+        return m->pid != k->self && (m->pid == 0 || m->pid != k->server);
+    return m->type != SBX_KEEPER_MSG_EXIT && p->nfds == 0;
+}
+
+static void keeper_take_packet(struct keeper *k, struct keeper_packet *p)
+{
+    struct sbx_keeper_msg m;
+    size_t i;
+    if (sbx_keeper_msg_decode(p->bytes, p->n, &m) < 0 || !keeper_is_sane(k, p, &m))
+        sbx_diag(k->o->diag, SBX_DIAG_WARN,
+                 "keeper: a message of the server makes no sense; ignored");
+    else if (m.type == SBX_KEEPER_MSG_PUT)
+        keeper_put(k, p, &m);
+    else if (m.type == SBX_KEEPER_MSG_DROP)
+        keeper_drop(k, &m);
+    else if (m.type == SBX_KEEPER_MSG_CLOSE_FD)
+        keeper_close_one(k, &m);
+    else
+        keeper_note_ready(k);
+    for (i = 0; i < p->nfds; i++)
+        sbx_fd_close(&p->fds[i]);
+}
+
+/* A packet without bytes reads like the end; only at the end has the other side hung up. */
+static bool keeper_has_hung_up(int link)
+{
+    struct pollfd p = {.fd = link, .events = 0};
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+/* One packet. False: there is none now, or there will be none any more (link is -1 then). */
+static bool keeper_read_one(struct keeper *k)
+{
+    struct keeper_packet p;
+    ssize_t got = keeper_receive(k->link, &p);
+    if (got < 0 && errno == EINTR)
+        return true;
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return false;
+    if (got < 0 || (got == 0 && keeper_has_hung_up(k->link))) {
+        sbx_fd_close(&k->link);
+        return false;
+    }
+    keeper_take_packet(k, &p);
+    return true;
+}
+
+static void keeper_read_link(struct keeper *k)
+{
+    unsigned i;
+    for (i = 0; i < KEEPER_PER_TURN && k->link >= 0 && keeper_read_one(k); i++)
+        continue;
+}
+
+/* --- starting a server --- */
+
+/* In the new server: the table as its estate, whose descriptors came along with the fork. */
+static int keeper_hand_over(struct keeper *k, struct sbx_estate *estate)
+{
+    size_t i;
+    memset(estate, 0, sizeof *estate);
+    if (k->n > 0) {
+        estate->items = sbx_mem_alloc(k->n * sizeof *estate->items);
+        if (estate->items == NULL)
+            return -ENOMEM;
+    }
+    for (i = 0; i < k->n; i++)
+        estate->items[i] = k->entries[i].item;
+    estate->nitems = k->n;
+    estate->link = k->link;
+    estate->keeper = k->self;
+    estate->generation = k->generation;
+    estate->nofile = k->nofile;
+    return 0;
+}
+
+static int keeper_write_table(const struct keeper *k)
+{
+    int fd = sbx_fd_open_unnamed();
+    size_t i;
+    for (i = 0; fd >= 0 && i < k->n; i++) {
+        uint8_t record[SBX_KEEPER_ITEM_BYTES];
+        sbx_keeper_item_encode(&k->entries[i].item, record);
+        if (sbx_fd_write(fd, record, sizeof record) != (ssize_t)sizeof record)
+            sbx_fd_close(&fd);
+    }
+    return fd;
+}
+
+static bool keeper_is_variable(const char *entry, const char *name)
+{
+    size_t n = strlen(name);
+    return strncmp(entry, name, n) == 0 && entry[n] == '=';
+}
+
+/* Our environment with what the new program is to find in it. Never freed: exec follows. */
+static char **keeper_environment(const struct keeper *k, const char *handover)
+{
+    extern char **environ;
+    static const char head[] = SBX_KEEPER_VARIABLE "=", token[] = KEEPER_TOKEN "=";
+    size_t i, n = 0, count = 0, room = k->o->token != NULL ? strlen(k->o->token) : 0;
+    char **env, *text = sbx_mem_alloc(sizeof head + strlen(handover) + sizeof token + room);
+    while (environ[count] != NULL)
+        count++;
+    env = sbx_mem_alloc((count + 3) * sizeof *env);
+    if (env == NULL || text == NULL)
+        return NULL;
+    for (i = 0; i < count; i++)
+        if (!keeper_is_variable(environ[i], SBX_KEEPER_VARIABLE) &&
+            !keeper_is_variable(environ[i], KEEPER_TOKEN))
+            env[n++] = environ[i];
+    env[n++] = text;
+    text += sprintf(text, "%s%s", head, handover) + 1;
+    if (k->o->token != NULL) {
+        env[n++] = text;
+        (void)sprintf(text, "%s%s", token, k->o->token);
+    }
+    env[n] = NULL;
+    return env;
+}
+
+static char **keeper_arguments(const struct keeper *k)
+{
+    size_t i, n = 0;
+    char **argv;
+    while (k->o->argv[n] != NULL)
+        n++;
+    argv = sbx_mem_alloc((n + 2) * sizeof *argv);
+    if (argv == NULL)
+        return NULL;
+    argv[0] = k->path;
+    for (i = 1; i <= n; i++)
+        argv[i] = k->o->argv[i];
+    argv[n > 0 ? n : 1] = NULL;
+    return argv;
+}
+
+static void keeper_pass_fds(const struct keeper *k, int table)
+{
+    size_t i, j;
+    (void)sbx_fd_clear_cloexec(k->link);
+    (void)sbx_fd_clear_cloexec(table);
+    for (i = 0; i < k->n; i++)
+        for (j = 0; j < SBX_KEEP_FDS; j++)
+            if (k->entries[i].item.fds[j] >= 0)
+                (void)sbx_fd_clear_cloexec(k->entries[i].item.fds[j]);
+}
+
+/* By its path while that is still the file that was opened: a process executed by descriptor is
+ * called after the number of that in lists of processes, and scripts cannot be started so. */
+static void keeper_exec_file(const struct keeper *k, int program, char **argv, char **env)
+{
+    struct stat a, b;
+    if (fstat(program, &a) == 0 && stat(k->path, &b) == 0 && a.st_dev == b.st_dev &&
+        a.st_ino == b.st_ino)
+        (void)execve(k->path, argv, env);
+#if defined(__linux__) || defined(__FreeBSD__)
+    else
+        (void)fexecve(program, argv, env);
+#else
+    else
+        errno = ESTALE;
+#endif
+}
+
+/* In the child. */
+static _Noreturn void keeper_exec(const struct keeper *k, int program)
+{
+    char handover[SBX_KEEPER_HANDOVER_MAX];
+    struct sbx_keeper_handover h = {.link = k->link, .table = keeper_write_table(k),
+                                    .keeper = k->self, .generation = k->generation,
+                                    .nofile = k->nofile};
+    char **env, **argv;
+    sbx_keeper_handover_format(&h, handover);
+    env = keeper_environment(k, handover);
+    argv = keeper_arguments(k);
+    errno = ENOMEM;
+    if (h.table >= 0 && env != NULL && argv != NULL) {
+        keeper_pass_fds(k, h.table);
+        keeper_exec_file(k, program, argv, env);
+    }
+    sbx_diag(k->o->diag, SBX_DIAG_ERROR, "cannot execute %s: %s", k->path, strerror(errno));
+    _exit(KEEPER_NO_EXEC);
+}
+
+/* The child leaves with all signals blocked, as if it had just been started, and in a group of its
+ * own: what is typed at our terminal comes to us alone. */
+static pid_t keeper_fork(void)
+{
+    sigset_t all, before;
+    pid_t pid;
+    sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all, &before);
+    pid = fork();
+    if (pid == 0) {
+        sbx_sig_reset();
+        (void)setpgid(0, 0);
+        return 0;
+    }
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    /* Both do it, whoever comes first. */
+    if (pid > 0)
+        (void)setpgid(pid, pid);
+    return pid;
+}
+
+/* Both sides of the fork return 0; in the server it is over then. */
+static int keeper_start(struct keeper *k)
+{
+    int program = k->next >= 0 ? k->next : k->program;
+    int ours = -1, theirs = -1, rc;
+    pid_t pid;
+    size_t i;
+    assert(k->server == 0 && k->link == -1);
+    k->generation++;
+    k->ready = false;
+    k->trying = k->next >= 0;
+    rc = sbx_fd_packet_pair(&ours, &theirs);
+    if (rc < 0)
+        return rc;
+    pid = keeper_fork();
+    if (pid == 0) {
+        sbx_fd_close(&ours);
+        k->link = theirs;
+        if (program >= 0)
+            keeper_exec(k, program);
+        keeper_finish(k, SBX_KEEPER_SERVER);
+        return 0;
+    }
+    rc = pid < 0 ? -errno : 0;
+    sbx_fd_close(&theirs);
+    if (rc < 0) {
+        sbx_fd_close(&ours);
+        return rc;
+    }
+    k->link = ours;
+    k->server = pid;
+    /* What has ended so far it finds in its estate. */
+    for (i = 0; i < k->n; i++)
+        k->entries[i].told = k->entries[i].item.exited;
+    k->untold = 0;
+    return 0;
+}
+
+/* --- the end of a server --- */
+
+static int keeper_status_of(const struct sbx_exit *e)
+{
+    return e->kind == SBX_EXIT_SIGNAL ? 128 + e->value : e->value;
+}
+
+static void keeper_describe(const struct sbx_exit *e, char *out, size_t cap)
+{
+    char name[16];
+    if (e->kind == SBX_EXIT_SIGNAL)
+        (void)snprintf(out, cap, "was killed by %s", sbx_sig_name(e->value, name));
+    else
+        (void)snprintf(out, cap, "ended with exit code %d", e->value);
+}
+
+/* `what` has happened to a server; another one is due, at once or after a while. */
+static void keeper_schedule(struct keeper *k, bool at_once, const char *what)
+{
+    k->start_us = sbx_clock_mono_us();
+    if (at_once) {
+        k->backoff_ms = 0;
+        sbx_diag(k->o->diag, SBX_DIAG_ERROR, "%s; starting another one", what);
+        return;
+    }
+    k->backoff_ms = k->backoff_ms == 0 ? KEEPER_BACKOFF_MS : k->backoff_ms * 2;
+    if (k->backoff_ms > KEEPER_BACKOFF_MAX_MS)
+        k->backoff_ms = KEEPER_BACKOFF_MAX_MS;
+    k->start_us += k->backoff_ms * 1000;
+    sbx_diag(k->o->diag, SBX_DIAG_ERROR, "%s; starting another one in %u ms", what,
+             k->backoff_ms);
+}
+
+/* A server ended, or could not even be started. */
+static void keeper_recover(struct keeper *k, const char *what)
+{
+    if (!k->ready && ++k->failures >= KEEPER_TRIES) {
+        sbx_diag(k->o->diag, SBX_DIAG_ERROR, "%s; giving up after %u in a row that never started",
+                 what, k->failures);
+        keeper_finish(k, 1);
+        return;
+    }
+    keeper_schedule(k, k->ready && sbx_clock_mono_us() - k->ready_us >= KEEPER_GOOD_LIFE_US, what);
+}
+
+static void keeper_fall_back(struct keeper *k, const char *what)
+{
+    sbx_diag(k->o->diag, SBX_DIAG_ERROR,
+             "%s before it was ready; going back from the new %s to the program before it", what,
+             k->path);
+    sbx_fd_close(&k->next);
+    k->trying = false;
+    k->start_us = 0;
+}
+
+static void keeper_decide(struct keeper *k, const struct sbx_exit *e)
+{
+    char how[48], what[96];
+    keeper_describe(e, how, sizeof how);
+    (void)snprintf(what, sizeof what, "the server (pid %ld) %s", (long)k->server, how);
+    k->server = 0;
+    if (k->stopping) {
+        keeper_finish(k, keeper_status_of(e));
+    } else if (k->asked) {
+        k->asked = false;
+        k->start_us = 0;
+    } else if (k->trying) {
+        keeper_fall_back(k, what);
+    } else if (!k->ready && k->generation == 1) {
+        if (e->kind == SBX_EXIT_SIGNAL)
+            sbx_diag(k->o->diag, SBX_DIAG_ERROR, "%s before it was ready", what);
+        keeper_finish(k, keeper_status_of(e));
+    } else if (k->ready && e->kind == SBX_EXIT_CODE && e->value == 0) {
+        keeper_finish(k, 0);
+    } else {
+        keeper_recover(k, what);
+    }
+}
+
+static void keeper_check_server(struct keeper *k)
+{
+    siginfo_t info;
+    struct sbx_exit e;
+    size_t i;
+    if (k->server == 0 || keeper_wait(P_PID, k->server, &info, 0) < 0 || info.si_pid == 0)
+        return;
+    e = keeper_exit_of(&info);
+    while (k->link >= 0 && keeper_read_one(k))
+        continue;
+    sbx_fd_close(&k->link);
+    for (i = 0; i < k->n; i++)
+        k->entries[i].adopted = k->entries[i].item.kind == SBX_KEEP_PROCESS;
+    keeper_decide(k, &e);
+}
+
+/* --- signals --- */
+
+static void keeper_pass_on(struct keeper *k, int sig)
+{
+    if (k->server != 0)
+        (void)kill(k->server, sig);
+}
+
+static void keeper_stop(struct keeper *k)
+{
+    k->stopping = true;
+    k->kill_us = 0;
+    keeper_pass_on(k, SIGTERM);
+    if (k->server == 0)
+        keeper_finish(k, 0);
+}
+
+static void keeper_upgrade(struct keeper *k)
+{
+    if (k->stopping)
+        return;
+    if (k->next >= 0) {
+        sbx_diag(k->o->diag, SBX_DIAG_WARN, "an upgrade is under way already");
+        return;
+    }
+    if (k->path == NULL) {
+        sbx_diag(k->o->diag, SBX_DIAG_ERROR,
+                 "cannot upgrade: the path of the program is not known");
+        return;
+    }
+    k->next = open(k->path, O_RDONLY | O_CLOEXEC);
+    if (k->next < 0 || access(k->path, X_OK) < 0) {
+        sbx_diag(k->o->diag, SBX_DIAG_ERROR, "cannot upgrade to %s: %s", k->path, strerror(errno));
+        sbx_fd_close(&k->next);
+        return;
+    }
+    k->start_us = 0;
+    if (k->server == 0)
+        return;
+    sbx_diag(k->o->diag, SBX_DIAG_INFO, "upgrade: replacing the server (pid %ld) by %s",
+             (long)k->server, k->path);
+    k->asked = true;
+    k->kill_us = sbx_clock_mono_us() + KEEPER_UPGRADE_US;
+    keeper_pass_on(k, SIGUSR2);
+}
+
+static void keeper_take_signals(struct keeper *k)
+{
+    bool children = false;
+    int sig;
+    while ((sig = sbx_sig_next()) != 0) {
+        if (sig == SIGCHLD)
+            children = true;
+        else if (sig == SIGHUP)
+            keeper_pass_on(k, sig);
+        else if (sig == SIGUSR2)
+            keeper_upgrade(k);
+        else
+            keeper_stop(k);
+    }
+    if (children) {
+        keeper_check_server(k);
+        keeper_peek_all(k);
+    }
+}
+
+/* --- turning --- */
+
+static int keeper_timeout(const struct keeper *k)
+{
+    uint64_t now = sbx_clock_mono_us(), due = k->server == 0 ? k->start_us : k->kill_us;
+    if (k->server != 0 && due == 0)
+        return -1;
+    return due <= now ? 0 : (int)((due - now + 999) / 1000);
+}
+
+static void keeper_check_time(struct keeper *k)
+{
+    uint64_t now = sbx_clock_mono_us();
+    int rc = 0;
+    if (k->server != 0 && k->kill_us != 0 && now >= k->kill_us) {
+        sbx_diag(k->o->diag, SBX_DIAG_ERROR,
+                 "the server (pid %ld) did not end for the upgrade; killing it", (long)k->server);
+        k->kill_us = 0;
+        keeper_pass_on(k, SIGKILL);
+    } else if (k->server == 0 && now >= k->start_us) {
+        rc = keeper_start(k);
+    }
+    if (rc < 0) {
+        char what[96];
+        (void)snprintf(what, sizeof what, "cannot start a server: %s", strerror(-rc));
+        keeper_recover(k, what);
+    }
+}
+
+/* The server leaves in the middle, when it has been started. */
+static void keeper_turn(struct keeper *k)
+{
+    struct pollfd p[2] = {{.fd = k->signals, .events = POLLIN},
+                          {.fd = k->link, .events = POLLIN}};
+    if (k->untold > 0)
+        p[1].events |= POLLOUT;
+    if (poll(p, 2, keeper_timeout(k)) > 0) {
+        if (p[1].revents != 0)
+            keeper_read_link(k);
+        if (p[0].revents != 0)
+            keeper_take_signals(k);
+        keeper_reap_orphans(k);
+    }
+    if (!k->over)
+        keeper_check_time(k);
+    if (!k->over)
+        keeper_tell(k);
+}
+
+/* Nothing of what the servers started is left running, whatever session it is in. */
+static void keeper_end_all(struct keeper *k)
+{
+    uint64_t end = sbx_clock_mono_us() + KEEPER_LAST_US;
+    siginfo_t info;
+    size_t i;
+    keeper_peek_all(k);
+    /* Descendants cannot be told everywhere; groups of children that run can. */
+    for (i = 0; i < k->n; i++) {
+        const struct keeper_entry *e = &k->entries[i];
+        if (e->adopted && !e->item.exited && getpgid(e->item.pid) == e->item.pid)
+            (void)kill(-e->item.pid, SIGKILL);
+    }
+    do {
+        sbx_ptree_kill_descendants();
+        while (keeper_wait(P_ALL, 0, &info, 0) == 0 && info.si_pid > 0)
+            continue;
+        if (keeper_wait(P_ALL, 0, &info, WNOWAIT) < 0)
+            return;
+        (void)poll(NULL, 0, KEEPER_LAST_TICK_MS);
+    } while (sbx_clock_mono_us() < end);
+}
+
+/* --- opening and closing --- */
+
+static void keeper_find_path(struct keeper *k)
+{
+    const char *name = k->o->argv != NULL ? k->o->argv[0] : NULL;
+#ifdef __linux__
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path);
+    if (n > 0 && n < (ssize_t)sizeof path && k->o->argv != NULL) {
+        k->path = sbx_mem_strndup(path, (size_t)n);
+        return;
+    }
+#endif
+    if (name != NULL && strchr(name, '/') != NULL)
+        k->path = sbx_mem_strndup(name, strlen(name));
+}
+
+static int keeper_open(struct keeper *k)
+{
+    sigset_t child_reset;
+    int rc;
+    (void)sbx_fd_raise_limit(&k->nofile);
+    rc = sbx_fd_adopt_inherited();
+    if (rc < 0)
+        return rc;
+    if (k->o->lock >= 0) {
+        struct keeper_entry *e = keeper_add(k, SBX_KEEP_LOCK, 0);
+        if (e == NULL)
+            return -ENOMEM;
+        e->item.fds[0] = k->o->lock;
+    }
+    k->subreaper = sbx_ptree_become_subreaper();
+    keeper_find_path(k);
+    k->signals = sbx_sig_open(&child_reset);
+    if (k->signals < 0)
+        return k->signals;
+    return keeper_start(k);
+}
+
+/* Of all but the link and the descriptors in the table. */
+static void keeper_release(struct keeper *k)
+{
+    sbx_fd_close(&k->program);
+    sbx_fd_close(&k->next);
+    sbx_mem_free(k->path);
+    sbx_mem_free(k->entries);
+}
+
+static int keeper_leave(struct keeper *k)
+{
+    size_t i;
+    keeper_end_all(k);
+    sbx_fd_close(&k->link);
+    for (i = 0; i < k->n; i++)
+        keeper_close_fds(k->entries[i].item.fds);
+    sbx_sig_reset();
+    keeper_release(k);
+    return k->status;
+}
+
+SBX_PRIVATE int sbx_keeper_run(const struct sbx_keeper_options *o, struct sbx_estate *estate,
+                   struct sbx_err *err)
+{
+    struct keeper k = {.o = o, .self = getpid(), .signals = -1, .link = -1, .program = -1,
+                       .next = -1};
+    int rc = keeper_open(&k);
+    if (rc < 0) {
+        sbx_sig_reset();
+        sbx_fd_restore_limit(k.nofile);
+        keeper_release(&k);
+        (void)sbx_err_set(err, rc, "no keeper");
+        (void)sbx_err_add_reason(err);
+        err->code = -ENOTSUP;
+        return -ENOTSUP;
+    }
+    while (!k.over)
+        keeper_turn(&k);
+    if (k.status != SBX_KEEPER_SERVER)
+        return keeper_leave(&k);
+    rc = keeper_hand_over(&k, estate);
+    keeper_release(&k);
+    if (rc < 0)
+        _exit(1);
+    return SBX_KEEPER_SERVER;
+}
+/* ==== end proc/keeper.c ===================================================================== */
+
+/* ==== begin proc/keep.h ===================================================================== */
+/* keep.h - the server's end of the line to its keeper (proc/keeper). */
+#ifndef SBX_PROC_KEEP_H
+#define SBX_PROC_KEEP_H
+
+struct sbx_keep {
+    struct sbx_io io; /* fd -1: no keeper (any more) */
+    struct sbx_loop *loop;
+    const struct sbx_diag *diag;
+    pid_t keeper;     /* 0: none */
+    bool stuck;       /* it did not read in time; it is not waited for until it has read again */
+    void (*on_exit)(void *ctx, uint64_t number, const struct sbx_exit *exit);
+    void (*on_lost)(void *ctx); /* the keeper is gone; may be NULL, like on_exit */
+    void *ctx;
+};
+
+/* Takes over estate->link (sets it to -1) and leaves the callbacks, which come from the loop, as
+ * they are. Without a keeper every function below does nothing and succeeds. 0 or -ENOMEM. */
+SBX_PRIVATE int sbx_keep_init(struct sbx_keep *k, struct sbx_loop *loop, const struct sbx_diag *diag,
+                  struct sbx_estate *estate);
+SBX_PRIVATE void sbx_keep_deinit(struct sbx_keep *k);
+static inline bool sbx_keep_is_there(const struct sbx_keep *k)
+{
+    return k->keeper != 0;
+}
+
+/* These return 0 or a negative errno: the keeper does not know of it then. */
+
+/* Descriptors are duplicated, -1 is fine. What was kept under that kind and number is replaced. */
+SBX_PRIVATE int sbx_keep_put(struct sbx_keep *k, enum sbx_keep_kind kind, uint64_t number, pid_t pid,
+                 const int fds[SBX_KEEP_FDS]);
+/* One descriptor of a process was closed here: close the duplicate too. */
+SBX_PRIVATE int sbx_keep_close_fd(struct sbx_keep *k, uint64_t number, unsigned which);
+/* Forget it; a process that has ended is reaped. */
+SBX_PRIVATE int sbx_keep_drop(struct sbx_keep *k, enum sbx_keep_kind kind, uint64_t number);
+/* This server listens: from now on its death is a crash, not a failed start. */
+SBX_PRIVATE int sbx_keep_ready(struct sbx_keep *k);
+
+/* Test hook. While set, gate(ctx, call) is asked before every message, call being "put", "close",
+ * "drop" or "ready", and a 0 makes it fail with -EIO. NULL switches back. */
+SBX_PRIVATE void sbx_keep_set_gate(int (*gate)(void *ctx, const char *call), void *ctx);
+
+#endif
+/* ==== end proc/keep.h ======================================================================= */
+
+/* ==== begin proc/keep.c ===================================================================== */
+/* keep.c - see keep.h.
+ *
+ * The keeper does nothing but read, so a full socket is rare and short: it is waited for, but not
+ * for long, and when that was in vain (a stopped keeper) not again until a message has got
+ * through. That the keeper is gone is learned from the descriptor in the loop; a send that fails
+ * before the loop has come there only fails. The hook of the tests is file-level state, like that
+ * of base/mem. */
+
+#define KEEP_PATIENCE_US 100000u
+#define KEEP_PER_TURN 64u
+
+static int (*keep_gate)(void *ctx, const char *call);
+static void *keep_gate_ctx;
+
+SBX_PRIVATE void sbx_keep_set_gate(int (*gate)(void *ctx, const char *call), void *ctx)
+{
+    keep_gate = gate;
+    keep_gate_ctx = ctx;
+}
+
+static void keep_lose(struct sbx_keep *k)
+{
+    sbx_diag(k->diag, SBX_DIAG_WARN,
+             "the keeper (pid %ld) is gone; processes will not outlive this server",
+             (long)k->keeper);
+    sbx_keep_deinit(k);
+    if (k->on_lost != NULL)
+        k->on_lost(k->ctx);
+}
+
+static void keep_take(struct sbx_keep *k, const uint8_t *p, size_t n)
+{
+    struct sbx_keeper_msg m;
+    if (sbx_keeper_msg_decode(p, n, &m) < 0 || m.type != SBX_KEEPER_MSG_EXIT) {
+        sbx_diag(k->diag, SBX_DIAG_WARN, "a message of the keeper makes no sense; ignored");
+        return;
+    }
+    if (k->on_exit != NULL)
+        k->on_exit(k->ctx, m.number, &m.exit);
+}
+
+static void keep_on_ready(struct sbx_io *io, short revents)
+{
+    struct sbx_keep *k = SBX_LIST_OF(io, struct sbx_keep, io);
+    uint8_t bytes[SBX_KEEPER_MSG_BYTES + 1]; /* one more shows that a message is too long */
+    unsigned i;
+    (void)revents;
+    /* A callback may close the link. */
+    for (i = 0; i < KEEP_PER_TURN && k->keeper != 0; i++) {
+        ssize_t got = recv(io->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+        if (got > 0) {
+            keep_take(k, bytes, (size_t)got);
+        } else if (got == 0 || (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)) {
+            keep_lose(k);
+        } else if (errno != EINTR) {
+            return;
+        }
+    }
+}
+
+SBX_PRIVATE int sbx_keep_init(struct sbx_keep *k, struct sbx_loop *loop, const struct sbx_diag *diag,
+                  struct sbx_estate *estate)
+{
+    int rc;
+    k->loop = loop;
+    k->diag = diag;
+    k->keeper = 0;
+    k->stuck = false;
+    sbx_io_init(&k->io, loop, estate->link, keep_on_ready);
+    if (estate->link < 0)
+        return 0;
+    rc = sbx_io_watch(&k->io, POLLIN);
+    if (rc < 0) {
+        k->io.fd = -1;
+        return rc;
+    }
+    k->keeper = estate->keeper;
+    estate->link = -1;
+    return 0;
+}
+
+SBX_PRIVATE void sbx_keep_deinit(struct sbx_keep *k)
+{
+    if (k->keeper == 0)
+        return;
+    sbx_io_stop(&k->io);
+    sbx_fd_close(&k->io.fd);
+    k->keeper = 0;
+}
+
+/* Waits until the socket takes a message again, no longer than until `end`. */
+static int keep_await(struct sbx_keep *k, uint64_t end)
+{
+    struct pollfd p = {.fd = k->io.fd, .events = POLLOUT};
+    uint64_t now = sbx_clock_mono_us();
+    if (k->stuck || now >= end || poll(&p, 1, (int)((end - now + 999) / 1000)) == 0) {
+        k->stuck = true;
+        return -EAGAIN;
+    }
+    return 0;
+}
+
+static int keep_send_all(struct sbx_keep *k, const struct msghdr *msg)
+{
+    uint64_t end = sbx_clock_mono_us() + KEEP_PATIENCE_US;
+    int rc = 0;
+    while (rc == 0) {
+        if (sendmsg(k->io.fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+            k->stuck = false;
+            return 0;
+        }
+        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)
+            rc = keep_await(k, end);
+        else if (errno != EINTR)
+            rc = -errno;
+    }
+    return rc;
+}
+
+static int keep_send(struct sbx_keep *k, const char *call, const struct sbx_keeper_msg *m,
+                     const int *fds, size_t nfds)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(SBX_KEEP_FDS * sizeof(int))];
+    } control;
+    uint8_t bytes[SBX_KEEPER_MSG_BYTES];
+    struct iovec iov = {.iov_base = bytes, .iov_len = sizeof bytes};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (keep_gate != NULL && !keep_gate(keep_gate_ctx, call))
+        return -EIO;
+    sbx_keeper_msg_encode(m, bytes);
+    if (nfds > 0) {
+        struct cmsghdr *c;
+        memset(&control, 0, sizeof control);
+        msg.msg_control = control.bytes;
+        msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+        c = CMSG_FIRSTHDR(&msg);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+        memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
+    }
+    return keep_send_all(k, &msg);
+}
+
+SBX_PRIVATE int sbx_keep_put(struct sbx_keep *k, enum sbx_keep_kind kind, uint64_t number, pid_t pid,
+                 const int fds[SBX_KEEP_FDS])
+{
+    struct sbx_keeper_msg m = {.type = SBX_KEEPER_MSG_PUT, .kind = (uint32_t)kind,
+                               .number = number, .pid = (int32_t)pid};
+    int sent[SBX_KEEP_FDS];
+    size_t i, n = 0;
+    if (k->keeper == 0)
+        return 0;
+    for (i = 0; i < SBX_KEEP_FDS; i++) {
+        if (fds[i] >= 0) {
+            m.fds |= 1u << i;
+            sent[n++] = fds[i];
+        }
+    }
+    return keep_send(k, "put", &m, sent, n);
+}
+
+SBX_PRIVATE int sbx_keep_close_fd(struct sbx_keep *k, uint64_t number, unsigned which)
+{
+    struct sbx_keeper_msg m = {.type = SBX_KEEPER_MSG_CLOSE_FD, .number = number};
+    assert(which < SBX_KEEP_FDS);
+    m.fds = 1u << which;
+    return k->keeper == 0 ? 0 : keep_send(k, "close", &m, NULL, 0);
+}
+
+SBX_PRIVATE int sbx_keep_drop(struct sbx_keep *k, enum sbx_keep_kind kind, uint64_t number)
+{
+    struct sbx_keeper_msg m = {.type = SBX_KEEPER_MSG_DROP, .kind = (uint32_t)kind,
+                               .number = number};
+    return k->keeper == 0 ? 0 : keep_send(k, "drop", &m, NULL, 0);
+}
+
+SBX_PRIVATE int sbx_keep_ready(struct sbx_keep *k)
+{
+    struct sbx_keeper_msg m = {.type = SBX_KEEPER_MSG_READY};
+    return k->keeper == 0 ? 0 : keep_send(k, "ready", &m, NULL, 0);
+}
+/* ==== end proc/keep.c ======================================================================= */
+
+/* ==== begin proc/tail.h ===================================================================== */
+/* tail.h - memory of the logs that outlives the server.
+ *
+ * One shared memory for all processes, which the keeper holds too. It has
+ *   slots     one for each process that runs: pid, exit, counters
+ *   segments  SBX_SEGMENT_BYTES each, of one log: payload from the front, heads from the back
+ *   an intent what is about to be read from a pipe, and to where
+ * When the server dies, its successor maps the same memory and finds every byte that was read and is
+ * not in the database yet. Only the server that owns it writes; it is killed at any instruction, so
+ * each step leaves a state that can be read: what is published last is one aligned word.
+ *
+ * Where memory cannot be shared the same code runs on private memory, and nothing outlives. */
+#ifndef SBX_PROC_TAIL_H
+#define SBX_PROC_TAIL_H
+
+#define SBX_SEGMENT_BYTES (128u * 1024u)
+
+enum sbx_slot_kind { SBX_SLOT_FREE, SBX_SLOT_PROCESS, SBX_SLOT_RUN };
+
+/* In the shared memory. The owner writes its members; `kind` last, and first when it is freed. */
+struct sbx_slot {
+    uint32_t kind;        /* enum sbx_slot_kind */
+    int32_t pid;
+    uint64_t number;      /* of a process */
+    uint64_t started_us;  /* see os/ident.h */
+    uint64_t last;        /* highest sequence given out */
+    uint64_t end_offset;  /* payload bytes ever read */
+    uint64_t input_queued;
+    uint64_t exited_ms;   /* 0: it has not exited; set after the three below */
+    int32_t exit_kind, exit_value;
+    uint32_t exit_core;
+    uint32_t stop_asked;
+};
+
+struct sbx_head {
+    uint32_t start;       /* in the segment's payload */
+    uint32_t len_stream;  /* length << 2 | stream */
+    uint64_t time_ms;
+};
+
+/* The start of a segment, in the shared memory. */
+struct sbx_segment_image {
+    uint64_t number;      /* whose it is; 0: free */
+    uint64_t first;       /* sequence of the first head */
+    uint64_t offset;      /* payload bytes of the log before it */
+    uint64_t count;       /* heads; published last */
+    uint8_t data[];
+};
+
+struct sbx_tail;
+
+/* A segment in use. The log has one reference, whoever writes its bytes to a socket has more; with
+ * the last one it is free again. */
+struct sbx_segment {
+    struct sbx_blob *blob; /* counts the references; its bytes are not the payload */
+    struct sbx_tail *tail;
+    uint32_t index;
+    struct sbx_segment_image *image;
+};
+
+/* fd: of an earlier server's memory, -1: begin a new one. shared: is anybody there who would hold it?
+ * NULL when out of memory. Memory that does not look right is not used, and *refused says so. */
+SBX_PRIVATE struct sbx_tail *sbx_tail_open(int fd, bool shared, bool *refused);
+SBX_PRIVATE void sbx_tail_close(struct sbx_tail *t);
+/* A successor takes over: from now on nothing in the memory is freed or changed. */
+SBX_PRIVATE void sbx_tail_leave(struct sbx_tail *t);
+/* The descriptor to deposit; -1: the memory is private. */
+SBX_PRIVATE int sbx_tail_fd(const struct sbx_tail *t);
+SBX_PRIVATE size_t sbx_tail_bytes(const struct sbx_tail *t); /* of segments in use */
+
+/* NULL when all slots are taken. */
+SBX_PRIVATE struct sbx_slot *sbx_tail_slot_new(struct sbx_tail *t, enum sbx_slot_kind kind, uint64_t number);
+SBX_PRIVATE void sbx_tail_slot_free(struct sbx_tail *t, struct sbx_slot *slot);
+/* The next slot in use after `slot` (NULL: the first), or NULL. */
+SBX_PRIVATE struct sbx_slot *sbx_tail_slot_next(struct sbx_tail *t, struct sbx_slot *slot);
+SBX_PRIVATE struct sbx_slot *sbx_tail_slot_find(struct sbx_tail *t, uint64_t number);
+
+/* Sets a member of a slot after all that was written before. */
+SBX_PRIVATE void sbx_tail_publish(uint64_t *member, uint64_t value);
+
+/* The highest process number that was ever given out. */
+SBX_PRIVATE uint64_t sbx_tail_number(const struct sbx_tail *t);
+SBX_PRIVATE void sbx_tail_set_number(struct sbx_tail *t, uint64_t number);
+
+/* An empty segment for entries from `first` on. NULL when out of memory. */
+SBX_PRIVATE struct sbx_segment *sbx_segment_new(struct sbx_tail *t, uint64_t number, uint64_t first,
+                                    uint64_t offset);
+SBX_PRIVATE void sbx_segment_unref(struct sbx_segment *seg);
+/* Of an earlier server: takes the oldest segment of that log over; NULL when there is none left. */
+SBX_PRIVATE struct sbx_segment *sbx_tail_adopt(struct sbx_tail *t, uint64_t number);
+/* Frees what nobody has adopted. */
+SBX_PRIVATE void sbx_tail_drop_orphans(struct sbx_tail *t);
+
+static inline uint32_t sbx_segment_count(const struct sbx_segment *seg)
+{
+    return (uint32_t)seg->image->count;
+}
+
+/* The i-th head; they grow from the back of the segment. */
+static inline struct sbx_head *sbx_segment_head(const struct sbx_segment *seg, size_t i)
+{
+    return (struct sbx_head *)((uint8_t *)seg->image + SBX_SEGMENT_BYTES) - 1 - i;
+}
+
+static inline size_t sbx_head_len(const struct sbx_head *h)
+{
+    return h->len_stream >> 2;
+}
+
+SBX_PRIVATE size_t sbx_segment_used(const struct sbx_segment *seg); /* payload bytes */
+/* Payload bytes that fit if they come in that many entries at most. */
+SBX_PRIVATE size_t sbx_segment_room(const struct sbx_segment *seg, size_t entries);
+/* Appends n bytes, already in their place behind the others, as entries of at most entry_max; with
+ * `extend` the last entry grows first if it is of that stream. Returns the entries added. */
+SBX_PRIVATE uint32_t sbx_segment_append(struct sbx_segment *seg, size_t n, unsigned stream, uint64_t time_ms,
+                            size_t entry_max, bool extend);
+
+/* Announces that n > 0 bytes are about to be read to the end of that segment, and marks the place,
+ * so that it can be told later whether they came. Undone by sbx_tail_read_done. */
+SBX_PRIVATE void sbx_tail_about_to_read(struct sbx_tail *t, struct sbx_segment *seg, size_t n, unsigned stream,
+                            uint64_t time_ms);
+SBX_PRIVATE void sbx_tail_read_done(struct sbx_tail *t);
+
+#endif
+/* ==== end proc/tail.h ======================================================================= */
+
+/* ==== begin proc/tail.c ===================================================================== */
+/* tail.c - see tail.h.
+ *
+ * The file: a header with the intent and the slots (TAIL_HEADER_BYTES, mapped once), then extents of
+ * TAIL_EXTENT segments, mapped as they are needed and never unmapped while in use. All of it is
+ * sparse; a segment of one line costs two pages.
+ *
+ * The moment inside read(2). Bytes that have left the pipe and are in no head yet would be lost with
+ * the server. So their number is known before (FIONREAD), it is written down with the place, and
+ * random bytes (the canary) are put where the last of them will be. A successor that finds the intent
+ * standing compares: other bytes there mean that the read happened, and it completes the entry. Each
+ * page of the place is touched first, so that a kill cannot stop the copy at a page fault half way.
+ *
+ * Order. A kill stops a program between two instructions, and all stores before it are in memory
+ * then; only the compiler could change their order, and signal fences forbid it. So does a
+ * successor on another processor see them: the kernel has come between.
+ *
+ * Free segments: a few stay warm for logs that run at their cap, the others are given back. */
+
+#define TAIL_MAGIC 0x7362782d7461696cull
+#define TAIL_VERSION 1u
+#define TAIL_HEADER_BYTES (1024u * 1024u)
+#define TAIL_SLOTS 8192u
+#define TAIL_EXTENT 16u /* segments */
+#define TAIL_EXTENT_BYTES ((size_t)TAIL_EXTENT * SBX_SEGMENT_BYTES)
+#define TAIL_WARM 4u
+#define TAIL_CANARY 16u
+#define TAIL_PAGE 4096u
+#define TAIL_EXTENTS_MAX 65536u /* 128 GiB: more is not believed */
+
+struct tail_intent {
+    uint64_t bytes; /* 0: none stands */
+    uint64_t number;
+    uint64_t time_ms;
+    uint32_t segment;
+    uint32_t at;
+    uint32_t stream;
+    uint32_t canary_len;
+    uint8_t canary[TAIL_CANARY];
+};
+
+struct tail_header {
+    uint64_t magic;
+    uint32_t version, segment_bytes;
+    uint64_t number;
+    struct tail_intent intent;
+    struct sbx_slot slots[TAIL_SLOTS];
+};
+
+struct tail_blob {
+    struct sbx_segment segment;
+    struct sbx_blob blob; /* last, for its flexible member */
+};
+
+struct sbx_tail {
+    int fd;
+    struct tail_header *header;
+    uint8_t **extents;
+    size_t nextents, capextents;
+    uint32_t *free; /* indexes of free segments; room for all */
+    size_t nfree;
+    size_t nwarm;   /* the last of them still have their pages */
+    size_t used;
+    bool left;
+    struct sbx_segment **orphans; /* of an earlier server, by log and sequence */
+    size_t norphans;
+    uint32_t slots_taken; /* below it no slot is free */
+    uint64_t random;
+};
+
+static void tail_fence(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static uint64_t tail_random(struct sbx_tail *t)
+{
+    t->random ^= t->random << 13;
+    t->random ^= t->random >> 7;
+    t->random ^= t->random << 17;
+    return t->random;
+}
+
+static struct sbx_segment_image *tail_image(const struct sbx_tail *t, uint32_t index)
+{
+    return (struct sbx_segment_image *)(t->extents[index / TAIL_EXTENT] +
+                                        (size_t)(index % TAIL_EXTENT) * SBX_SEGMENT_BYTES);
+}
+
+static bool tail_reserve_extent(struct sbx_tail *t)
+{
+    size_t cap = t->capextents == 0 ? 4 : t->capextents * 2;
+    uint8_t **extents;
+    uint32_t *list;
+    if (t->nextents < t->capextents)
+        return true;
+    extents = sbx_mem_realloc(t->extents, cap * sizeof *extents);
+    if (extents == NULL)
+        return false;
+    t->extents = extents;
+    list = sbx_mem_realloc(t->free, cap * TAIL_EXTENT * sizeof *list);
+    if (list == NULL)
+        return false;
+    t->free = list;
+    t->capextents = cap;
+    return true;
+}
+
+/* Maps the next extent; the file is that long already, or grows. */
+static bool tail_map_extent(struct sbx_tail *t, bool grow)
+{
+    uint64_t offset = TAIL_HEADER_BYTES + (uint64_t)t->nextents * TAIL_EXTENT_BYTES;
+    void *p;
+    if (t->nextents >= TAIL_EXTENTS_MAX || !tail_reserve_extent(t))
+        return false;
+    if (grow && t->fd >= 0 && sbx_shm_grow(t->fd, offset + TAIL_EXTENT_BYTES) < 0)
+        return false;
+    p = sbx_shm_map(t->fd, offset, TAIL_EXTENT_BYTES);
+    if (p == NULL)
+        return false;
+    t->extents[t->nextents++] = p;
+    return true;
+}
+
+static bool tail_add_extent(struct sbx_tail *t)
+{
+    uint32_t i, base = (uint32_t)t->nextents * TAIL_EXTENT;
+    assert(t->nfree == 0);
+    if (!tail_map_extent(t, true))
+        return false;
+    /* Low indexes are taken first. */
+    for (i = TAIL_EXTENT; i > 0; i--)
+        t->free[t->nfree++] = base + i - 1;
+    t->nwarm = 0;
+    return true;
+}
+
+static void tail_put_free(struct sbx_tail *t, uint32_t index)
+{
+    struct sbx_segment_image *image = tail_image(t, index);
+    image->number = 0;
+    if (t->nwarm == TAIL_WARM) {
+        sbx_shm_release(t->fd, image, SBX_SEGMENT_BYTES);
+        memmove(&t->free[t->nfree - t->nwarm + 1], &t->free[t->nfree - t->nwarm],
+                t->nwarm * sizeof *t->free);
+        t->free[t->nfree++ - t->nwarm] = index;
+        return;
+    }
+    t->free[t->nfree++] = index;
+    t->nwarm++;
+}
+
+static void tail_release_segment(struct sbx_blob *b)
+{
+    struct tail_blob *tb = SBX_LIST_OF(b, struct tail_blob, blob);
+    struct sbx_tail *t = tb->segment.tail;
+    t->used--;
+    if (!t->left)
+        tail_put_free(t, tb->segment.index);
+    sbx_mem_free(tb);
+}
+
+static struct sbx_segment *tail_handle(struct sbx_tail *t, uint32_t index)
+{
+    struct tail_blob *tb = sbx_mem_calloc(sizeof *tb);
+    if (tb == NULL)
+        return NULL;
+    tb->segment = (struct sbx_segment){.blob = &tb->blob, .tail = t, .index = index,
+                                       .image = tail_image(t, index)};
+    (void)sbx_blob_place(&tb->blob, sizeof tb->blob, tail_release_segment);
+    t->used++;
+    return &tb->segment;
+}
+
+/* --- segments --- */
+
+SBX_PRIVATE struct sbx_segment *sbx_segment_new(struct sbx_tail *t, uint64_t number, uint64_t first,
+                                    uint64_t offset)
+{
+    struct sbx_segment *seg;
+    if (t->nfree == 0 && !tail_add_extent(t))
+        return NULL;
+    seg = tail_handle(t, t->free[t->nfree - 1]);
+    if (seg == NULL)
+        return NULL;
+    t->nfree--;
+    if (t->nwarm > 0)
+        t->nwarm--;
+    seg->image->count = 0;
+    seg->image->first = first;
+    seg->image->offset = offset;
+    tail_fence();
+    seg->image->number = number;
+    return seg;
+}
+
+SBX_PRIVATE void sbx_segment_unref(struct sbx_segment *seg)
+{
+    /* It is nobody's log any more, although a socket may still need its bytes. */
+    if (!seg->tail->left)
+        seg->image->number = 0;
+    sbx_blob_unref(seg->blob);
+}
+
+SBX_PRIVATE size_t sbx_segment_used(const struct sbx_segment *seg)
+{
+    const struct sbx_head *h;
+    if (seg->image->count == 0)
+        return 0;
+    h = sbx_segment_head(seg, (size_t)seg->image->count - 1);
+    return h->start + sbx_head_len(h);
+}
+
+SBX_PRIVATE size_t sbx_segment_room(const struct sbx_segment *seg, size_t entries)
+{
+    size_t taken = sizeof *seg->image + sbx_segment_used(seg) +
+                   ((size_t)seg->image->count + entries) * sizeof(struct sbx_head);
+    return taken < SBX_SEGMENT_BYTES ? SBX_SEGMENT_BYTES - taken : 0;
+}
+
+static uint32_t segment_pack(size_t len, unsigned stream)
+{
+    return (uint32_t)len << 2 | stream;
+}
+
+SBX_PRIVATE uint32_t sbx_segment_append(struct sbx_segment *seg, size_t n, unsigned stream, uint64_t time_ms,
+                            size_t entry_max, bool extend)
+{
+    size_t used = sbx_segment_used(seg), take;
+    uint64_t count = seg->image->count;
+    uint32_t added = 0;
+    if (extend && count > 0) {
+        struct sbx_head *h = sbx_segment_head(seg, (size_t)count - 1);
+        take = (h->len_stream & 3u) != stream || sbx_head_len(h) >= entry_max
+                   ? 0 : entry_max - sbx_head_len(h);
+        take = take < n ? take : n;
+        h->len_stream = segment_pack(sbx_head_len(h) + take, stream);
+        used += take;
+        n -= take;
+    }
+    for (; n > 0; n -= take, used += take) {
+        take = n < entry_max ? n : entry_max;
+        *sbx_segment_head(seg, (size_t)count + added++) =
+            (struct sbx_head){.start = (uint32_t)used, .len_stream = segment_pack(take, stream),
+                              .time_ms = time_ms};
+    }
+    assert(sizeof *seg->image + used + (count + added) * sizeof(struct sbx_head) <=
+           SBX_SEGMENT_BYTES);
+    tail_fence();
+    seg->image->count = count + added;
+    return added;
+}
+
+/* --- the intent --- */
+
+SBX_PRIVATE void sbx_tail_about_to_read(struct sbx_tail *t, struct sbx_segment *seg, size_t n, unsigned stream,
+                            uint64_t time_ms)
+{
+    struct tail_intent *in = &t->header->intent;
+    size_t at = sbx_segment_used(seg), i;
+    uint64_t random[TAIL_CANARY / sizeof(uint64_t)];
+    volatile uint8_t *touch = seg->image->data + at;
+    if (t->fd < 0)
+        return;
+    for (i = 0; i < TAIL_CANARY / sizeof(uint64_t); i++)
+        random[i] = tail_random(t);
+    for (i = 0; i < n; i += TAIL_PAGE)
+        touch[i] = 0;
+    in->canary_len = n < TAIL_CANARY ? (uint32_t)n : TAIL_CANARY;
+    memcpy(in->canary, random, sizeof random);
+    memcpy(seg->image->data + at + n - in->canary_len, random, in->canary_len);
+    in->number = seg->image->number;
+    in->time_ms = time_ms;
+    in->segment = seg->index;
+    in->at = (uint32_t)at;
+    in->stream = stream;
+    tail_fence();
+    in->bytes = n;
+    tail_fence();
+}
+
+SBX_PRIVATE void sbx_tail_read_done(struct sbx_tail *t)
+{
+    tail_fence();
+    t->header->intent.bytes = 0;
+}
+
+static bool intent_fits(const struct sbx_tail *t, const struct tail_intent *in)
+{
+    return in->segment < t->nextents * TAIL_EXTENT && in->stream < 3 &&
+           in->bytes < SBX_SEGMENT_BYTES && in->at < SBX_SEGMENT_BYTES &&
+           in->canary_len <= in->bytes && in->canary_len <= TAIL_CANARY;
+}
+
+/* Completes an entry of which the bytes were read and the head is missing. */
+static void tail_honour_intent(struct sbx_tail *t)
+{
+    const struct tail_intent *in = &t->header->intent;
+    struct sbx_segment seg = {.tail = t, .index = in->segment};
+    size_t used, end = (size_t)in->at + (size_t)in->bytes;
+    if (in->bytes == 0 || !intent_fits(t, in))
+        return;
+    seg.image = tail_image(t, in->segment);
+    if (seg.image->number != in->number || in->number == 0)
+        return;
+    used = sbx_segment_used(&seg);
+    if (used < in->at || used >= end || sbx_segment_room(&seg, 1) < end - used)
+        return;
+    if (memcmp(seg.image->data + end - in->canary_len, in->canary, in->canary_len) != 0)
+        (void)sbx_segment_append(&seg, end - used, in->stream, in->time_ms, end - used, false);
+}
+
+/* --- slots --- */
+
+SBX_PRIVATE struct sbx_slot *sbx_tail_slot_new(struct sbx_tail *t, enum sbx_slot_kind kind, uint64_t number)
+{
+    for (; t->slots_taken < TAIL_SLOTS; t->slots_taken++) {
+        struct sbx_slot *slot = &t->header->slots[t->slots_taken];
+        if (slot->kind != SBX_SLOT_FREE)
+            continue;
+        *slot = (struct sbx_slot){.number = number};
+        tail_fence();
+        slot->kind = (uint32_t)kind;
+        return slot;
+    }
+    return NULL;
+}
+
+SBX_PRIVATE void sbx_tail_slot_free(struct sbx_tail *t, struct sbx_slot *slot)
+{
+    uint32_t index = (uint32_t)(slot - t->header->slots);
+    if (t->left)
+        return;
+    slot->kind = SBX_SLOT_FREE;
+    /* The lowest free one is taken next, so that few pages are ever touched. */
+    if (index < t->slots_taken)
+        t->slots_taken = index;
+}
+
+SBX_PRIVATE struct sbx_slot *sbx_tail_slot_next(struct sbx_tail *t, struct sbx_slot *slot)
+{
+    struct sbx_slot *end = t->header->slots + TAIL_SLOTS;
+    for (slot = slot == NULL ? t->header->slots : slot + 1; slot < end; slot++)
+        if (slot->kind != SBX_SLOT_FREE)
+            return slot;
+    return NULL;
+}
+
+SBX_PRIVATE struct sbx_slot *sbx_tail_slot_find(struct sbx_tail *t, uint64_t number)
+{
+    struct sbx_slot *slot = NULL;
+    while ((slot = sbx_tail_slot_next(t, slot)) != NULL)
+        if (slot->kind == SBX_SLOT_PROCESS && slot->number == number)
+            return slot;
+    return NULL;
+}
+
+SBX_PRIVATE void sbx_tail_publish(uint64_t *member, uint64_t value)
+{
+    tail_fence();
+    *member = value;
+}
+
+SBX_PRIVATE uint64_t sbx_tail_number(const struct sbx_tail *t)
+{
+    return t->header->number;
+}
+
+SBX_PRIVATE void sbx_tail_set_number(struct sbx_tail *t, uint64_t number)
+{
+    t->header->number = number;
+}
+
+/* --- an earlier server's memory --- */
+
+/* Are the heads what this code writes? A segment that fails is treated as free. */
+static bool tail_is_sound(const struct sbx_segment *seg)
+{
+    size_t i, end = 0;
+    uint64_t count = seg->image->count;
+    if (count == 0 || count > SBX_SEGMENT_BYTES / sizeof(struct sbx_head) || seg->image->first == 0)
+        return false;
+    for (i = 0; i < count; i++) {
+        const struct sbx_head *h = sbx_segment_head(seg, i);
+        if (h->start != end || sbx_head_len(h) == 0 || (h->len_stream & 3u) > 2)
+            return false;
+        end += sbx_head_len(h);
+    }
+    return sizeof *seg->image + end + count * sizeof(struct sbx_head) <= SBX_SEGMENT_BYTES;
+}
+
+static bool tail_before(const struct sbx_segment *a, const struct sbx_segment *b)
+{
+    if (a->image->number != b->image->number)
+        return a->image->number < b->image->number;
+    return a->image->first < b->image->first;
+}
+
+static void tail_sort(struct sbx_segment **a, size_t n)
+{
+    size_t gap, i, j;
+    for (gap = n / 2; gap > 0; gap /= 2) {
+        for (i = gap; i < n; i++) {
+            struct sbx_segment *one = a[i];
+            for (j = i; j >= gap && tail_before(one, a[j - gap]); j -= gap)
+                a[j] = a[j - gap];
+            a[j] = one;
+        }
+    }
+}
+
+static bool tail_collect(struct sbx_tail *t)
+{
+    uint32_t i, n = (uint32_t)t->nextents * TAIL_EXTENT;
+    t->orphans = n == 0 ? NULL : sbx_mem_calloc(n * sizeof *t->orphans);
+    if (n > 0 && t->orphans == NULL)
+        return false;
+    for (i = n; i > 0; i--) {
+        struct sbx_segment seg = {.tail = t, .index = i - 1, .image = tail_image(t, i - 1)};
+        struct sbx_segment *kept = NULL;
+        if (seg.image->number != 0 && tail_is_sound(&seg))
+            kept = tail_handle(t, i - 1);
+        if (kept != NULL)
+            t->orphans[t->norphans++] = kept;
+        else
+            t->free[t->nfree++] = i - 1;
+    }
+    tail_sort(t->orphans, t->norphans);
+    return true;
+}
+
+static bool tail_take_over(struct sbx_tail *t)
+{
+    uint64_t bytes = 0;
+    if (sbx_shm_size(t->fd, &bytes) < 0 || bytes < TAIL_HEADER_BYTES)
+        return false;
+    if (t->header->magic != TAIL_MAGIC || t->header->version != TAIL_VERSION ||
+        t->header->segment_bytes != SBX_SEGMENT_BYTES)
+        return false;
+    bytes -= TAIL_HEADER_BYTES;
+    while ((uint64_t)t->nextents * TAIL_EXTENT_BYTES + TAIL_EXTENT_BYTES <= bytes)
+        if (!tail_map_extent(t, false))
+            return false;
+    tail_honour_intent(t);
+    sbx_tail_read_done(t);
+    return tail_collect(t);
+}
+
+SBX_PRIVATE struct sbx_segment *sbx_tail_adopt(struct sbx_tail *t, uint64_t number)
+{
+    size_t i;
+    for (i = 0; i < t->norphans; i++) {
+        struct sbx_segment *seg = t->orphans[i];
+        if (seg != NULL && seg->image->number == number) {
+            t->orphans[i] = NULL;
+            return seg;
+        }
+    }
+    return NULL;
+}
+
+SBX_PRIVATE void sbx_tail_drop_orphans(struct sbx_tail *t)
+{
+    size_t i;
+    for (i = 0; i < t->norphans; i++)
+        if (t->orphans[i] != NULL)
+            sbx_segment_unref(t->orphans[i]);
+    sbx_mem_free(t->orphans);
+    t->orphans = NULL;
+    t->norphans = 0;
+}
+
+/* --- opening --- */
+
+static void tail_unmap(struct sbx_tail *t)
+{
+    size_t i;
+    if (t->header != NULL)
+        sbx_shm_unmap(t->header, TAIL_HEADER_BYTES);
+    for (i = 0; i < t->nextents; i++)
+        sbx_shm_unmap(t->extents[i], TAIL_EXTENT_BYTES);
+    t->header = NULL;
+    t->nextents = 0;
+    t->nfree = 0;
+}
+
+static bool tail_begin(struct sbx_tail *t, bool shared)
+{
+    t->fd = shared ? sbx_shm_open() : -1;
+    if (t->fd >= 0 && sbx_shm_grow(t->fd, TAIL_HEADER_BYTES) < 0)
+        sbx_fd_close(&t->fd);
+    if (t->fd < 0)
+        t->fd = -1;
+    t->header = sbx_shm_map(t->fd, 0, TAIL_HEADER_BYTES);
+    if (t->header == NULL)
+        return false;
+    t->header->magic = TAIL_MAGIC;
+    t->header->version = TAIL_VERSION;
+    t->header->segment_bytes = SBX_SEGMENT_BYTES;
+    return true;
+}
+
+SBX_PRIVATE struct sbx_tail *sbx_tail_open(int fd, bool shared, bool *refused)
+{
+    struct sbx_tail *t = sbx_mem_calloc(sizeof *t);
+    assert(sizeof(struct tail_header) <= TAIL_HEADER_BYTES);
+    *refused = false;
+    if (t == NULL)
+        return NULL;
+    t->random = sbx_clock_mono_us() * 2654435761u ^ (uint64_t)(uintptr_t)t ^ (uint64_t)getpid() << 40;
+    t->random |= 1;
+    t->fd = fd;
+    if (fd >= 0) {
+        t->header = sbx_shm_map(fd, 0, TAIL_HEADER_BYTES);
+        if (t->header != NULL && tail_take_over(t))
+            return t;
+        *refused = true;
+        sbx_tail_drop_orphans(t);
+        tail_unmap(t);
+        sbx_fd_close(&t->fd);
+    }
+    if (tail_begin(t, shared))
+        return t;
+    sbx_tail_close(t);
+    return NULL;
+}
+
+SBX_PRIVATE void sbx_tail_close(struct sbx_tail *t)
+{
+    sbx_tail_drop_orphans(t);
+    tail_unmap(t);
+    sbx_fd_close(&t->fd);
+    sbx_mem_free(t->extents);
+    sbx_mem_free(t->free);
+    sbx_mem_free(t);
+}
+
+SBX_PRIVATE void sbx_tail_leave(struct sbx_tail *t)
+{
+    t->left = true;
+}
+
+SBX_PRIVATE int sbx_tail_fd(const struct sbx_tail *t)
+{
+    return t->fd;
+}
+
+SBX_PRIVATE size_t sbx_tail_bytes(const struct sbx_tail *t)
+{
+    return t->used * SBX_SEGMENT_BYTES;
+}
+/* ==== end proc/tail.c ======================================================================= */
+
+/* ==== begin proc/memlog.h =================================================================== */
+/* memlog.h - the part of a log that is in memory: its newest entries, in segments of the tail. */
+#ifndef SBX_PROC_MEMLOG_H
+#define SBX_PROC_MEMLOG_H
+
+struct sbx_memlog {
+    struct sbx_tail *tail;
+    uint64_t number;
+    struct sbx_segment **segments; /* [oldest .. oldest + nsegments): by sequence, adjacent */
+    size_t oldest, nsegments, capsegments;
+    uint64_t cap, max_entries;
+    uint32_t entry_max;
+    uint64_t first, first_offset;  /* the oldest entry that is kept here; last + 1 when none is */
+    uint64_t last, offset;         /* highest sequence, payload bytes, ever appended to the log */
+};
+
+/* cap: payload bytes kept. */
+SBX_PRIVATE void sbx_memlog_init(struct sbx_memlog *m, struct sbx_tail *tail, uint64_t number, uint64_t cap);
+/* Takes over what an earlier server left of it; `last` and `offset` are at least those given. */
+SBX_PRIVATE void sbx_memlog_adopt(struct sbx_memlog *m, uint64_t last, uint64_t offset);
+SBX_PRIVATE void sbx_memlog_deinit(struct sbx_memlog *m);
+
+/* Room for output at the end, *room > 0 bytes. NULL when out of memory. */
+SBX_PRIVATE uint8_t *sbx_memlog_reserve(struct sbx_memlog *m, size_t *room);
+/* See sbx_tail_about_to_read; n bytes at most of what was reserved. */
+SBX_PRIVATE void sbx_memlog_expect(struct sbx_memlog *m, size_t n, unsigned stream, uint64_t time_ms);
+/* The first n > 0 reserved bytes are output; `extend`: the last entry may grow. Evicts what is above
+ * the cap. */
+SBX_PRIVATE void sbx_memlog_append(struct sbx_memlog *m, size_t n, unsigned stream, uint64_t time_ms,
+                       bool extend);
+
+/* Payload bytes in memory. */
+static inline uint64_t sbx_memlog_bytes(const struct sbx_memlog *m)
+{
+    return m->offset - m->first_offset;
+}
+
+/* Where an entry is: its segment and head; NULL when it is not here. */
+SBX_PRIVATE struct sbx_segment *sbx_memlog_find(const struct sbx_memlog *m, uint64_t sequence, size_t *head);
+/* Payload bytes of the log before that head. */
+SBX_PRIVATE uint64_t sbx_memlog_offset_of(const struct sbx_segment *seg, size_t head);
+
+/* Drops whole segments of which no entry is `keep` or newer, while more than `bytes` are here; with
+ * `all` also the newest one. */
+SBX_PRIVATE void sbx_memlog_trim(struct sbx_memlog *m, uint64_t keep, uint64_t bytes, bool all);
+/* Drops the oldest segment, the newest one only with `all`; false when there was none to drop. */
+SBX_PRIVATE bool sbx_memlog_drop_oldest(struct sbx_memlog *m, bool all);
+
+#endif
+/* ==== end proc/memlog.h ===================================================================== */
+
+/* ==== begin proc/memlog.c =================================================================== */
+/* memlog.c - see memlog.h.
+ *
+ * Sequence and offset of an entry follow from its place in its segment. Eviction by the cap moves
+ * `first` forward, entry by entry, and drops segments that lie wholly before it; memory is thus the
+ * cap plus less than one segment, and a segment lives on while a socket still refers to it.
+ *
+ * Bounds: payload <= cap, and entries * 16 <= max(cap, 4096): a process that writes byte by byte
+ * cannot make heads outweigh what they describe without limit.
+ *
+ * Invariants: sequences of a segment are image->first .. image->first + count - 1; segments are
+ * adjacent, and the newest ends with `last`; first <= last + 1. */
+
+#define MEMLOG_ENTRY_MAX 8192u /* what the reference server reads at once: `tail` counts entries */
+#define MEMLOG_ROOM_MAX (64u * 1024u)
+#define MEMLOG_ROOM_MIN 4096u  /* a segment with less left is closed: short reads cost more */
+
+/* Small caps get small entries, so that evicting one does not throw away most of the log. */
+static uint32_t memlog_entry_max(uint64_t cap)
+{
+    uint64_t n = cap / 8, least = cap < 512 ? cap : 512;
+    if (n < least)
+        n = least;
+    return n > MEMLOG_ENTRY_MAX ? MEMLOG_ENTRY_MAX : (uint32_t)n;
+}
+
+SBX_PRIVATE void sbx_memlog_init(struct sbx_memlog *m, struct sbx_tail *tail, uint64_t number, uint64_t cap)
+{
+    *m = (struct sbx_memlog){.tail = tail, .number = number, .cap = cap, .first = 1};
+    m->max_entries = (cap < 4096 ? 4096 : cap) / sizeof(struct sbx_head);
+    m->entry_max = memlog_entry_max(cap);
+}
+
+static struct sbx_segment *memlog_oldest(const struct sbx_memlog *m)
+{
+    return m->segments[m->oldest];
+}
+
+static struct sbx_segment *memlog_newest(const struct sbx_memlog *m)
+{
+    return m->segments[m->oldest + m->nsegments - 1];
+}
+
+static uint64_t memlog_end_of(const struct sbx_segment *seg)
+{
+    return seg->image->first + seg->image->count;
+}
+
+/* After the oldest segment went: what is the oldest entry now? */
+static void memlog_settle_first(struct sbx_memlog *m)
+{
+    if (m->nsegments == 0) {
+        m->first = m->last + 1;
+        m->first_offset = m->offset;
+    } else if (m->first < memlog_oldest(m)->image->first) {
+        m->first = memlog_oldest(m)->image->first;
+        m->first_offset = memlog_oldest(m)->image->offset;
+    }
+}
+
+static void memlog_pop(struct sbx_memlog *m)
+{
+    struct sbx_segment *seg = memlog_oldest(m);
+    m->oldest++;
+    m->nsegments--;
+    sbx_segment_unref(seg);
+}
+
+SBX_PRIVATE void sbx_memlog_deinit(struct sbx_memlog *m)
+{
+    while (m->nsegments > 0)
+        memlog_pop(m);
+    sbx_mem_free(m->segments);
+    m->segments = NULL;
+}
+
+/* Room for one more segment at the end. The dropped front is used again when it is the larger part,
+ * so that a segment is moved less than once on average. */
+static bool memlog_reserve_segment(struct sbx_memlog *m)
+{
+    size_t cap = m->capsegments == 0 ? 4 : m->capsegments * 2;
+    struct sbx_segment **segments;
+    if (m->oldest + m->nsegments < m->capsegments)
+        return true;
+    if (m->oldest > m->nsegments) {
+        memmove(m->segments, m->segments + m->oldest, m->nsegments * sizeof *m->segments);
+        m->oldest = 0;
+        return true;
+    }
+    segments = sbx_mem_realloc(m->segments, cap * sizeof *segments);
+    if (segments == NULL)
+        return false;
+    m->segments = segments;
+    m->capsegments = cap;
+    return true;
+}
+
+static struct sbx_segment *memlog_add_segment(struct sbx_memlog *m)
+{
+    struct sbx_segment *seg;
+    if (!memlog_reserve_segment(m))
+        return NULL;
+    seg = sbx_segment_new(m->tail, m->number, m->last + 1, m->offset);
+    if (seg == NULL)
+        return NULL;
+    m->segments[m->oldest + m->nsegments++] = seg;
+    return seg;
+}
+
+static void memlog_evict(struct sbx_memlog *m)
+{
+    while (m->offset - m->first_offset > m->cap || m->last - m->first + 1 > m->max_entries) {
+        struct sbx_segment *seg = memlog_oldest(m);
+        assert(m->first >= seg->image->first && m->first < memlog_end_of(seg));
+        m->first_offset += sbx_head_len(sbx_segment_head(seg, m->first - seg->image->first));
+        m->first++;
+        if (m->first == memlog_end_of(seg) && seg != memlog_newest(m))
+            memlog_pop(m);
+    }
+}
+
+/* Segments come by sequence; those before a hole are of no use. */
+static bool memlog_adopt_one(struct sbx_memlog *m)
+{
+    struct sbx_segment *seg = sbx_tail_adopt(m->tail, m->number);
+    if (seg == NULL)
+        return false;
+    if (m->nsegments > 0 && memlog_end_of(memlog_newest(m)) != seg->image->first)
+        while (m->nsegments > 0)
+            memlog_pop(m);
+    if (!memlog_reserve_segment(m))
+        sbx_segment_unref(seg);
+    else
+        m->segments[m->oldest + m->nsegments++] = seg;
+    return true;
+}
+
+SBX_PRIVATE void sbx_memlog_adopt(struct sbx_memlog *m, uint64_t last, uint64_t offset)
+{
+    while (memlog_adopt_one(m))
+        continue;
+    m->last = last;
+    m->offset = offset;
+    if (m->nsegments > 0) {
+        struct sbx_segment *newest = memlog_newest(m);
+        uint64_t end = memlog_end_of(newest) - 1;
+        /* Older than what is known: the rest was dropped, or written by somebody else. */
+        if (end < last) {
+            while (m->nsegments > 0)
+                memlog_pop(m);
+        } else {
+            m->last = end;
+            m->offset = newest->image->offset + sbx_segment_used(newest);
+        }
+    }
+    m->first = 0;
+    memlog_settle_first(m);
+    memlog_evict(m);
+}
+
+SBX_PRIVATE uint8_t *sbx_memlog_reserve(struct sbx_memlog *m, size_t *room)
+{
+    struct sbx_segment *seg = m->nsegments == 0 ? NULL : memlog_newest(m);
+    size_t entries, most = MEMLOG_ROOM_MAX, least;
+    /* One read must not evict what a reader that keeps up has not seen yet. */
+    if (most > m->cap / 2)
+        most = m->cap > 1 ? (size_t)(m->cap / 2) : 1;
+    entries = most / m->entry_max + 2;
+    least = most < MEMLOG_ROOM_MIN ? most : MEMLOG_ROOM_MIN;
+    if (seg == NULL || sbx_segment_room(seg, entries) < least)
+        seg = memlog_add_segment(m);
+    if (seg == NULL)
+        return NULL;
+    *room = sbx_segment_room(seg, entries);
+    if (*room > most)
+        *room = most;
+    return seg->image->data + sbx_segment_used(seg);
+}
+
+SBX_PRIVATE void sbx_memlog_expect(struct sbx_memlog *m, size_t n, unsigned stream, uint64_t time_ms)
+{
+    sbx_tail_about_to_read(m->tail, memlog_newest(m), n, stream, time_ms);
+}
+
+SBX_PRIVATE void sbx_memlog_append(struct sbx_memlog *m, size_t n, unsigned stream, uint64_t time_ms,
+                       bool extend)
+{
+    m->last += sbx_segment_append(memlog_newest(m), n, stream, time_ms, m->entry_max, extend);
+    m->offset += n;
+    memlog_evict(m);
+}
+
+/* The segment of a kept sequence: the last one that does not begin after it. */
+static struct sbx_segment *memlog_segment_of(const struct sbx_memlog *m, uint64_t sequence)
+{
+    size_t lo = m->oldest, hi = m->oldest + m->nsegments;
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (m->segments[mid]->image->first <= sequence)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return m->segments[lo];
+}
+
+SBX_PRIVATE struct sbx_segment *sbx_memlog_find(const struct sbx_memlog *m, uint64_t sequence, size_t *head)
+{
+    struct sbx_segment *seg;
+    if (sequence < m->first || sequence > m->last)
+        return NULL;
+    seg = memlog_segment_of(m, sequence);
+    *head = (size_t)(sequence - seg->image->first);
+    return seg;
+}
+
+SBX_PRIVATE uint64_t sbx_memlog_offset_of(const struct sbx_segment *seg, size_t head)
+{
+    return seg->image->offset + sbx_segment_head(seg, head)->start;
+}
+
+SBX_PRIVATE bool sbx_memlog_drop_oldest(struct sbx_memlog *m, bool all)
+{
+    if (m->nsegments < (all ? 1u : 2u))
+        return false;
+    memlog_pop(m);
+    memlog_settle_first(m);
+    return true;
+}
+
+SBX_PRIVATE void sbx_memlog_trim(struct sbx_memlog *m, uint64_t keep, uint64_t bytes, bool all)
+{
+    while (m->nsegments > (all ? 0u : 1u) && memlog_end_of(memlog_oldest(m)) <= keep &&
+           (sbx_memlog_bytes(m) > bytes || all)) {
+        memlog_pop(m);
+        memlog_settle_first(m);
+    }
+}
+/* ==== end proc/memlog.c ===================================================================== */
+
+/* ==== begin proc/db.h ======================================================================= */
+/* db.h - what outlives the server on disk: one SQLite file and its write-ahead log.
+ *
+ * The loop's thread writes, in one transaction a turn at most, and never waits for the disk to
+ * sync: moving the write-ahead log into the file is the work of a thread with a connection of its
+ * own. Every function that writes may fail for reasons that go away by themselves (a full disk);
+ * the caller keeps what it wanted stored, rolls back, and tries again later. */
+#ifndef SBX_PROC_DB_H
+#define SBX_PROC_DB_H
+
+#define SBX_DB_CHUNK_MAX (128u * 1024u) /* payload bytes of one chunk, at the most */
+
+struct sbx_db;
+
+/* A process as it is kept. Views are borrowed: by put during the call, by load during the
+ * callback. */
+struct sbx_db_process {
+    uint64_t number;
+    struct sbx_str command;
+    struct sbx_str args;      /* JSON array of strings */
+    struct sbx_str env_names; /* JSON array of strings; values are never stored */
+    bool has_cwd;
+    struct sbx_str cwd;
+    bool tty, interactive, persist;
+    uint16_t cols, rows;
+    int64_t pid;
+    uint64_t started_us;      /* boot time clock at its start, to know it again */
+    struct sbx_str boot_id;   /* of the boot it was started in */
+    uint64_t created_ms;
+    bool exited;              /* the rest is meaningful only then, but for the log's members */
+    uint64_t exited_ms;
+    int exit_kind;            /* enum sbx_exit_kind */
+    int exit_value;
+    bool core_dumped;
+    struct sbx_str exit_reason; /* "exited", "signaled", "stopped", "lost" */
+    struct sbx_str exit_note;   /* what there is to say beside it; usually empty */
+    uint64_t input_dropped;   /* bytes of input that were accepted and never delivered */
+    uint64_t log_cap;
+    uint64_t log_first, log_first_offset; /* of what is stored; first > last: nothing is */
+    uint64_t log_last, log_end_offset;    /* highest ever given out, stored or not */
+};
+
+/* Where an entry lies in its chunk. */
+struct sbx_db_head {
+    uint64_t time_ms;
+    uint32_t start, len;
+    uint8_t stream; /* enum sbx_log_stream */
+};
+
+/* Adjacent entries of one log, as one row. */
+struct sbx_db_chunk {
+    uint64_t process;
+    uint64_t first;  /* sequence of heads[0]; the others follow without a hole */
+    uint64_t offset; /* payload bytes of the log before it */
+    const struct sbx_db_head *heads;
+    uint32_t count;  /* > 0 */
+    const uint8_t *data;
+    size_t len;      /* 1..SBX_DB_CHUNK_MAX */
+};
+
+/* A chunk read back. */
+struct sbx_db_page {
+    uint64_t process, first, offset;
+    uint32_t count;
+    struct sbx_db_head *heads; /* owned */
+    struct sbx_blob *blob;     /* one reference */
+};
+
+struct sbx_db_bounds {
+    uint64_t first, first_offset; /* of the oldest stored chunk */
+    uint64_t last, end_offset;    /* of the newest; first > last when there is none */
+};
+
+/* "sqlite 3.40.1"; "memory" in a build without SQLite. For --version. */
+SBX_PRIVATE const char *sbx_db_backend(void);
+
+/* Opens or makes DIR/sandbox-agent.db (mode 0600); the directory exists. A damaged file is moved
+ * aside, with a warning, and a new one begun; one with a newer schema is refused and not touched;
+ * an older one is migrated. on_ready: a begin that was told -EAGAIN may be tried again (called from
+ * the loop, never from within a call). NULL and err when there is no usable database; err->code is
+ * -ENOTSUP in a build without SQLite. */
+SBX_PRIVATE struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, const char *dir,
+                           void (*on_ready)(void *ctx), void *ctx, struct sbx_err *err);
+/* Waits for the checkpoint thread and moves the write-ahead log into the file. */
+SBX_PRIVATE void sbx_db_close(struct sbx_db *db);
+
+/* Everything that is stored, by number, ascending. The callback returns 0 to go on; its other
+ * values end the load and are returned. */
+SBX_PRIVATE int sbx_db_load(struct sbx_db *db, int (*on_process)(void *ctx, const struct sbx_db_process *p),
+                void *ctx);
+SBX_PRIVATE int sbx_db_load_config(struct sbx_db *db, void (*on_value)(void *ctx, const char *name, uint64_t v),
+                       void *ctx);
+/* A counter by its name ("process"); 0 when there is none. */
+SBX_PRIVATE int sbx_db_load_counter(struct sbx_db *db, const char *name, uint64_t *value);
+
+/* A transaction. All return 0 or a negative errno, after which the transaction must be rolled
+ * back. begin: -EAGAIN when a checkpoint is about to be completed, for a moment; on_ready tells.
+ * -EBUSY, -ENOSPC, -EIO, -EROFS ...: it cannot be stored now; sbx_db_error says why. */
+SBX_PRIVATE int sbx_db_begin(struct sbx_db *db);
+SBX_PRIVATE int sbx_db_put_process(struct sbx_db *db, const struct sbx_db_process *p); /* insert or replace */
+SBX_PRIVATE int sbx_db_put_chunk(struct sbx_db *db, const struct sbx_db_chunk *c);
+/* Bytes that were read from the process and could not be stored. */
+SBX_PRIVATE int sbx_db_put_gap(struct sbx_db *db, uint64_t process, uint64_t from, uint64_t to, uint64_t bytes,
+                   uint64_t time_ms);
+/* Drops chunks that begin below either floor, a bounded number of them in one call; *b tells what
+ * is left. */
+SBX_PRIVATE int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor_sequence,
+                 uint64_t floor_offset, struct sbx_db_bounds *b);
+/* The record goes at once, its chunks bit by bit (sbx_db_tidy). */
+SBX_PRIVATE int sbx_db_forget(struct sbx_db *db, uint64_t process);
+SBX_PRIVATE int sbx_db_put_config(struct sbx_db *db, const char *name, uint64_t value);
+SBX_PRIVATE int sbx_db_put_counter(struct sbx_db *db, const char *name, uint64_t value);
+SBX_PRIVATE int sbx_db_commit(struct sbx_db *db);
+SBX_PRIVATE void sbx_db_rollback(struct sbx_db *db); /* fine without a transaction */
+/* The last failure as a sentence, e.g. "cannot write: database or disk is full". */
+SBX_PRIVATE const char *sbx_db_error(const struct sbx_db *db);
+
+/* One bounded step (about a millisecond) of what can wait: chunks of forgotten processes are
+ * dropped, free pages given back to the file system. true: there is more to do. Not within a
+ * transaction. */
+SBX_PRIVATE bool sbx_db_tidy(struct sbx_db *db);
+
+/* The chunk that holds `sequence`, else the next one after it. 0; -ENOENT when there is none; or a
+ * failure. */
+SBX_PRIVATE int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequence, struct sbx_db_page **page);
+SBX_PRIVATE void sbx_db_page_free(struct sbx_db_page *page); /* NULL is fine */
+SBX_PRIVATE int sbx_db_bounds(struct sbx_db *db, uint64_t process, struct sbx_db_bounds *b);
+
+/* Test hook. While set, `gate(ctx, call)` is asked before every call of SQLite that can fail, also
+ * from the checkpoint thread, and a 0 makes it fail as if by the disk. NULL switches back. */
+SBX_PRIVATE void sbx_db_set_gate(int (*gate)(void *ctx, const char *call), void *ctx);
+
+#endif
+/* ==== end proc/db.h ========================================================================= */
+
+/* ==== begin proc/db_sql.h =================================================================== */
+/* db_sql.h - the one door to SQLite: every call that can fail goes through these, so that a test
+ * can make the n-th one fail (sbx_db_set_gate).
+ *
+ * Results are SQLite's own codes; sbx_sql_errno and sbx_sql_describe turn them into ours. Nothing
+ * here keeps state between calls. */
+#ifndef SBX_PROC_DB_SQL_H
+#define SBX_PROC_DB_SQL_H
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+/* A connection that is used by one thread at a time, to a file that exists. It never checkpoints by
+ * itself, neither after a commit nor when it is closed, and never waits for a lock. *conn is NULL
+ * after a failure. */
+SBX_PRIVATE int sbx_sql_open(const char *path, struct sqlite3 **conn);
+SBX_PRIVATE void sbx_sql_close(struct sqlite3 *conn); /* NULL is fine; its statements are finalized before */
+SBX_PRIVATE int sbx_sql_exec(struct sqlite3 *conn, const char *sql);
+SBX_PRIVATE int sbx_sql_prepare(struct sqlite3 *conn, const char *sql, struct sqlite3_stmt **st);
+SBX_PRIVATE void sbx_sql_finalize(struct sqlite3_stmt **st); /* sets NULL */
+SBX_PRIVATE int sbx_sql_step(struct sqlite3_stmt *st);       /* SQLITE_ROW, SQLITE_DONE, or a failure */
+SBX_PRIVATE void sbx_sql_reset(struct sqlite3_stmt *st);     /* forgets what was bound, too */
+/* A checkpoint of that mode; frames in the log, and how many of them are in the file. */
+SBX_PRIVATE int sbx_sql_checkpoint(struct sqlite3 *conn, int mode, int *in_log, int *in_file);
+/* Is the file no longer where it was opened? (Not asked for its write-ahead log.) */
+SBX_PRIVATE int sbx_sql_has_moved(struct sqlite3 *conn, bool *moved);
+/* The first column of the first row of a query; 0 without a row. */
+SBX_PRIVATE int sbx_sql_get_u64(struct sqlite3 *conn, const char *sql, uint64_t *value);
+
+/* Values for a statement, from the first parameter on. What is borrowed stays valid until the
+ * statement is reset. A failure sticks, and run returns it. */
+struct sbx_sql_row {
+    struct sqlite3_stmt *st;
+    int at; /* parameters bound so far */
+    int rc;
+};
+SBX_PRIVATE void sbx_sql_begin_row(struct sbx_sql_row *r, struct sqlite3_stmt *st);
+SBX_PRIVATE void sbx_sql_put_i64(struct sbx_sql_row *r, int64_t v);
+SBX_PRIVATE void sbx_sql_put_u64(struct sbx_sql_row *r, uint64_t v); /* its bits, kept as a signed number */
+SBX_PRIVATE void sbx_sql_put_text(struct sbx_sql_row *r, struct sbx_str s);
+SBX_PRIVATE void sbx_sql_put_null(struct sbx_sql_row *r);
+SBX_PRIVATE void sbx_sql_put_blob(struct sbx_sql_row *r, const uint8_t *p, size_t n);
+/* Runs a statement that gives no rows, and resets it. SQLITE_OK or a failure. */
+SBX_PRIVATE int sbx_sql_run(struct sbx_sql_row *r);
+
+SBX_PRIVATE struct sbx_str sbx_sql_text(struct sqlite3_stmt *st, int column); /* borrowed until the next step */
+
+/* What can be done about it, as a negative errno: -ENOSPC, -EBUSY, -ENOMEM, -EROFS, -EILSEQ for a
+ * damaged file, else -EIO. */
+SBX_PRIVATE int sbx_sql_errno(int rc, struct sqlite3 *conn);
+/* "VERB: why", e.g. "cannot write: disk I/O error (File too large)". */
+SBX_PRIVATE void sbx_sql_describe(char *out, size_t n, const char *verb, int rc, struct sqlite3 *conn);
+
+#endif
+/* ==== end proc/db_sql.h ===================================================================== */
+
+#ifndef SBX_NO_SQLITE
+
+/* ==== begin proc/db_sql.c =================================================================== */
+/* db_sql.c - see db_sql.h. The gate is file-level state for the same reason as that of mem.c: it is
+ * NULL outside of tests and lets them reach what happens when SQLite fails. */
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+static int (*db_gate)(void *ctx, const char *call);
+static void *db_gate_ctx;
+
+SBX_PRIVATE void sbx_db_set_gate(int (*gate)(void *ctx, const char *call), void *ctx)
+{
+    db_gate = gate;
+    db_gate_ctx = ctx;
+}
+
+static bool sql_may(const char *call)
+{
+    return db_gate == NULL || db_gate(db_gate_ctx, call);
+}
+
+/* Debian builds SQLite with secure_delete on, which overwrites every page that becomes free and so
+ * halves the speed of a log that evicts; FAST overwrites only what needs no further write. */
+static int sql_configure(sqlite3 *conn)
+{
+    (void)sqlite3_db_config(conn, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
+    (void)sqlite3_db_config(conn, SQLITE_DBCONFIG_LOOKASIDE, NULL, 0, 0);
+    (void)sqlite3_extended_result_codes(conn, 1);
+    (void)sqlite3_busy_timeout(conn, 0);
+    return sbx_sql_exec(conn, "PRAGMA secure_delete=FAST;"
+                              "PRAGMA wal_autocheckpoint=0;"
+                              "PRAGMA foreign_keys=OFF;"
+                              "PRAGMA temp_store=MEMORY;"
+                              "PRAGMA mmap_size=0");
+}
+
+SBX_PRIVATE int sbx_sql_open(const char *path, struct sqlite3 **conn)
+{
+    int rc;
+    *conn = NULL;
+    if (!sql_may("open"))
+        return SQLITE_IOERR;
+    rc = sqlite3_open_v2(path, conn, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (rc == SQLITE_OK)
+        rc = sql_configure(*conn);
+    if (rc != SQLITE_OK) {
+        sbx_sql_close(*conn);
+        *conn = NULL;
+    }
+    return rc;
+}
+
+SBX_PRIVATE void sbx_sql_close(struct sqlite3 *conn)
+{
+    int rc = sqlite3_close(conn);
+    assert(rc == SQLITE_OK); /* else a statement was forgotten */
+    (void)rc;
+}
+
+SBX_PRIVATE int sbx_sql_exec(struct sqlite3 *conn, const char *sql)
+{
+    return sql_may(sql) ? sqlite3_exec(conn, sql, NULL, NULL, NULL) : SQLITE_IOERR;
+}
+
+SBX_PRIVATE int sbx_sql_prepare(struct sqlite3 *conn, const char *sql, struct sqlite3_stmt **st)
+{
+    *st = NULL;
+    if (!sql_may("prepare"))
+        return SQLITE_IOERR;
+    return sqlite3_prepare_v3(conn, sql, -1, SQLITE_PREPARE_PERSISTENT, st, NULL);
+}
+
+SBX_PRIVATE void sbx_sql_finalize(struct sqlite3_stmt **st)
+{
+    (void)sqlite3_finalize(*st); /* tells of the last step's failure, which is known */
+    *st = NULL;
+}
+
+SBX_PRIVATE int sbx_sql_step(struct sqlite3_stmt *st)
+{
+    return sql_may("step") ? sqlite3_step(st) : SQLITE_IOERR;
+}
+
+SBX_PRIVATE void sbx_sql_reset(struct sqlite3_stmt *st)
+{
+    (void)sqlite3_reset(st);
+    (void)sqlite3_clear_bindings(st);
+}
+
+SBX_PRIVATE int sbx_sql_checkpoint(struct sqlite3 *conn, int mode, int *in_log, int *in_file)
+{
+    *in_log = *in_file = -1;
+    if (!sql_may("checkpoint"))
+        return SQLITE_IOERR;
+    return sqlite3_wal_checkpoint_v2(conn, "main", mode, in_log, in_file);
+}
+
+SBX_PRIVATE int sbx_sql_has_moved(struct sqlite3 *conn, bool *moved)
+{
+    int flag = 0;
+    int rc = SQLITE_IOERR;
+    if (sql_may("file_control"))
+        rc = sqlite3_file_control(conn, "main", SQLITE_FCNTL_HAS_MOVED, &flag);
+    *moved = flag != 0;
+    return rc;
+}
+
+SBX_PRIVATE int sbx_sql_get_u64(struct sqlite3 *conn, const char *sql, uint64_t *value)
+{
+    struct sqlite3_stmt *st;
+    int rc = sbx_sql_prepare(conn, sql, &st);
+    *value = 0;
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = sbx_sql_step(st);
+    if (rc == SQLITE_ROW)
+        *value = (uint64_t)sqlite3_column_int64(st, 0);
+    sbx_sql_finalize(&st);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+SBX_PRIVATE void sbx_sql_begin_row(struct sbx_sql_row *r, struct sqlite3_stmt *st)
+{
+    r->st = st;
+    r->at = 0;
+    r->rc = SQLITE_OK;
+}
+
+static bool sql_may_bind(struct sbx_sql_row *r)
+{
+    r->at++;
+    if (r->rc == SQLITE_OK && !sql_may("bind"))
+        r->rc = SQLITE_IOERR;
+    return r->rc == SQLITE_OK;
+}
+
+SBX_PRIVATE void sbx_sql_put_i64(struct sbx_sql_row *r, int64_t v)
+{
+    if (sql_may_bind(r))
+        r->rc = sqlite3_bind_int64(r->st, r->at, v);
+}
+
+SBX_PRIVATE void sbx_sql_put_u64(struct sbx_sql_row *r, uint64_t v)
+{
+    sbx_sql_put_i64(r, (int64_t)v);
+}
+
+/* An empty view may have no address, which SQLite would take for NULL. */
+SBX_PRIVATE void sbx_sql_put_text(struct sbx_sql_row *r, struct sbx_str s)
+{
+    if (sql_may_bind(r))
+        r->rc = sqlite3_bind_text64(r->st, r->at, s.n > 0 ? s.p : "", s.n, SQLITE_STATIC,
+                                    SQLITE_UTF8);
+}
+
+SBX_PRIVATE void sbx_sql_put_null(struct sbx_sql_row *r)
+{
+    if (sql_may_bind(r))
+        r->rc = sqlite3_bind_null(r->st, r->at);
+}
+
+SBX_PRIVATE void sbx_sql_put_blob(struct sbx_sql_row *r, const uint8_t *p, size_t n)
+{
+    if (sql_may_bind(r))
+        r->rc = sqlite3_bind_blob64(r->st, r->at, p, n, SQLITE_STATIC);
+}
+
+SBX_PRIVATE int sbx_sql_run(struct sbx_sql_row *r)
+{
+    int rc = r->rc;
+    if (rc == SQLITE_OK) {
+        do
+            rc = sbx_sql_step(r->st);
+        while (rc == SQLITE_ROW); /* some pragmas give empty rows while they work */
+        if (rc == SQLITE_DONE)
+            rc = SQLITE_OK;
+    }
+    sbx_sql_reset(r->st);
+    return rc;
+}
+
+SBX_PRIVATE struct sbx_str sbx_sql_text(struct sqlite3_stmt *st, int column)
+{
+    const char *p = (const char *)sqlite3_column_text(st, column);
+    int n = sqlite3_column_bytes(st, column);
+    return (struct sbx_str){p != NULL ? p : "", p != NULL ? (size_t)n : 0};
+}
+
+/* What the system said to SQLite, where that is known: the gate's failures have no such thing. */
+static int sql_system_errno(int rc, sqlite3 *conn)
+{
+    if (conn == NULL || sqlite3_extended_errcode(conn) != rc)
+        return 0;
+    return (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN ?
+               sqlite3_system_errno(conn) : 0;
+}
+
+SBX_PRIVATE int sbx_sql_errno(int rc, struct sqlite3 *conn)
+{
+    int e = sql_system_errno(rc, conn);
+    switch (rc & 0xff) {
+    case SQLITE_OK: return 0;
+    case SQLITE_FULL: return -ENOSPC;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: return -EBUSY;
+    case SQLITE_NOMEM: return -ENOMEM;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH: return -EROFS;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB: return -EILSEQ;
+    default: break;
+    }
+    if (rc == SQLITE_IOERR_NOMEM)
+        return -ENOMEM;
+    /* A quota and a limit of the file's size are full disks by other names. */
+    return e == ENOSPC || e == EDQUOT || e == EFBIG ? -ENOSPC : -EIO;
+}
+
+SBX_PRIVATE void sbx_sql_describe(char *out, size_t n, const char *verb, int rc, struct sqlite3 *conn)
+{
+    int e = sql_system_errno(rc, conn);
+    const char *damaged = sbx_sql_errno(rc, conn) == -EILSEQ ? "the file is damaged: " : "";
+    if (e != 0)
+        (void)snprintf(out, n, "%s: %s (%s)", verb, sqlite3_errstr(rc), strerror(e));
+    else
+        (void)snprintf(out, n, "%s: %s%s", verb, damaged, sqlite3_errstr(rc));
+}
+/* ==== end proc/db_sql.c ===================================================================== */
+#endif
+
+/* ==== begin proc/db_schema.h ================================================================ */
+/* db_schema.h - the tables and views of the store's file: made, recognised, brought up to date.
+ * docs/log-store.md describes those that are meant for people. */
+#ifndef SBX_PROC_DB_SCHEMA_H
+#define SBX_PROC_DB_SCHEMA_H
+
+struct sqlite3;
+
+#define SBX_SCHEMA_VERSION 2
+#define SBX_SCHEMA_APPLICATION 0x53627841u /* "SbxA", what file(1) shows */
+
+/* A chunk's key is the number of its process and its first sequence, so that one log is one range
+ * of keys and growing logs do not write to each other's pages. */
+#define SBX_SCHEMA_SEQUENCE_BITS 36
+
+enum sbx_schema_state {
+    SBX_SCHEMA_EMPTY,   /* nothing in it yet */
+    SBX_SCHEMA_CURRENT,
+    SBX_SCHEMA_OLDER,   /* *version tells which */
+    SBX_SCHEMA_NEWER,
+    SBX_SCHEMA_FOREIGN  /* a database, but none of ours */
+};
+
+/* All return a result code of SQLite. */
+SBX_PRIVATE int sbx_schema_look(struct sqlite3 *conn, enum sbx_schema_state *state, uint64_t *version);
+SBX_PRIVATE int sbx_schema_create(struct sqlite3 *conn); /* in a file of SBX_SCHEMA_EMPTY */
+SBX_PRIVATE int sbx_schema_migrate(struct sqlite3 *conn, uint64_t from);
+/* Damage that can be seen without reading the logs. */
+SBX_PRIVATE int sbx_schema_check(struct sqlite3 *conn);
+
+#endif
+/* ==== end proc/db_schema.h ================================================================== */
+
+#ifndef SBX_NO_SQLITE
+
+/* ==== begin proc/db_schema.c ================================================================ */
+/* db_schema.c - see db_schema.h.
+ *
+ * Names: what people read is called by plain words (processes, logs, gaps, config), and all but
+ * config are views, so that the tables behind them can change without breaking a query. The text
+ * of a table in a new file is what migrating an old one leaves there, byte for byte: columns that
+ * came later stand at the end and in the form that ALTER TABLE gives them. Views are dropped and
+ * made anew by every migration.
+ *
+ * The views go from a record to its chunks by key range. A chunk whose record is gone is therefore
+ * invisible, and a query for one process does not read the logs of the others. */
+
+#include <sqlite3.h>
+#include <stdio.h>
+
+#define SCHEMA_TEXT_(x) #x
+#define SCHEMA_TEXT(x) SCHEMA_TEXT_(x)
+
+/* Of a number of milliseconds. By parts: as a fraction of seconds it would be rounded. */
+#define SCHEMA_ISO(ms)                                                                             \
+    "strftime('%Y-%m-%dT%H:%M:%S', " ms " / 1000, 'unixepoch')"                                    \
+    " || printf('.%03dZ', " ms " % 1000)"
+
+#define SCHEMA_RANGE(key, number)                                                                  \
+    key " >= " number " << " SCHEMA_TEXT(SBX_SCHEMA_SEQUENCE_BITS) " AND "                         \
+    key " < (" number " + 1) << " SCHEMA_TEXT(SBX_SCHEMA_SEQUENCE_BITS)
+
+#define SCHEMA_GAPS                                                                                \
+    "CREATE TABLE gap_records(\n"                                                                  \
+    "  process INTEGER NOT NULL,\n"                                                                \
+    "  first_sequence INTEGER NOT NULL,\n"                                                         \
+    "  last_sequence INTEGER NOT NULL,\n"                                                          \
+    "  bytes INTEGER NOT NULL,\n"                                                                  \
+    "  time_ms INTEGER NOT NULL,\n"                                                                \
+    "  PRIMARY KEY(process, first_sequence)\n"                                                     \
+    ") WITHOUT ROWID"
+
+/* Of version 2; also what ALTER TABLE adds to a file of version 1. */
+#define SCHEMA_EXIT_NOTE "exit_note TEXT NOT NULL DEFAULT ''"
+#define SCHEMA_INPUT_DROPPED "input_dropped INTEGER NOT NULL DEFAULT 0"
+
+static const char *const schema_tables[] = {
+    "CREATE TABLE process_records(\n"
+    "  number INTEGER PRIMARY KEY,\n"
+    "  command TEXT NOT NULL,\n"
+    "  args TEXT NOT NULL,\n"
+    "  env_names TEXT NOT NULL,\n"
+    "  cwd TEXT,\n"
+    "  tty INTEGER NOT NULL,\n"
+    "  interactive INTEGER NOT NULL,\n"
+    "  persist INTEGER NOT NULL,\n"
+    "  cols INTEGER NOT NULL,\n"
+    "  rows INTEGER NOT NULL,\n"
+    "  pid INTEGER NOT NULL,\n"
+    "  started_us INTEGER NOT NULL,\n"
+    "  boot_id TEXT NOT NULL,\n"
+    "  created_ms INTEGER NOT NULL,\n"
+    "  exited INTEGER NOT NULL,\n"
+    "  exited_ms INTEGER NOT NULL,\n"
+    "  exit_kind INTEGER NOT NULL,\n"
+    "  exit_value INTEGER NOT NULL,\n"
+    "  core_dumped INTEGER NOT NULL,\n"
+    "  exit_reason TEXT NOT NULL,\n"
+    "  log_cap INTEGER NOT NULL,\n"
+    "  log_first INTEGER NOT NULL,\n"
+    "  log_first_offset INTEGER NOT NULL,\n"
+    "  log_last INTEGER NOT NULL,\n"
+    "  log_end_offset INTEGER NOT NULL, " SCHEMA_EXIT_NOTE ", " SCHEMA_INPUT_DROPPED ")",
+
+    /* The payload comes last: what stands before it is read without the pages that it fills. */
+    "CREATE TABLE chunks(\n"
+    "  key INTEGER PRIMARY KEY,\n"
+    "  count INTEGER NOT NULL,\n"
+    "  \"offset\" INTEGER NOT NULL,\n"
+    "  entries TEXT NOT NULL,\n"
+    "  data BLOB NOT NULL\n"
+    ")",
+
+    "CREATE TABLE config(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE forgotten(process INTEGER PRIMARY KEY)",
+    SCHEMA_GAPS,
+    NULL,
+};
+
+static const char *const schema_views[] = {
+    "CREATE VIEW logs AS SELECT\n"
+    "  'proc_' || p.number AS process_id,\n"
+    "  (c.key & ((1 << " SCHEMA_TEXT(SBX_SCHEMA_SEQUENCE_BITS) ") - 1)) + e.key AS sequence,\n"
+    "  CASE json_extract(e.value, '$[0]')\n"
+    "    WHEN 0 THEN 'stdout' WHEN 1 THEN 'stderr' ELSE 'pty' END AS stream,\n"
+    "  " SCHEMA_ISO("json_extract(e.value, '$[1]')") " AS time,\n"
+    "  json_extract(e.value, '$[3]') AS bytes,\n"
+    "  CAST(substr(c.data, json_extract(e.value, '$[2]') + 1,\n"
+    "    json_extract(e.value, '$[3]')) AS TEXT) AS text,\n"
+    "  substr(c.data, json_extract(e.value, '$[2]') + 1,\n"
+    "    json_extract(e.value, '$[3]')) AS data\n"
+    "FROM process_records p\n"
+    "CROSS JOIN chunks c ON " SCHEMA_RANGE("c.key", "p.number") "\n"
+    "CROSS JOIN json_each(c.entries) e",
+
+    "CREATE VIEW processes AS SELECT\n"
+    "  'proc_' || p.number AS id,\n"
+    "  p.command, p.args, p.cwd, p.env_names,\n"
+    "  CASE WHEN p.exited THEN 'exited' ELSE 'running' END AS status,\n"
+    "  CASE WHEN p.exited AND p.exit_kind = 1 THEN p.exit_value END AS exit_code,\n"
+    "  CASE WHEN p.exited AND p.exit_kind = 2 THEN 'SIG' ||\n"
+    "    CASE WHEN p.exit_value BETWEEN 1 AND 31 THEN rtrim(substr(\n"
+    "      'HUP   INT   QUIT  ILL   TRAP  ABRT  BUS   FPE   KILL  USR1  SEGV  '\n"
+    "      || 'USR2  PIPE  ALRM  TERM  STKFLTCHLD  CONT  STOP  TSTP  TTIN  TTOU  '\n"
+    "      || 'URG   XCPU  XFSZ  VTALRMPROF  WINCH IO    PWR   SYS   ',\n"
+    "      p.exit_value * 6 - 5, 6)) ELSE p.exit_value END END AS exit_signal,\n"
+    "  CASE WHEN p.exited THEN p.core_dumped END AS core_dumped,\n"
+    "  CASE WHEN p.exited THEN p.exit_reason END AS exit_reason,\n"
+    "  p.exit_note,\n"
+    "  " SCHEMA_ISO("p.created_ms") " AS created_at,\n"
+    "  CASE WHEN p.exited THEN " SCHEMA_ISO("p.exited_ms") " END AS exited_at,\n"
+    "  p.tty, p.interactive, p.persist, p.cols, p.rows, p.pid, p.input_dropped,\n"
+    "  p.log_cap,\n"
+    "  coalesce((SELECT c.\"offset\" + length(c.data) FROM chunks c\n"
+    "    WHERE " SCHEMA_RANGE("c.key", "p.number") " ORDER BY c.key DESC LIMIT 1)\n"
+    "  - (SELECT c.\"offset\" FROM chunks c\n"
+    "    WHERE " SCHEMA_RANGE("c.key", "p.number") " ORDER BY c.key LIMIT 1), 0) AS log_bytes\n"
+    "FROM process_records p",
+
+    "CREATE VIEW gaps AS SELECT\n"
+    "  'proc_' || g.process AS process_id,\n"
+    "  g.first_sequence, g.last_sequence, g.bytes,\n"
+    "  " SCHEMA_ISO("g.time_ms") " AS time\n"
+    "FROM gap_records g",
+    NULL,
+};
+
+static const char *const schema_view_names[] = {"logs", "processes", "gaps", NULL};
+
+SBX_PRIVATE int sbx_schema_look(struct sqlite3 *conn, enum sbx_schema_state *state, uint64_t *version)
+{
+    uint64_t application = 0, objects = 0;
+    int rc = sbx_sql_get_u64(conn, "SELECT count(*) FROM sqlite_schema", &objects);
+    if (rc == SQLITE_OK)
+        rc = sbx_sql_get_u64(conn, "PRAGMA application_id", &application);
+    if (rc == SQLITE_OK)
+        rc = sbx_sql_get_u64(conn, "PRAGMA user_version", version);
+    if (application == 0 && objects == 0)
+        *state = SBX_SCHEMA_EMPTY;
+    else if (application != SBX_SCHEMA_APPLICATION || *version == 0)
+        *state = SBX_SCHEMA_FOREIGN;
+    else if (*version == SBX_SCHEMA_VERSION)
+        *state = SBX_SCHEMA_CURRENT;
+    else
+        *state = *version > SBX_SCHEMA_VERSION ? SBX_SCHEMA_NEWER : SBX_SCHEMA_OLDER;
+    return rc;
+}
+
+static int schema_exec_all(struct sqlite3 *conn, const char *const *sql)
+{
+    int rc = SQLITE_OK;
+    for (; rc == SQLITE_OK && *sql != NULL; sql++)
+        rc = sbx_sql_exec(conn, *sql);
+    return rc;
+}
+
+static int schema_set_version(struct sqlite3 *conn)
+{
+    return sbx_sql_exec(conn, "PRAGMA user_version=" SCHEMA_TEXT(SBX_SCHEMA_VERSION));
+}
+
+/* Ends the transaction as its outcome wants it; the outcome is what counts. */
+static int schema_end(struct sqlite3 *conn, int rc)
+{
+    if (rc == SQLITE_OK)
+        rc = sbx_sql_exec(conn, "COMMIT");
+    if (rc != SQLITE_OK && !sqlite3_get_autocommit(conn))
+        (void)sbx_sql_exec(conn, "ROLLBACK");
+    return rc;
+}
+
+SBX_PRIVATE int sbx_schema_create(struct sqlite3 *conn)
+{
+    char mark[64];
+    int rc = sbx_sql_exec(conn, "BEGIN IMMEDIATE");
+    (void)snprintf(mark, sizeof mark, "PRAGMA application_id=%u", SBX_SCHEMA_APPLICATION);
+    if (rc == SQLITE_OK)
+        rc = sbx_sql_exec(conn, mark);
+    if (rc == SQLITE_OK)
+        rc = schema_exec_all(conn, schema_tables);
+    if (rc == SQLITE_OK)
+        rc = schema_exec_all(conn, schema_views);
+    if (rc == SQLITE_OK)
+        rc = schema_set_version(conn);
+    return schema_end(conn, rc);
+}
+
+static int schema_drop_views(struct sqlite3 *conn)
+{
+    char sql[64];
+    size_t i;
+    int rc = SQLITE_OK;
+    for (i = 0; rc == SQLITE_OK && schema_view_names[i] != NULL; i++) {
+        (void)snprintf(sql, sizeof sql, "DROP VIEW IF EXISTS %s", schema_view_names[i]);
+        rc = sbx_sql_exec(conn, sql);
+    }
+    return rc;
+}
+
+static int schema_from_1_to_2(struct sqlite3 *conn)
+{
+    static const char *const steps[] = {
+        "ALTER TABLE process_records ADD COLUMN " SCHEMA_EXIT_NOTE,
+        "ALTER TABLE process_records ADD COLUMN " SCHEMA_INPUT_DROPPED,
+        SCHEMA_GAPS,
+        NULL,
+    };
+    return schema_exec_all(conn, steps);
+}
+
+/* Views go first: ALTER TABLE reads them, and refuses where one does not fit. */
+SBX_PRIVATE int sbx_schema_migrate(struct sqlite3 *conn, uint64_t from)
+{
+    int rc = sbx_sql_exec(conn, "BEGIN IMMEDIATE");
+    if (rc == SQLITE_OK)
+        rc = schema_drop_views(conn);
+    if (rc == SQLITE_OK && from < 2)
+        rc = schema_from_1_to_2(conn);
+    if (rc == SQLITE_OK)
+        rc = schema_exec_all(conn, schema_views);
+    if (rc == SQLITE_OK)
+        rc = schema_set_version(conn);
+    return schema_end(conn, rc);
+}
+
+/* One row of what a query gives, or all of them; a check says "ok" or what is wrong. */
+static int schema_probe(struct sqlite3 *conn, const char *sql, bool is_check)
+{
+    struct sqlite3_stmt *st;
+    int rc = sbx_sql_prepare(conn, sql, &st);
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = sbx_sql_step(st);
+    if (is_check && rc == SQLITE_ROW && !sbx_str_eq_z(sbx_sql_text(st, 0), "ok"))
+        rc = SQLITE_CORRUPT;
+    sbx_sql_finalize(&st);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* The small tables are checked whole. Of the chunks only both ends are read: to check them all
+ * would take as long as to read the file. */
+SBX_PRIVATE int sbx_schema_check(struct sqlite3 *conn)
+{
+    static const char *const ends[] = {
+        "SELECT count + length(entries) + length(data) FROM chunks ORDER BY key LIMIT 1",
+        "SELECT count + length(entries) + length(data) FROM chunks ORDER BY key DESC LIMIT 1",
+        NULL,
+    };
+    static const char *const tables[] = {"process_records", "config", "counters", "forgotten",
+                                         NULL};
+    char sql[64];
+    size_t i;
+    int rc = SQLITE_OK;
+    for (i = 0; rc == SQLITE_OK && tables[i] != NULL; i++) {
+        (void)snprintf(sql, sizeof sql, "PRAGMA quick_check(%s)", tables[i]);
+        rc = schema_probe(conn, sql, true);
+    }
+    for (i = 0; rc == SQLITE_OK && ends[i] != NULL; i++)
+        rc = schema_probe(conn, ends[i], false);
+    return rc;
+}
+/* ==== end proc/db_schema.c ================================================================== */
+#endif
+
+/* ==== begin proc/db_file.h ================================================================== */
+/* db_file.h - the store's file as a file: made, found, and moved aside when it is damaged. */
+#ifndef SBX_PROC_DB_FILE_H
+#define SBX_PROC_DB_FILE_H
+
+#define SBX_DB_FILE_NAME "sandbox-agent.db"
+
+/* DIR/sandbox-agent.db and an ending ("" or "-wal"); to be freed with sbx_mem_free. NULL when out of
+ * memory. */
+SBX_PRIVATE char *sbx_db_file_path(const char *dir, const char *ending);
+/* Makes the file where there is none, mode 0600 whatever the umask; SQLite gives the files beside
+ * it the same. 0 and whether it is empty, or err with the path in it. */
+SBX_PRIVATE int sbx_db_file_prepare(const char *path, bool *empty, struct sbx_err *err);
+/* Is anything in the write-ahead log? *inode is 0 without one. */
+SBX_PRIVATE bool sbx_db_file_has_log(const char *log_path, uint64_t *inode);
+/* Renames the file and what belongs to it to PATH.damaged-YYYYMMDDTHHMMSSZ with the endings they
+ * had, over nothing that exists. *to is the new name, to be freed. */
+SBX_PRIVATE int sbx_db_file_set_aside(const char *path, char **to, struct sbx_err *err);
+
+#endif
+/* ==== end proc/db_file.h ==================================================================== */
+
+#ifndef SBX_NO_SQLITE
+
+/* ==== begin proc/db_file.c ================================================================== */
+/* db_file.c - see db_file.h. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FILE_STAMP ".damaged-20000101T000000Z"
+
+static const char *const file_endings[] = {"-wal", "-shm", ""};
+#define FILE_ENDINGS (sizeof file_endings / sizeof file_endings[0])
+
+/* Two strings as one; NULL when out of memory. */
+static char *file_join(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b);
+    char *s = sbx_mem_alloc(n + m + 1);
+    if (s == NULL)
+        return NULL;
+    memcpy(s, a, n);
+    memcpy(s + n, b, m + 1);
+    return s;
+}
+
+SBX_PRIVATE char *sbx_db_file_path(const char *dir, const char *ending)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "/%s%s", SBX_DB_FILE_NAME, ending);
+    return file_join(dir, name);
+}
+
+static int file_fail(struct sbx_err *err, const char *what, const char *path)
+{
+    sbx_err_set(err, errno, "%s %s", what, path);
+    return sbx_err_add_reason(err);
+}
+
+SBX_PRIVATE int sbx_db_file_prepare(const char *path, bool *empty, struct sbx_err *err)
+{
+    struct stat st;
+    bool made = true;
+    int rc = 0;
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == EEXIST) {
+        made = false;
+        fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    }
+    if (fd < 0)
+        return file_fail(err, "cannot open", path);
+    if ((made && fchmod(fd, 0600) < 0) || fstat(fd, &st) < 0)
+        rc = file_fail(err, "cannot open", path);
+    else if (!S_ISREG(st.st_mode))
+        rc = sbx_err_set(err, EINVAL, "cannot open %s: it is no regular file", path);
+    else
+        *empty = st.st_size == 0;
+    sbx_fd_close(&fd);
+    return rc;
+}
+
+SBX_PRIVATE bool sbx_db_file_has_log(const char *log_path, uint64_t *inode)
+{
+    struct stat st;
+    *inode = 0;
+    if (stat(log_path, &st) < 0)
+        return errno != ENOENT; /* who cannot tell had better expect one */
+    *inode = (uint64_t)st.st_ino;
+    return st.st_size > 0;
+}
+
+static bool file_exists(const char *path, const char *ending)
+{
+    struct stat st;
+    char *name = file_join(path, ending);
+    bool exists = name == NULL || lstat(name, &st) == 0 || errno != ENOENT;
+    sbx_mem_free(name);
+    return exists;
+}
+
+/* A name that is free with every ending: of this second, else of a later one. */
+static char *file_free_name(const char *path)
+{
+    time_t now = time(NULL);
+    char stamp[sizeof FILE_STAMP + 16];
+    struct tm tm;
+    unsigned i;
+    for (i = 0; i < 1000; i++, now++) {
+        char *name;
+        gmtime_r(&now, &tm);
+        (void)strftime(stamp, sizeof stamp, ".damaged-%Y%m%dT%H%M%SZ", &tm);
+        name = file_join(path, stamp);
+        if (name == NULL)
+            return NULL;
+        if (!file_exists(name, "") && !file_exists(name, "-wal") && !file_exists(name, "-shm"))
+            return name;
+        sbx_mem_free(name);
+    }
+    return NULL;
+}
+
+static int file_rename(const char *path, const char *to, const char *ending, struct sbx_err *err)
+{
+    char *a = file_join(path, ending), *b = file_join(to, ending);
+    int rc = 0;
+    if (a == NULL || b == NULL)
+        rc = sbx_err_set(err, ENOMEM, "out of memory");
+    else if (rename(a, b) < 0 && errno != ENOENT)
+        rc = file_fail(err, "cannot move aside", a);
+    sbx_mem_free(a);
+    sbx_mem_free(b);
+    return rc;
+}
+
+/* The file itself last: while it is there under its name, a crash half way leaves a damaged file
+ * that is found again, and not an empty one beside the log of another. */
+SBX_PRIVATE int sbx_db_file_set_aside(const char *path, char **to, struct sbx_err *err)
+{
+    size_t i;
+    int rc = 0;
+    *to = file_free_name(path);
+    if (*to == NULL)
+        return sbx_err_set(err, ENOMEM, "cannot move aside %s: no name is free", path);
+    for (i = 0; rc == 0 && i < FILE_ENDINGS; i++)
+        rc = file_rename(path, *to, file_endings[i], err);
+    if (rc < 0) {
+        sbx_mem_free(*to);
+        *to = NULL;
+    }
+    return rc;
+}
+/* ==== end proc/db_file.c ==================================================================== */
+#endif
+
+/* ==== begin proc/db_worker.h ================================================================ */
+/* db_worker.h - the thread that waits for the disk, so that the loop never does.
+ *
+ * It has a connection of its own, on which syncing is on, and does one job at a time. The thread is
+ * started with the first job and blocks all signals; a job's end is told in the loop. */
+#ifndef SBX_PROC_DB_WORKER_H
+#define SBX_PROC_DB_WORKER_H
+
+enum sbx_db_job {
+    SBX_DB_JOB_NONE,
+    /* Syncs the write-ahead log, copies what readers allow into the file, syncs that. */
+    SBX_DB_JOB_CHECKPOINT,
+    /* Commits a transaction without content. Afterwards the log holds a frame that is not in the
+     * file, and if SQLite began the log anew for it, the new beginning is synced. */
+    SBX_DB_JOB_TURN
+};
+
+struct sbx_db_outcome {
+    enum sbx_db_job job;
+    int rc;           /* of SQLite */
+    int code;         /* 0 or a negative errno */
+    bool complete;    /* CHECKPOINT: all of the log was in the file */
+    uint32_t frames;  /* TURN: in the log now */
+    char why[256];    /* "cannot ...: ...", when code is not 0 */
+};
+
+struct sbx_db_worker;
+
+/* on_done is called from the loop. The file has its schema. NULL and a result code of SQLite in *rc
+ * when there is no connection; NULL and 0 when there is no memory or descriptor. */
+SBX_PRIVATE struct sbx_db_worker *sbx_db_worker_open(struct sbx_loop *loop, const char *path,
+                                         void (*on_done)(void *ctx,
+                                                         const struct sbx_db_outcome *o),
+                                         void *ctx, int *rc);
+/* Does a job at once, in the caller's thread; none may be under way. */
+SBX_PRIVATE void sbx_db_worker_do(struct sbx_db_worker *w, enum sbx_db_job job, struct sbx_db_outcome *o);
+/* Starts a job. 0; -EBUSY while one is under way; or why there is no thread. */
+SBX_PRIVATE int sbx_db_worker_post(struct sbx_db_worker *w, enum sbx_db_job job);
+SBX_PRIVATE bool sbx_db_worker_is_busy(const struct sbx_db_worker *w);
+/* Waits for the thread to end; on_done is not called any more. */
+SBX_PRIVATE void sbx_db_worker_stop(struct sbx_db_worker *w);
+/* Stopped before. Moves the whole log into the file where no reader prevents it. NULL is fine. */
+SBX_PRIVATE void sbx_db_worker_close(struct sbx_db_worker *w);
+
+#endif
+/* ==== end proc/db_worker.h ================================================================== */
+
+#ifndef SBX_NO_SQLITE
+
+/* ==== begin proc/db_worker.c ================================================================ */
+/* db_worker.c - see db_worker.h.
+ *
+ * What both sides touch is `posted`, `stopping` and `outcome`, under the lock: the loop writes
+ * `posted`, the thread takes it and leaves its outcome. A byte in the pipe wakes the loop up. Which
+ * job is under way is known to the loop by `running`, which is its own; the connection belongs to
+ * the thread while that is not NONE, else to the loop. */
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#define WORKER_STACK (512u * 1024u)
+#define WORKER_TEXT_(x) #x
+#define WORKER_TEXT(x) WORKER_TEXT_(x)
+
+struct sbx_db_worker {
+    struct sqlite3 *conn;
+    uint32_t frames; /* by the hook, in whichever thread commits */
+    struct sbx_io io;
+    int wake;        /* the thread's end of the pipe */
+    void (*on_done)(void *ctx, const struct sbx_db_outcome *o);
+    void *ctx;
+    enum sbx_db_job running;
+    bool started;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t news;
+    enum sbx_db_job posted;
+    bool stopping;
+    struct sbx_db_outcome outcome;
+};
+
+static int worker_on_commit(void *ctx, struct sqlite3 *conn, const char *db, int frames)
+{
+    struct sbx_db_worker *w = ctx;
+    (void)conn;
+    (void)db;
+    w->frames = (uint32_t)frames;
+    return SQLITE_OK;
+}
+
+/* Storing the version again writes the first page, whatever it was. */
+static void worker_turn(struct sbx_db_worker *w, struct sbx_db_outcome *o)
+{
+    o->rc = sbx_sql_exec(w->conn, "PRAGMA user_version=" WORKER_TEXT(SBX_SCHEMA_VERSION));
+    o->frames = w->frames;
+    o->code = sbx_sql_errno(o->rc, w->conn);
+    if (o->code != 0)
+        sbx_sql_describe(o->why, sizeof o->why, "cannot write", o->rc, w->conn);
+}
+
+static void worker_checkpoint(struct sbx_db_worker *w, struct sbx_db_outcome *o)
+{
+    int in_log, in_file;
+    o->rc = sbx_sql_checkpoint(w->conn, SQLITE_CHECKPOINT_PASSIVE, &in_log, &in_file);
+    o->complete = o->rc == SQLITE_OK && in_log >= 0 && in_log == in_file;
+    o->code = sbx_sql_errno(o->rc, w->conn);
+    if (o->code != 0)
+        sbx_sql_describe(o->why, sizeof o->why, "cannot move the write-ahead log into the file",
+                         o->rc, w->conn);
+}
+
+SBX_PRIVATE void sbx_db_worker_do(struct sbx_db_worker *w, enum sbx_db_job job, struct sbx_db_outcome *o)
+{
+    memset(o, 0, sizeof *o);
+    o->job = job;
+    if (job == SBX_DB_JOB_TURN)
+        worker_turn(w, o);
+    else
+        worker_checkpoint(w, o);
+}
+
+static void *worker_main(void *arg)
+{
+    struct sbx_db_worker *w = arg;
+    struct sbx_db_outcome o;
+    enum sbx_db_job job;
+    (void)pthread_mutex_lock(&w->lock);
+    for (;;) {
+        while (w->posted == SBX_DB_JOB_NONE && !w->stopping)
+            (void)pthread_cond_wait(&w->news, &w->lock);
+        if (w->posted == SBX_DB_JOB_NONE)
+            break;
+        job = w->posted;
+        w->posted = SBX_DB_JOB_NONE;
+        (void)pthread_mutex_unlock(&w->lock);
+        sbx_db_worker_do(w, job, &o);
+        (void)pthread_mutex_lock(&w->lock);
+        w->outcome = o;
+        (void)sbx_fd_write(w->wake, "", 1); /* one job, one byte: it always fits */
+    }
+    (void)pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+static void worker_on_ready(struct sbx_io *io, short revents)
+{
+    struct sbx_db_worker *w = SBX_LIST_OF(io, struct sbx_db_worker, io);
+    struct sbx_db_outcome o;
+    char byte;
+    (void)revents;
+    if (sbx_fd_read(io->fd, &byte, 1) != 1)
+        return;
+    (void)pthread_mutex_lock(&w->lock);
+    o = w->outcome;
+    (void)pthread_mutex_unlock(&w->lock);
+    w->running = SBX_DB_JOB_NONE;
+    w->on_done(w->ctx, &o);
+}
+
+static int worker_connect(struct sbx_db_worker *w, const char *path)
+{
+    int rc = sbx_sql_open(path, &w->conn);
+    if (rc == SQLITE_OK)
+        rc = sbx_sql_exec(w->conn, "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64");
+    if (rc == SQLITE_OK)
+        (void)sqlite3_wal_hook(w->conn, worker_on_commit, w);
+    return rc;
+}
+
+/* A write to the pipe cannot be waited for in the thread, nor a read in the loop. */
+static int worker_open_pipe(struct sbx_db_worker *w, struct sbx_loop *loop)
+{
+    int fd = -1;
+    int rc = sbx_fd_pipe(&fd, &w->wake);
+    if (rc < 0)
+        return rc;
+    sbx_io_init(&w->io, loop, fd, worker_on_ready);
+    rc = sbx_fd_set_nonblock(fd);
+    return rc < 0 ? rc : sbx_io_watch(&w->io, POLLIN);
+}
+
+SBX_PRIVATE struct sbx_db_worker *sbx_db_worker_open(struct sbx_loop *loop, const char *path,
+                                         void (*on_done)(void *ctx,
+                                                         const struct sbx_db_outcome *o),
+                                         void *ctx, int *rc)
+{
+    struct sbx_db_worker *w = sbx_mem_calloc(sizeof *w);
+    *rc = SQLITE_OK;
+    if (w == NULL)
+        return NULL;
+    w->on_done = on_done;
+    w->ctx = ctx;
+    w->io.fd = w->wake = -1;
+    (void)pthread_mutex_init(&w->lock, NULL);
+    (void)pthread_cond_init(&w->news, NULL);
+    if (worker_open_pipe(w, loop) == 0)
+        *rc = worker_connect(w, path);
+    if (w->conn != NULL && *rc == SQLITE_OK)
+        return w;
+    sbx_db_worker_stop(w);
+    sbx_db_worker_close(w);
+    return NULL;
+}
+
+/* Signals are the loop's: a thread inherits the mask that is set while it is made. */
+static int worker_start(struct sbx_db_worker *w)
+{
+    pthread_attr_t attr;
+    sigset_t all, before;
+    int e = pthread_attr_init(&attr);
+    if (e != 0)
+        return -e;
+    (void)pthread_attr_setstacksize(&attr, WORKER_STACK);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    e = pthread_create(&w->thread, &attr, worker_main, w);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)pthread_attr_destroy(&attr);
+    w->started = e == 0;
+    return -e;
+}
+
+SBX_PRIVATE int sbx_db_worker_post(struct sbx_db_worker *w, enum sbx_db_job job)
+{
+    int rc = 0;
+    if (w->running != SBX_DB_JOB_NONE)
+        return -EBUSY;
+    if (sqlite3_threadsafe() == 0)
+        return -ENOSYS;
+    if (!w->started)
+        rc = worker_start(w);
+    if (rc < 0)
+        return rc;
+    w->running = job;
+    (void)pthread_mutex_lock(&w->lock);
+    assert(w->posted == SBX_DB_JOB_NONE);
+    w->posted = job;
+    (void)pthread_cond_signal(&w->news);
+    (void)pthread_mutex_unlock(&w->lock);
+    return 0;
+}
+
+SBX_PRIVATE bool sbx_db_worker_is_busy(const struct sbx_db_worker *w)
+{
+    return w->running != SBX_DB_JOB_NONE;
+}
+
+SBX_PRIVATE void sbx_db_worker_stop(struct sbx_db_worker *w)
+{
+    if (w->started) {
+        (void)pthread_mutex_lock(&w->lock);
+        w->stopping = true;
+        (void)pthread_cond_signal(&w->news);
+        (void)pthread_mutex_unlock(&w->lock);
+        (void)pthread_join(w->thread, NULL);
+        w->started = false;
+    }
+    if (w->io.fd >= 0)
+        sbx_io_stop(&w->io);
+    w->running = SBX_DB_JOB_NONE;
+}
+
+/* As the last connection it may remove the log, which is tidy where a person looks. */
+SBX_PRIVATE void sbx_db_worker_close(struct sbx_db_worker *w)
+{
+    int in_log, in_file;
+    if (w == NULL)
+        return;
+    assert(!w->started);
+    if (w->conn != NULL) {
+        if (sbx_sql_checkpoint(w->conn, SQLITE_CHECKPOINT_TRUNCATE, &in_log, &in_file) == SQLITE_OK)
+            (void)sqlite3_db_config(w->conn, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, (int *)NULL);
+        sbx_sql_close(w->conn);
+    }
+    sbx_fd_close(&w->io.fd);
+    sbx_fd_close(&w->wake);
+    (void)pthread_cond_destroy(&w->news);
+    (void)pthread_mutex_destroy(&w->lock);
+    sbx_mem_free(w);
+}
+/* ==== end proc/db_worker.c ================================================================== */
+#endif
+
+/* ==== begin proc/db_wal.h =================================================================== */
+/* db_wal.h - the write-ahead log's size and safety: when it is copied into the file, when it is
+ * emptied, and when writing has to wait for that. */
+#ifndef SBX_PROC_DB_WAL_H
+#define SBX_PROC_DB_WAL_H
+
+#define SBX_WAL_STEP (4u << 20)      /* growth after which the log is copied into the file */
+#define SBX_WAL_PAUSE_AT (16u << 20) /* writing waits here for a chance to empty it */
+#define SBX_WAL_MAX (64u << 20)      /* writing is refused from here on; plus one transaction */
+#define SBX_WAL_PAUSE_US 1000000u    /* nothing waits longer for a checkpoint */
+#define SBX_WAL_RETRY_US 250000u
+
+enum sbx_wal_state {
+    SBX_WAL_EMPTY,   /* nothing in it */
+    SBX_WAL_GUARDED, /* our read mark is in it, and what lies behind that is not in the file yet */
+    SBX_WAL_DRAINED, /* all of it is in the file, synced, and no mark of ours is in it */
+    SBX_WAL_UNKNOWN  /* left by another life of the server, or something failed */
+};
+
+struct sbx_wal {
+    struct sbx_loop *loop;
+    struct sqlite3 *conn;        /* the writer's, borrowed */
+    struct sqlite3 *guard;
+    struct sqlite3_stmt *hold;   /* of the guard: between its row and its reset it has a mark */
+    struct sbx_db_worker *worker;
+    enum sbx_wal_state state;
+    uint64_t frame_bytes;
+    uint64_t bytes;              /* of the log, by its frames */
+    uint64_t job_bytes;          /* of it when the last checkpoint was posted */
+    bool changed;                /* there were commits since */
+    uint64_t pause_at;           /* bytes */
+    bool waiting;                /* somebody was refused and wants on_ready */
+    struct sbx_timer patience;
+    uint64_t tried_us;
+    int code;                    /* why writing is refused, 0 while it is not */
+    char why[256];
+    void (*on_ready)(void *ctx);
+    void *ctx;
+};
+
+/* conn: the writer's connection, synchronous=OFF, to a file that has its schema. 0 or a result code
+ * of SQLite; after a failure, close is still to be called. has_log: there is a write-ahead log from
+ * before. */
+SBX_PRIVATE int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sqlite3 *conn, const char *path,
+                 bool has_log, void (*on_ready)(void *ctx), void *ctx);
+/* May a transaction begin? 0; -EAGAIN: on_ready will tell; else why not, with a sentence in why. */
+SBX_PRIVATE int sbx_wal_may_write(struct sbx_wal *w);
+/* A transaction of the writer was committed. */
+SBX_PRIVATE void sbx_wal_committed(struct sbx_wal *w);
+/* What is in the log should reach the disk soon. */
+SBX_PRIVATE void sbx_wal_sync_soon(struct sbx_wal *w);
+/* Ends thread and guard; the writer's connection is closed next, and then the rest of this. */
+SBX_PRIVATE void sbx_wal_stop(struct sbx_wal *w);
+SBX_PRIVATE void sbx_wal_close(struct sbx_wal *w);
+
+#endif
+/* ==== end proc/db_wal.h ===================================================================== */
+
+#ifndef SBX_NO_SQLITE
+
+/* ==== begin proc/db_wal.c =================================================================== */
+/* db_wal.c - see db_wal.h.
+ *
+ * The writer does not sync, and that is safe as long as the log only grows: a frame counts only if
+ * all frames before it are whole, and the file is touched by the worker alone, which syncs the log
+ * first. It would not be safe if the writer began the log anew in place, which SQLite does by
+ * itself when all of the log is in the file and nobody reads it: after a loss of power, some old
+ * frames could stand before the first new one that reached the disk, look whole, and be played
+ * back over newer pages. (With synchronous=NORMAL, SQLite syncs at that point; here the loop would
+ * wait for it.) So the writer writes in two states only:
+ *
+ *   EMPTY    the log was truncated. Whatever a loss of power leaves of it is either all of the
+ *            old log, which is in the file already, or a beginning of the new one.
+ *   GUARDED  the guard, a connection that only reads, has a mark in the log, and SQLite begins no
+ *            log anew that has a mark in it. The mark is taken while the log holds frames that are
+ *            not in the file; of a log that is in the file completely there are no marks.
+ *
+ *              commit [sbx_wal_committed]
+ *     EMPTY --------------------------------> GUARDED <---------------------------.
+ *       ^                                       |                                 |
+ *       |                                       | checkpoint complete, and no     |
+ *       |                                       | commit since [wal_on_done]      |
+ *       |  truncated [wal_truncate]             v                                 |
+ *       '------------------------------------ DRAINED --------------------------- |
+ *                                                                a reader is in   |
+ *                          TURN by the worker [wal_on_turned]    the way          |
+ *     UNKNOWN --------------------------------------------------------------------'
+ *
+ * Truncating fails while another program reads. Its mark could be gone the moment after, so the
+ * log is not safe to append to; the worker does that once, with syncing on (SBX_DB_JOB_TURN), and
+ * then there is a frame to guard.
+ *
+ * Size: with each SBX_WAL_STEP the worker copies. When a copy was complete and nothing was
+ * committed since, the log is truncated. Under steady load that never happens; then, at pause_at,
+ * writing waits for one last copy of what little is left. If even that is no use, because a reader
+ * holds the log, it may grow by another step, up to SBX_WAL_MAX, and there writing is refused. */
+
+#include <assert.h>
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#define WAL_FRAME_HEADER 24u
+#define WAL_READER                                                                                 \
+    "another program holds a read transaction open; the write-ahead log is at its limit of 64 MiB"
+#define WAL_SLOW                                                                                   \
+    "the disk is too slow to sync; the write-ahead log cannot be emptied for the moment"
+
+static bool wal_is_open(const struct sbx_wal *w)
+{
+    return (w->state == SBX_WAL_EMPTY || w->state == SBX_WAL_GUARDED) && w->bytes < w->pause_at;
+}
+
+static int wal_on_commit(void *ctx, struct sqlite3 *conn, const char *db, int frames)
+{
+    struct sbx_wal *w = ctx;
+    (void)conn;
+    (void)db;
+    w->bytes = (uint64_t)frames * w->frame_bytes;
+    return SQLITE_OK;
+}
+
+static void wal_release(struct sbx_wal *w)
+{
+    sbx_sql_reset(w->hold);
+}
+
+/* Takes the newest mark there is; the log holds frames that are not in the file. */
+static void wal_hold(struct sbx_wal *w)
+{
+    wal_release(w);
+    if (sbx_sql_step(w->hold) == SQLITE_ROW) {
+        w->state = SBX_WAL_GUARDED;
+        return;
+    }
+    wal_release(w);
+    w->state = SBX_WAL_UNKNOWN;
+}
+
+/* Nothing is copied, all of it being in the file, and so nothing has to be synced. */
+static void wal_truncate(struct sbx_wal *w)
+{
+    int in_log, in_file;
+    int rc;
+    assert(w->state == SBX_WAL_DRAINED);
+    rc = sbx_sql_checkpoint(w->conn, SQLITE_CHECKPOINT_TRUNCATE, &in_log, &in_file);
+    if (rc == SQLITE_OK) {
+        w->state = SBX_WAL_EMPTY;
+        w->bytes = w->job_bytes = 0;
+        w->pause_at = SBX_WAL_PAUSE_AT;
+    } else if ((rc & 0xff) != SQLITE_BUSY) {
+        w->state = SBX_WAL_UNKNOWN; /* the log may have begun anew without becoming empty */
+    }
+}
+
+static void wal_refuse(struct sbx_wal *w, int code, const char *why)
+{
+    w->code = code;
+    (void)snprintf(w->why, sizeof w->why, "%s", why);
+}
+
+/* It is no use to wait: grow on where there is room, else refuse. */
+static void wal_give_up(struct sbx_wal *w, int code, const char *why)
+{
+    if (w->state != SBX_WAL_GUARDED || w->bytes >= SBX_WAL_MAX) {
+        wal_refuse(w, code, why);
+        return;
+    }
+    w->pause_at = w->bytes + SBX_WAL_STEP;
+    if (w->pause_at > SBX_WAL_MAX)
+        w->pause_at = SBX_WAL_MAX;
+}
+
+static void wal_post(struct sbx_wal *w, enum sbx_db_job job)
+{
+    char why[128];
+    int rc = sbx_db_worker_post(w->worker, job);
+    if (rc == 0 || rc == -EBUSY)
+        return;
+    (void)snprintf(why, sizeof why, "cannot start the checkpoint thread: %s", strerror(-rc));
+    wal_give_up(w, -EBUSY, why);
+}
+
+/* The guard moves on to what is committed, for it limits what may be copied. */
+static void wal_post_checkpoint(struct sbx_wal *w)
+{
+    assert(w->state == SBX_WAL_GUARDED);
+    if (sbx_db_worker_is_busy(w->worker))
+        return;
+    if (w->changed)
+        wal_hold(w);
+    if (w->state != SBX_WAL_GUARDED)
+        return;
+    w->changed = false;
+    w->job_bytes = w->bytes;
+    wal_post(w, SBX_DB_JOB_CHECKPOINT);
+}
+
+static void wal_drain(struct sbx_wal *w)
+{
+    wal_truncate(w);
+    if (w->state == SBX_WAL_EMPTY)
+        return;
+    if (w->state == SBX_WAL_DRAINED && w->bytes >= SBX_WAL_MAX)
+        wal_refuse(w, -EBUSY, WAL_READER); /* a turn would make it longer still */
+    else
+        wal_post(w, SBX_DB_JOB_TURN);
+}
+
+/* Starts what could make writing possible; rarely, where it was of no use just now. */
+static void wal_try(struct sbx_wal *w)
+{
+    uint64_t now = sbx_clock_mono_us();
+    if (sbx_db_worker_is_busy(w->worker) || (w->code != 0 && now - w->tried_us < SBX_WAL_RETRY_US))
+        return;
+    w->tried_us = now;
+    switch (w->state) {
+    case SBX_WAL_EMPTY: break;
+    case SBX_WAL_GUARDED: wal_post_checkpoint(w); break;
+    case SBX_WAL_DRAINED: wal_drain(w); break;
+    case SBX_WAL_UNKNOWN: wal_post(w, SBX_DB_JOB_TURN); break;
+    }
+}
+
+SBX_PRIVATE int sbx_wal_may_write(struct sbx_wal *w)
+{
+    if (!wal_is_open(w))
+        wal_try(w);
+    if (wal_is_open(w)) {
+        w->code = 0;
+        return 0;
+    }
+    w->waiting = true;
+    if (w->code != 0)
+        return w->code;
+    if (!w->patience.armed)
+        sbx_loop_set_timer(w->loop, &w->patience, sbx_clock_mono_us() + SBX_WAL_PAUSE_US);
+    return -EAGAIN;
+}
+
+/* Tells who waits, once there is an answer. */
+static void wal_settle(struct sbx_wal *w)
+{
+    if (wal_is_open(w))
+        w->code = 0;
+    else if (w->code == 0)
+        return;
+    sbx_loop_cancel_timer(w->loop, &w->patience);
+    if (!w->waiting)
+        return;
+    w->waiting = false;
+    w->on_ready(w->ctx);
+}
+
+static void wal_on_patience(struct sbx_timer *t)
+{
+    struct sbx_wal *w = SBX_LIST_OF(t, struct sbx_wal, patience);
+    wal_give_up(w, -EBUSY, WAL_SLOW);
+    wal_settle(w);
+}
+
+static void wal_on_turned(struct sbx_wal *w, const struct sbx_db_outcome *o)
+{
+    if (o->code != 0) {
+        w->state = SBX_WAL_UNKNOWN;
+        wal_refuse(w, o->code, o->why);
+        return;
+    }
+    w->bytes = (uint64_t)o->frames * w->frame_bytes;
+    w->changed = true;
+    wal_hold(w);
+    if (w->state != SBX_WAL_GUARDED)
+        wal_refuse(w, -EIO, "cannot read the write-ahead log");
+}
+
+/* A job from before the pause may have missed what was written until then; only one that began in
+ * it tells that waiting is of no use. */
+static void wal_on_checkpointed(struct sbx_wal *w, const struct sbx_db_outcome *o)
+{
+    if (w->state != SBX_WAL_GUARDED)
+        return;
+    if (o->complete && !w->changed) {
+        wal_release(w);
+        w->state = SBX_WAL_DRAINED;
+        wal_drain(w);
+    } else if (w->bytes >= w->pause_at) {
+        if (o->code == 0 && w->changed)
+            wal_post_checkpoint(w);
+        else
+            wal_give_up(w, o->code != 0 ? o->code : -EBUSY, o->code != 0 ? o->why : WAL_READER);
+    }
+}
+
+static void wal_on_done(void *ctx, const struct sbx_db_outcome *o)
+{
+    struct sbx_wal *w = ctx;
+    if (o->job == SBX_DB_JOB_TURN)
+        wal_on_turned(w, o);
+    else
+        wal_on_checkpointed(w, o);
+    wal_settle(w);
+}
+
+SBX_PRIVATE void sbx_wal_committed(struct sbx_wal *w)
+{
+    w->changed = true;
+    if (w->state == SBX_WAL_EMPTY)
+        wal_hold(w);
+    if (w->state == SBX_WAL_GUARDED && w->bytes >= w->job_bytes + SBX_WAL_STEP)
+        wal_post_checkpoint(w);
+}
+
+SBX_PRIVATE void sbx_wal_sync_soon(struct sbx_wal *w)
+{
+    if (w->state == SBX_WAL_EMPTY && w->bytes > 0)
+        wal_hold(w);
+    w->changed = true;
+    if (w->state == SBX_WAL_GUARDED)
+        wal_post_checkpoint(w);
+}
+
+static int wal_open_guard(struct sbx_wal *w, const char *path)
+{
+    int rc = sbx_sql_open(path, &w->guard);
+    if (rc == SQLITE_OK)
+        rc = sbx_sql_exec(w->guard, "PRAGMA synchronous=OFF; PRAGMA cache_size=-64");
+    if (rc == SQLITE_OK)
+        rc = sbx_sql_prepare(w->guard, "SELECT name FROM sqlite_schema", &w->hold);
+    return rc;
+}
+
+SBX_PRIVATE int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sqlite3 *conn, const char *path,
+                 bool has_log, void (*on_ready)(void *ctx), void *ctx)
+{
+    struct sbx_db_outcome o;
+    uint64_t page = 0;
+    int rc;
+    memset(w, 0, sizeof *w);
+    w->loop = loop;
+    w->conn = conn;
+    w->on_ready = on_ready;
+    w->ctx = ctx;
+    w->pause_at = SBX_WAL_PAUSE_AT;
+    w->state = has_log ? SBX_WAL_UNKNOWN : SBX_WAL_EMPTY;
+    sbx_timer_init(&w->patience, wal_on_patience);
+    rc = sbx_sql_get_u64(conn, "PRAGMA page_size", &page);
+    if (rc == SQLITE_OK)
+        rc = wal_open_guard(w, path);
+    if (rc != SQLITE_OK)
+        return rc;
+    w->frame_bytes = page + WAL_FRAME_HEADER;
+    (void)sqlite3_wal_hook(conn, wal_on_commit, w);
+    w->worker = sbx_db_worker_open(loop, path, wal_on_done, w, &rc);
+    if (w->worker == NULL)
+        return rc != SQLITE_OK ? rc : SQLITE_NOMEM;
+    if (has_log) {
+        sbx_db_worker_do(w->worker, SBX_DB_JOB_TURN, &o);
+        wal_on_turned(w, &o);
+    }
+    return SQLITE_OK;
+}
+
+SBX_PRIVATE void sbx_wal_stop(struct sbx_wal *w)
+{
+    if (w->loop != NULL)
+        sbx_loop_cancel_timer(w->loop, &w->patience);
+    if (w->worker != NULL)
+        sbx_db_worker_stop(w->worker);
+    if (w->hold != NULL)
+        sbx_sql_finalize(&w->hold);
+    sbx_sql_close(w->guard);
+    w->guard = NULL;
+}
+
+SBX_PRIVATE void sbx_wal_close(struct sbx_wal *w)
+{
+    sbx_db_worker_close(w->worker);
+    w->worker = NULL;
+}
+/* ==== end proc/db_wal.c ===================================================================== */
+#endif
+
+#ifndef SBX_NO_SQLITE
+
+/* ==== begin proc/db_sqlite.c ================================================================ */
+/* db_sqlite.c - see db.h. The store's file in SQLite.
+ *
+ * Three connections, each for one purpose: the writer (here: all reading and writing of the loop,
+ * never syncing), the guard and the worker's (db_wal.c says what for). All statements of the writer
+ * are prepared once, at open.
+ *
+ * Nothing here takes longer in a larger file: every statement but those of the load goes to rows by
+ * key, or is bounded by a count. A statement is reset before its function returns, whatever
+ * happens, because one that is not would hold a read mark and keep the log from being emptied.
+ *
+ * A chunk is one row of at most 128 KiB: its entries are JSON, [[stream,timeMs,start,length],...],
+ * which the views can take apart without code of ours. */
+
+#include <assert.h>
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DB_EVICT_ROWS 2048u
+#define DB_EVICT_BYTES (8u << 20)
+#define DB_TIDY_ROWS 256u
+#define DB_TIDY_BYTES (1u << 20)
+#define DB_FREE_PAGES 512u   /* more of them are given back */
+#define DB_FREE_FLOOR 16u    /* fewer never are */
+#define DB_LOOK_US 1000000u  /* how often the file is looked for */
+#define DB_SEQUENCE_MAX ((uint64_t)1 << SBX_SCHEMA_SEQUENCE_BITS)
+#define DB_PROCESS_MAX ((uint64_t)1 << (62 - SBX_SCHEMA_SEQUENCE_BITS))
+
+enum db_statement {
+    DB_BEGIN, DB_COMMIT, DB_ROLLBACK,
+    DB_PUT_PROCESS, DB_PUT_CHUNK, DB_PUT_GAP, DB_PUT_CONFIG, DB_PUT_COUNTER,
+    DB_DROP_PROCESS, DB_DROP_GAPS, DB_DROP_CHUNKS, DB_PUT_FORGOTTEN, DB_DROP_FORGOTTEN,
+    DB_GET_FORGOTTEN, DB_FREELIST, DB_PAGES, DB_VACUUM,
+    DB_READ_AT, DB_READ_NEXT, DB_FIRST, DB_LAST,
+    DB_LOAD, DB_LOAD_CONFIG, DB_LOAD_COUNTER,
+    DB_STATEMENTS
+};
+
+#define DB_PROCESS_COLUMNS                                                                         \
+    "number, command, args, env_names, cwd, tty, interactive, persist, cols, rows, pid, "          \
+    "started_us, boot_id, created_ms, exited, exited_ms, exit_kind, exit_value, core_dumped, "     \
+    "exit_reason, exit_note, input_dropped, log_cap, log_first, log_first_offset, log_last, "      \
+    "log_end_offset"
+#define DB_CHUNK_COLUMNS "key, count, \"offset\", entries, data"
+#define DB_IN_RANGE "key >= ? AND key < ?"
+
+static const char *const db_sql[DB_STATEMENTS] = {
+    [DB_BEGIN] = "BEGIN IMMEDIATE",
+    [DB_COMMIT] = "COMMIT",
+    [DB_ROLLBACK] = "ROLLBACK",
+    [DB_PUT_PROCESS] = "INSERT OR REPLACE INTO process_records(" DB_PROCESS_COLUMNS ") VALUES("
+                       "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [DB_PUT_CHUNK] = "INSERT OR REPLACE INTO chunks(" DB_CHUNK_COLUMNS ") VALUES(?,?,?,?,?)",
+    [DB_PUT_GAP] = "INSERT OR REPLACE INTO gap_records(process, first_sequence, last_sequence,"
+                   " bytes, time_ms) VALUES(?,?,?,?,?)",
+    [DB_PUT_CONFIG] = "INSERT OR REPLACE INTO config(name, value) VALUES(?,?)",
+    [DB_PUT_COUNTER] = "INSERT OR REPLACE INTO counters(name, value) VALUES(?,?)",
+    [DB_DROP_PROCESS] = "DELETE FROM process_records WHERE number = ?",
+    [DB_DROP_GAPS] = "DELETE FROM gap_records WHERE process = ? AND first_sequence < ?",
+    [DB_DROP_CHUNKS] = "DELETE FROM chunks WHERE " DB_IN_RANGE,
+    [DB_PUT_FORGOTTEN] = "INSERT OR IGNORE INTO forgotten(process) VALUES(?)",
+    [DB_DROP_FORGOTTEN] = "DELETE FROM forgotten WHERE process = ?",
+    [DB_GET_FORGOTTEN] = "SELECT process FROM forgotten ORDER BY process LIMIT 1",
+    [DB_FREELIST] = "PRAGMA freelist_count",
+    [DB_PAGES] = "PRAGMA page_count",
+    [DB_VACUUM] = "PRAGMA incremental_vacuum(32)",
+    [DB_READ_AT] = "SELECT " DB_CHUNK_COLUMNS " FROM chunks WHERE " DB_IN_RANGE
+                   " ORDER BY key DESC LIMIT 1",
+    [DB_READ_NEXT] = "SELECT " DB_CHUNK_COLUMNS " FROM chunks WHERE " DB_IN_RANGE
+                     " ORDER BY key LIMIT 1",
+    [DB_FIRST] = "SELECT key, \"offset\" FROM chunks WHERE " DB_IN_RANGE " ORDER BY key",
+    [DB_LAST] = "SELECT key, \"offset\", count, length(data) FROM chunks WHERE " DB_IN_RANGE
+                " ORDER BY key DESC LIMIT 1",
+    [DB_LOAD] = "SELECT " DB_PROCESS_COLUMNS " FROM process_records ORDER BY number",
+    [DB_LOAD_CONFIG] = "SELECT name, value FROM config ORDER BY name",
+    [DB_LOAD_COUNTER] = "SELECT value FROM counters WHERE name = ?",
+};
+
+struct sbx_db {
+    struct sqlite3 *conn;
+    struct sqlite3_stmt *st[DB_STATEMENTS];
+    struct sbx_wal wal;
+    char *path;
+    char *log_path;          /* of its write-ahead log */
+    struct sbx_buf entries;  /* JSON of the chunk that is put, reused */
+    uint64_t looked_us;      /* for the file, last */
+    uint64_t log_inode;
+    bool is_gone;
+    char error[320];
+};
+
+SBX_PRIVATE const char *sbx_db_backend(void)
+{
+    return "sqlite " SQLITE_VERSION;
+}
+
+SBX_PRIVATE const char *sbx_db_error(const struct sbx_db *db)
+{
+    return db->error;
+}
+
+/* --- failures --- */
+
+static int db_fail(struct sbx_db *db, const char *verb, int rc)
+{
+    sbx_sql_describe(db->error, sizeof db->error, verb, rc, db->conn);
+    return sbx_sql_errno(rc, db->conn);
+}
+
+static int db_fail_write(struct sbx_db *db, int rc)
+{
+    return rc == SQLITE_OK ? 0 : db_fail(db, "cannot write", rc);
+}
+
+static int db_fail_read(struct sbx_db *db, int rc)
+{
+    return rc == SQLITE_OK ? 0 : db_fail(db, "cannot read", rc);
+}
+
+/* For what SQLite takes for good and we do not. */
+static int db_fail_damaged(struct sbx_db *db, uint64_t process)
+{
+    (void)snprintf(db->error, sizeof db->error,
+                   "cannot read: the file is damaged: a chunk of proc_%llu makes no sense",
+                   (unsigned long long)process);
+    return -EILSEQ;
+}
+
+static int db_fail_memory(struct sbx_db *db)
+{
+    (void)snprintf(db->error, sizeof db->error, "out of memory");
+    return -ENOMEM;
+}
+
+/* --- keys --- */
+
+static uint64_t db_key(uint64_t process, uint64_t sequence)
+{
+    if (sequence > DB_SEQUENCE_MAX)
+        sequence = DB_SEQUENCE_MAX;
+    return (process << SBX_SCHEMA_SEQUENCE_BITS) + sequence;
+}
+
+static uint64_t db_key_sequence(uint64_t key)
+{
+    return key & (DB_SEQUENCE_MAX - 1);
+}
+
+/* Binds the keys [from, to). */
+static void db_bind_range(struct sbx_sql_row *r, struct sqlite3_stmt *st, uint64_t from,
+                          uint64_t to)
+{
+    sbx_sql_begin_row(r, st);
+    sbx_sql_put_u64(r, from);
+    sbx_sql_put_u64(r, to);
+}
+
+static uint64_t db_column(struct sqlite3_stmt *st, int column)
+{
+    return (uint64_t)sqlite3_column_int64(st, column);
+}
+
+/* --- opening --- */
+
+static int db_prepare_all(struct sbx_db *db)
+{
+    int rc = SQLITE_OK;
+    size_t i;
+    for (i = 0; rc == SQLITE_OK && i < DB_STATEMENTS; i++)
+        rc = sbx_sql_prepare(db->conn, db_sql[i], &db->st[i]);
+    return rc;
+}
+
+static void db_disconnect(struct sbx_db *db)
+{
+    size_t i;
+    sbx_wal_stop(&db->wal);
+    for (i = 0; i < DB_STATEMENTS; i++)
+        sbx_sql_finalize(&db->st[i]);
+    sbx_sql_close(db->conn);
+    db->conn = NULL;
+    sbx_wal_close(&db->wal);
+}
+
+/* The order matters: the first two hold for an empty file only, and the journal's mode makes its
+ * first page. */
+static int db_begin_file(struct sbx_db *db)
+{
+    int rc = sbx_sql_exec(db->conn, "PRAGMA page_size=8192;"
+                                    "PRAGMA auto_vacuum=INCREMENTAL;"
+                                    "PRAGMA journal_mode=WAL");
+    return rc == SQLITE_OK ? sbx_schema_create(db->conn) : rc;
+}
+
+static int db_fail_open(struct sbx_db *db, int rc, struct sbx_err *err)
+{
+    char why[200];
+    sbx_sql_describe(why, sizeof why, "cannot open", rc, db->conn);
+    return sbx_err_set(err, sbx_sql_errno(rc, db->conn), "%s: %s", db->path, why);
+}
+
+static int db_refuse_newer(struct sbx_db *db, uint64_t version, struct sbx_err *err)
+{
+    return sbx_err_set(err, ENOTSUP,
+                       "%s has schema version %llu, this program knows up to %d; use a newer "
+                       "program or another directory", db->path, (unsigned long long)version,
+                       SBX_SCHEMA_VERSION);
+}
+
+/* Makes of the file what this program works with. A result code of SQLite; SQLITE_NOTADB for a
+ * database that is not ours. *newer: the version, where that is too high. */
+static int db_establish(struct sbx_db *db, uint64_t *newer)
+{
+    enum sbx_schema_state state = SBX_SCHEMA_FOREIGN;
+    uint64_t version = 0;
+    int rc = sbx_sql_open(db->path, &db->conn);
+    if (rc == SQLITE_OK)
+        rc = sbx_sql_exec(db->conn, "PRAGMA synchronous=OFF; PRAGMA cache_size=-1024");
+    if (rc == SQLITE_OK)
+        rc = sbx_schema_look(db->conn, &state, &version);
+    if (rc != SQLITE_OK)
+        return rc;
+    switch (state) {
+    case SBX_SCHEMA_FOREIGN: return SQLITE_NOTADB;
+    case SBX_SCHEMA_NEWER: *newer = version; return SQLITE_OK;
+    case SBX_SCHEMA_EMPTY: return db_begin_file(db);
+    case SBX_SCHEMA_OLDER: rc = sbx_schema_check(db->conn);
+        return rc == SQLITE_OK ? sbx_schema_migrate(db->conn, version) : rc;
+    case SBX_SCHEMA_CURRENT: break;
+    }
+    return sbx_schema_check(db->conn);
+}
+
+static int db_connect(struct sbx_db *db, struct sbx_loop *loop, void (*on_ready)(void *ctx),
+                      void *ctx, struct sbx_err *err)
+{
+    uint64_t newer = 0, inode;
+    bool has_log;
+    int rc = db_establish(db, &newer);
+    if (newer > 0)
+        return db_refuse_newer(db, newer, err);
+    if (rc == SQLITE_OK)
+        rc = db_prepare_all(db);
+    has_log = sbx_db_file_has_log(db->log_path, &inode);
+    if (rc == SQLITE_OK)
+        rc = sbx_wal_open(&db->wal, loop, db->conn, db->path, has_log, on_ready, ctx);
+    return rc == SQLITE_OK ? 0 : db_fail_open(db, rc, err);
+}
+
+static int db_set_aside(struct sbx_db *db, const struct sbx_diag *diag, const char *why,
+                        struct sbx_err *err)
+{
+    char *to;
+    int rc = sbx_db_file_set_aside(db->path, &to, err);
+    if (rc < 0)
+        return rc;
+    sbx_diag(diag, SBX_DIAG_WARN, "%s; it is kept as %s, and a new one is begun", why, to);
+    sbx_mem_free(to);
+    return 0;
+}
+
+/* An empty file beside a log that is not: somebody took the file away, and the log, which belongs
+ * to it, would be deleted by SQLite. */
+static int db_prepare_file(struct sbx_db *db, const struct sbx_diag *diag, struct sbx_err *err)
+{
+    bool empty = false;
+    uint64_t inode;
+    char why[400];
+    int rc = sbx_db_file_prepare(db->path, &empty, err);
+    if (rc < 0 || !empty || !sbx_db_file_has_log(db->log_path, &inode))
+        return rc;
+    (void)snprintf(why, sizeof why, "%s is gone but for its write-ahead log", db->path);
+    rc = db_set_aside(db, diag, why, err);
+    return rc < 0 ? rc : sbx_db_file_prepare(db->path, &empty, err);
+}
+
+static int db_open_path(struct sbx_db *db, struct sbx_loop *loop, const struct sbx_diag *diag,
+                        void (*on_ready)(void *ctx), void *ctx, struct sbx_err *err)
+{
+    struct sbx_err damage;
+    int rc = db_prepare_file(db, diag, err);
+    if (rc < 0)
+        return rc;
+    rc = db_connect(db, loop, on_ready, ctx, err);
+    if (rc != -EILSEQ)
+        return rc;
+    damage = *err;
+    db_disconnect(db);
+    rc = db_set_aside(db, diag, damage.text, err);
+    if (rc == 0)
+        rc = db_prepare_file(db, diag, err);
+    return rc < 0 ? rc : db_connect(db, loop, on_ready, ctx, err);
+}
+
+static int db_name_files(struct sbx_db *db, const char *dir, struct sbx_err *err)
+{
+    db->path = sbx_db_file_path(dir, "");
+    db->log_path = sbx_db_file_path(dir, "-wal");
+    if (db->path == NULL || db->log_path == NULL)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    return 0;
+}
+
+SBX_PRIVATE struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, const char *dir,
+                           void (*on_ready)(void *ctx), void *ctx, struct sbx_err *err)
+{
+    struct sbx_db *db = sbx_mem_calloc(sizeof *db);
+    if (db == NULL) {
+        (void)sbx_err_set(err, ENOMEM, "out of memory");
+        return NULL;
+    }
+    sbx_buf_init(&db->entries);
+    if (db_name_files(db, dir, err) < 0 ||
+        db_open_path(db, loop, diag, on_ready, ctx, err) < 0) {
+        sbx_db_close(db);
+        return NULL;
+    }
+    (void)sbx_db_file_has_log(db->log_path, &db->log_inode);
+    db->looked_us = sbx_clock_mono_us();
+    return db;
+}
+
+SBX_PRIVATE void sbx_db_close(struct sbx_db *db)
+{
+    if (db->conn != NULL)
+        sbx_db_rollback(db);
+    db_disconnect(db);
+    sbx_buf_deinit(&db->entries);
+    sbx_mem_free(db->path);
+    sbx_mem_free(db->log_path);
+    sbx_mem_free(db);
+}
+
+/* --- transactions --- */
+
+static bool db_in_transaction(const struct sbx_db *db)
+{
+    return sqlite3_get_autocommit(db->conn) == 0;
+}
+
+static int db_run(struct sbx_db *db, enum db_statement s)
+{
+    struct sbx_sql_row r;
+    sbx_sql_begin_row(&r, db->st[s]);
+    return sbx_sql_run(&r);
+}
+
+/* Files that were deleted can be written to, and everything would be lost with the process. */
+static int db_look_for_file(struct sbx_db *db)
+{
+    uint64_t now = sbx_clock_mono_us(), inode;
+    bool moved = false;
+    int rc;
+    if (now - db->looked_us >= DB_LOOK_US) {
+        rc = sbx_sql_has_moved(db->conn, &moved);
+        if (rc != SQLITE_OK)
+            return db_fail(db, "cannot look for the file", rc);
+        (void)sbx_db_file_has_log(db->log_path, &inode);
+        db->is_gone = moved || inode != db->log_inode;
+        db->looked_us = now;
+    }
+    if (!db->is_gone)
+        return 0;
+    (void)snprintf(db->error, sizeof db->error,
+                   "%s or its write-ahead log was deleted or replaced while in use", db->path);
+    return -EIO;
+}
+
+SBX_PRIVATE int sbx_db_begin(struct sbx_db *db)
+{
+    int rc;
+    if (db_in_transaction(db))
+        sbx_db_rollback(db); /* one that could not be rolled back when that was asked for */
+    rc = db_look_for_file(db);
+    if (rc < 0)
+        return rc;
+    rc = sbx_wal_may_write(&db->wal);
+    if (rc < 0) {
+        (void)snprintf(db->error, sizeof db->error, "%s",
+                       rc == -EAGAIN ? "a checkpoint is about to be completed" : db->wal.why);
+        return rc;
+    }
+    rc = db_run(db, DB_BEGIN);
+    if ((rc & 0xff) == SQLITE_BUSY) {
+        (void)snprintf(db->error, sizeof db->error, "another program is writing to the file");
+        return -EBUSY;
+    }
+    return db_fail_write(db, rc);
+}
+
+SBX_PRIVATE int sbx_db_commit(struct sbx_db *db)
+{
+    int rc = db_run(db, DB_COMMIT);
+    if (rc == SQLITE_OK)
+        sbx_wal_committed(&db->wal);
+    return db_fail_write(db, rc);
+}
+
+SBX_PRIVATE void sbx_db_rollback(struct sbx_db *db)
+{
+    if (db_in_transaction(db))
+        (void)db_run(db, DB_ROLLBACK);
+}
+
+/* --- records --- */
+
+SBX_PRIVATE int sbx_db_put_process(struct sbx_db *db, const struct sbx_db_process *p)
+{
+    struct sbx_sql_row r;
+    sbx_sql_begin_row(&r, db->st[DB_PUT_PROCESS]);
+    sbx_sql_put_u64(&r, p->number);
+    sbx_sql_put_text(&r, p->command);
+    sbx_sql_put_text(&r, p->args);
+    sbx_sql_put_text(&r, p->env_names);
+    if (p->has_cwd)
+        sbx_sql_put_text(&r, p->cwd);
+    else
+        sbx_sql_put_null(&r);
+    sbx_sql_put_i64(&r, p->tty);
+    sbx_sql_put_i64(&r, p->interactive);
+    sbx_sql_put_i64(&r, p->persist);
+    sbx_sql_put_i64(&r, p->cols);
+    sbx_sql_put_i64(&r, p->rows);
+    sbx_sql_put_i64(&r, p->pid);
+    sbx_sql_put_u64(&r, p->started_us);
+    sbx_sql_put_text(&r, p->boot_id);
+    sbx_sql_put_u64(&r, p->created_ms);
+    sbx_sql_put_i64(&r, p->exited);
+    sbx_sql_put_u64(&r, p->exited_ms);
+    sbx_sql_put_i64(&r, p->exit_kind);
+    sbx_sql_put_i64(&r, p->exit_value);
+    sbx_sql_put_i64(&r, p->core_dumped);
+    sbx_sql_put_text(&r, p->exit_reason);
+    sbx_sql_put_text(&r, p->exit_note);
+    sbx_sql_put_u64(&r, p->input_dropped);
+    sbx_sql_put_u64(&r, p->log_cap);
+    sbx_sql_put_u64(&r, p->log_first);
+    sbx_sql_put_u64(&r, p->log_first_offset);
+    sbx_sql_put_u64(&r, p->log_last);
+    sbx_sql_put_u64(&r, p->log_end_offset);
+    return db_fail_write(db, sbx_sql_run(&r));
+}
+
+static void db_get_process(struct sqlite3_stmt *st, struct sbx_db_process *p)
+{
+    int i = 0;
+    p->number = db_column(st, i++);
+    p->command = sbx_sql_text(st, i++);
+    p->args = sbx_sql_text(st, i++);
+    p->env_names = sbx_sql_text(st, i++);
+    p->has_cwd = sqlite3_column_type(st, i) != SQLITE_NULL;
+    p->cwd = sbx_sql_text(st, i++);
+    p->tty = sqlite3_column_int(st, i++) != 0;
+    p->interactive = sqlite3_column_int(st, i++) != 0;
+    p->persist = sqlite3_column_int(st, i++) != 0;
+    p->cols = (uint16_t)sqlite3_column_int(st, i++);
+    p->rows = (uint16_t)sqlite3_column_int(st, i++);
+    p->pid = sqlite3_column_int64(st, i++);
+    p->started_us = db_column(st, i++);
+    p->boot_id = sbx_sql_text(st, i++);
+    p->created_ms = db_column(st, i++);
+    p->exited = sqlite3_column_int(st, i++) != 0;
+    p->exited_ms = db_column(st, i++);
+    p->exit_kind = sqlite3_column_int(st, i++);
+    p->exit_value = sqlite3_column_int(st, i++);
+    p->core_dumped = sqlite3_column_int(st, i++) != 0;
+    p->exit_reason = sbx_sql_text(st, i++);
+    p->exit_note = sbx_sql_text(st, i++);
+    p->input_dropped = db_column(st, i++);
+    p->log_cap = db_column(st, i++);
+    p->log_first = db_column(st, i++);
+    p->log_first_offset = db_column(st, i++);
+    p->log_last = db_column(st, i++);
+    p->log_end_offset = db_column(st, i++);
+    assert(i == sqlite3_column_count(st));
+}
+
+SBX_PRIVATE int sbx_db_load(struct sbx_db *db, int (*on_process)(void *ctx, const struct sbx_db_process *p),
+                void *ctx)
+{
+    struct sqlite3_stmt *st = db->st[DB_LOAD];
+    struct sbx_db_process p;
+    int stop = 0, rc = SQLITE_ROW;
+    while (stop == 0 && (rc = sbx_sql_step(st)) == SQLITE_ROW) {
+        db_get_process(st, &p);
+        stop = on_process(ctx, &p);
+    }
+    if (stop == 0 && rc != SQLITE_DONE)
+        stop = db_fail_read(db, rc);
+    sbx_sql_reset(st);
+    return stop;
+}
+
+SBX_PRIVATE int sbx_db_load_config(struct sbx_db *db, void (*on_value)(void *ctx, const char *name, uint64_t v),
+                       void *ctx)
+{
+    struct sqlite3_stmt *st = db->st[DB_LOAD_CONFIG];
+    int rc, result = 0;
+    while ((rc = sbx_sql_step(st)) == SQLITE_ROW) {
+        struct sbx_str name = sbx_sql_text(st, 0);
+        on_value(ctx, name.p, db_column(st, 1));
+    }
+    if (rc != SQLITE_DONE)
+        result = db_fail_read(db, rc);
+    sbx_sql_reset(st);
+    return result;
+}
+
+SBX_PRIVATE int sbx_db_load_counter(struct sbx_db *db, const char *name, uint64_t *value)
+{
+    struct sbx_sql_row r;
+    int rc;
+    *value = 0;
+    sbx_sql_begin_row(&r, db->st[DB_LOAD_COUNTER]);
+    sbx_sql_put_text(&r, sbx_str_z(name));
+    rc = r.rc == SQLITE_OK ? sbx_sql_step(r.st) : r.rc;
+    if (rc == SQLITE_ROW)
+        *value = db_column(r.st, 0);
+    rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail_read(db, rc);
+    sbx_sql_reset(r.st);
+    return rc;
+}
+
+static int db_put_named(struct sbx_db *db, enum db_statement s, const char *name, uint64_t value)
+{
+    struct sbx_sql_row r;
+    sbx_sql_begin_row(&r, db->st[s]);
+    sbx_sql_put_text(&r, sbx_str_z(name));
+    sbx_sql_put_u64(&r, value);
+    return db_fail_write(db, sbx_sql_run(&r));
+}
+
+SBX_PRIVATE int sbx_db_put_config(struct sbx_db *db, const char *name, uint64_t value)
+{
+    return db_put_named(db, DB_PUT_CONFIG, name, value);
+}
+
+SBX_PRIVATE int sbx_db_put_counter(struct sbx_db *db, const char *name, uint64_t value)
+{
+    return db_put_named(db, DB_PUT_COUNTER, name, value);
+}
+
+SBX_PRIVATE int sbx_db_put_gap(struct sbx_db *db, uint64_t process, uint64_t from, uint64_t to, uint64_t bytes,
+                   uint64_t time_ms)
+{
+    struct sbx_sql_row r;
+    sbx_sql_begin_row(&r, db->st[DB_PUT_GAP]);
+    sbx_sql_put_u64(&r, process);
+    sbx_sql_put_u64(&r, from);
+    sbx_sql_put_u64(&r, to);
+    sbx_sql_put_u64(&r, bytes);
+    sbx_sql_put_u64(&r, time_ms);
+    return db_fail_write(db, sbx_sql_run(&r));
+}
+
+/* --- chunks --- */
+
+static void db_write_entries(struct sbx_buf *out, const struct sbx_db_chunk *c)
+{
+    uint32_t i;
+    sbx_buf_clear(out);
+    for (i = 0; i < c->count; i++) {
+        const struct sbx_db_head *h = &c->heads[i];
+        sbx_buf_add_z(out, i == 0 ? "[[" : ",[");
+        sbx_buf_add_u64(out, h->stream);
+        sbx_buf_add_byte(out, ',');
+        sbx_buf_add_u64(out, h->time_ms);
+        sbx_buf_add_byte(out, ',');
+        sbx_buf_add_u64(out, h->start);
+        sbx_buf_add_byte(out, ',');
+        sbx_buf_add_u64(out, h->len);
+        sbx_buf_add_byte(out, ']');
+    }
+    sbx_buf_add_byte(out, ']');
+}
+
+SBX_PRIVATE int sbx_db_put_chunk(struct sbx_db *db, const struct sbx_db_chunk *c)
+{
+    struct sbx_sql_row r;
+    assert(c->count > 0 && c->len > 0 && c->len <= SBX_DB_CHUNK_MAX);
+    if (c->process >= DB_PROCESS_MAX || c->first + c->count > DB_SEQUENCE_MAX) {
+        (void)snprintf(db->error, sizeof db->error, "cannot write: there are no more keys");
+        return -EOVERFLOW;
+    }
+    db_write_entries(&db->entries, c);
+    if (db->entries.oom)
+        return db_fail_memory(db);
+    sbx_sql_begin_row(&r, db->st[DB_PUT_CHUNK]);
+    sbx_sql_put_u64(&r, db_key(c->process, c->first));
+    sbx_sql_put_u64(&r, c->count);
+    sbx_sql_put_u64(&r, c->offset);
+    sbx_sql_put_text(&r, sbx_buf_view(&db->entries));
+    sbx_sql_put_blob(&r, c->data, c->len);
+    return db_fail_write(db, sbx_sql_run(&r));
+}
+
+/* Reads "[stream,time,start,length]" off the front. */
+static bool db_read_head(struct sbx_str *s, struct sbx_db_head *h, size_t limit)
+{
+    uint64_t v[4] = {0, 0, 0, 0};
+    size_t i = 0, at = 1;
+    if (s->n == 0 || s->p[0] != '[')
+        return false;
+    for (; at < s->n && s->p[at] != ']'; at++) {
+        if (s->p[at] == ',')
+            i++;
+        else if (s->p[at] < '0' || s->p[at] > '9' || i > 3 || v[i] > UINT64_MAX / 100)
+            return false;
+        else
+            v[i] = v[i] * 10 + (uint64_t)(s->p[at] - '0');
+    }
+    if (at == s->n || i != 3 || v[0] > 2 || v[2] > limit || v[3] > limit - v[2])
+        return false;
+    *h = (struct sbx_db_head){v[1], (uint32_t)v[2], (uint32_t)v[3], (uint8_t)v[0]};
+    s->p += at + 1;
+    s->n -= at + 1;
+    return true;
+}
+
+static bool db_read_entries(struct sbx_str s, struct sbx_db_head *heads, uint32_t count,
+                            size_t limit)
+{
+    uint32_t i;
+    for (i = 0; i < count; i++) {
+        if (s.n < 2 || s.p[0] != (i == 0 ? '[' : ','))
+            return false;
+        s.p++;
+        s.n--;
+        if (!db_read_head(&s, &heads[i], limit))
+            return false;
+    }
+    return s.n == 1 && s.p[0] == ']';
+}
+
+SBX_PRIVATE void sbx_db_page_free(struct sbx_db_page *page)
+{
+    if (page == NULL)
+        return;
+    sbx_mem_free(page->heads);
+    sbx_blob_unref(page->blob);
+    sbx_mem_free(page);
+}
+
+/* Of the row that st is at; *page also when it makes no sense, for the caller to free. */
+static int db_read_row(struct sbx_db *db, struct sqlite3_stmt *st, struct sbx_db_page **page)
+{
+    const uint64_t key = db_column(st, 0), count = db_column(st, 1);
+    struct sbx_str entries = sbx_sql_text(st, 3);
+    const void *data = sqlite3_column_blob(st, 4);
+    size_t n = (size_t)sqlite3_column_bytes(st, 4);
+    struct sbx_db_page *p = *page = sbx_mem_calloc(sizeof *p);
+    if (p == NULL)
+        return db_fail_memory(db);
+    p->process = key >> SBX_SCHEMA_SEQUENCE_BITS;
+    p->first = db_key_sequence(key);
+    p->offset = db_column(st, 2);
+    p->count = (uint32_t)count;
+    /* An entry is at least "[0,0,0,0]" and a comma. */
+    if (count == 0 || count > entries.n / 9 || data == NULL || n == 0 || n > SBX_DB_CHUNK_MAX)
+        return db_fail_damaged(db, p->process);
+    p->heads = sbx_mem_alloc(p->count * sizeof *p->heads);
+    p->blob = sbx_blob_new(n);
+    if (p->heads == NULL || p->blob == NULL)
+        return db_fail_memory(db);
+    memcpy(p->blob->data, data, n);
+    p->blob->len = n;
+    return db_read_entries(entries, p->heads, p->count, n) ? 0 : db_fail_damaged(db, p->process);
+}
+
+/* The row of a query for one chunk, if it reaches as far as `sequence`. */
+static int db_read_one(struct sbx_db *db, enum db_statement s, uint64_t from, uint64_t to,
+                       uint64_t sequence, struct sbx_db_page **page)
+{
+    struct sbx_sql_row r;
+    int rc;
+    db_bind_range(&r, db->st[s], from, to);
+    rc = r.rc == SQLITE_OK ? sbx_sql_step(r.st) : r.rc;
+    if (rc == SQLITE_DONE)
+        rc = -ENOENT;
+    else if (rc != SQLITE_ROW)
+        rc = db_fail_read(db, rc);
+    else if (db_key_sequence(db_column(r.st, 0)) + db_column(r.st, 1) <= sequence)
+        rc = -ENOENT;
+    else
+        rc = db_read_row(db, r.st, page);
+    sbx_sql_reset(r.st);
+    return rc;
+}
+
+SBX_PRIVATE int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequence, struct sbx_db_page **page)
+{
+    uint64_t begin = db_key(process, 0), end = db_key(process + 1, 0);
+    uint64_t after = db_key(process, sequence < DB_SEQUENCE_MAX ? sequence + 1 : sequence);
+    int rc;
+    *page = NULL;
+    if (process >= DB_PROCESS_MAX)
+        return -ENOENT;
+    rc = db_read_one(db, DB_READ_AT, begin, after, sequence, page);
+    if (rc == -ENOENT)
+        rc = db_read_one(db, DB_READ_NEXT, after, end, sequence, page);
+    if (rc < 0) {
+        sbx_db_page_free(*page);
+        *page = NULL;
+    }
+    return rc;
+}
+
+/* 1 with a row, 0 without, or a failure. The statement is to be reset. */
+static int db_step_range(struct sbx_db *db, enum db_statement s, uint64_t process)
+{
+    struct sbx_sql_row r;
+    int rc;
+    db_bind_range(&r, db->st[s], db_key(process, 0), db_key(process + 1, 0));
+    rc = r.rc == SQLITE_OK ? sbx_sql_step(r.st) : r.rc;
+    if (rc == SQLITE_ROW || rc == SQLITE_DONE)
+        return rc == SQLITE_ROW;
+    return db_fail_read(db, rc);
+}
+
+SBX_PRIVATE int sbx_db_bounds(struct sbx_db *db, uint64_t process, struct sbx_db_bounds *b)
+{
+    struct sqlite3_stmt *first = db->st[DB_FIRST], *last = db->st[DB_LAST];
+    int rc;
+    *b = (struct sbx_db_bounds){1, 0, 0, 0};
+    if (process >= DB_PROCESS_MAX)
+        return 0;
+    rc = db_step_range(db, DB_FIRST, process);
+    if (rc > 0) {
+        b->first = db_key_sequence(db_column(first, 0));
+        b->first_offset = db_column(first, 1);
+        rc = db_step_range(db, DB_LAST, process);
+    }
+    if (rc > 0) {
+        b->last = db_key_sequence(db_column(last, 0)) + db_column(last, 2) - 1;
+        b->end_offset = db_column(last, 1) + db_column(last, 3);
+    }
+    sbx_sql_reset(first);
+    sbx_sql_reset(last);
+    return rc < 0 ? rc : 0;
+}
+
+/* --- dropping --- */
+
+struct db_limit {
+    uint64_t sequence, offset; /* chunks that begin below either */
+    uint64_t rows, bytes;      /* and not more than that */
+};
+
+/* Where the first chunk begins that is to be kept; *more: only because of the limit. */
+static int db_find_cut(struct sbx_db *db, uint64_t process, const struct db_limit *l,
+                       uint64_t *cut, bool *more)
+{
+    struct sqlite3_stmt *st = db->st[DB_FIRST];
+    uint64_t rows = 0, base = 0;
+    int rc = db_step_range(db, DB_FIRST, process);
+    *cut = db_key(process + 1, 0);
+    *more = false;
+    while (rc > 0) {
+        uint64_t key = db_column(st, 0), offset = db_column(st, 1);
+        bool below = db_key_sequence(key) < l->sequence || offset < l->offset;
+        if (rows++ == 0)
+            base = offset;
+        if (!below || rows > l->rows || (rows > 1 && offset - base >= l->bytes)) {
+            *cut = key;
+            *more = below;
+            break;
+        }
+        rc = sbx_sql_step(st);
+        rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? rc == SQLITE_ROW : db_fail_read(db, rc);
+    }
+    sbx_sql_reset(st);
+    return rc < 0 ? rc : 0;
+}
+
+static int db_drop_chunks(struct sbx_db *db, uint64_t process, const struct db_limit *l, bool *more)
+{
+    struct sbx_sql_row r;
+    uint64_t cut;
+    int rc = db_find_cut(db, process, l, &cut, more);
+    if (rc < 0)
+        return rc;
+    db_bind_range(&r, db->st[DB_DROP_CHUNKS], db_key(process, 0), cut);
+    return db_fail_write(db, sbx_sql_run(&r));
+}
+
+static int db_drop_gaps(struct sbx_db *db, uint64_t process, uint64_t below)
+{
+    struct sbx_sql_row r;
+    sbx_sql_begin_row(&r, db->st[DB_DROP_GAPS]);
+    sbx_sql_put_u64(&r, process);
+    sbx_sql_put_u64(&r, below);
+    return db_fail_write(db, sbx_sql_run(&r));
+}
+
+static int db_run_for(struct sbx_db *db, enum db_statement s, uint64_t process)
+{
+    struct sbx_sql_row r;
+    sbx_sql_begin_row(&r, db->st[s]);
+    sbx_sql_put_u64(&r, process);
+    return db_fail_write(db, sbx_sql_run(&r));
+}
+
+/* A gap goes with the chunks around it: what it is between is no longer there. */
+SBX_PRIVATE int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor_sequence,
+                 uint64_t floor_offset, struct sbx_db_bounds *b)
+{
+    const struct db_limit l = {floor_sequence, floor_offset, DB_EVICT_ROWS, DB_EVICT_BYTES};
+    bool more;
+    int rc = 0;
+    if (process < DB_PROCESS_MAX)
+        rc = db_drop_chunks(db, process, &l, &more);
+    if (rc == 0)
+        rc = sbx_db_bounds(db, process, b);
+    if (rc == 0 && b->first <= b->last && b->first > floor_sequence)
+        floor_sequence = b->first;
+    return rc == 0 ? db_drop_gaps(db, process, floor_sequence) : rc;
+}
+
+SBX_PRIVATE int sbx_db_forget(struct sbx_db *db, uint64_t process)
+{
+    int rc = db_run_for(db, DB_DROP_PROCESS, process);
+    if (rc == 0)
+        rc = db_drop_gaps(db, process, INT64_MAX);
+    if (rc == 0 && process < DB_PROCESS_MAX)
+        rc = db_run_for(db, DB_PUT_FORGOTTEN, process);
+    return rc;
+}
+
+/* --- tidying --- */
+
+/* A number that a statement without parameters gives; 0 without a row. */
+static int db_get(struct sbx_db *db, enum db_statement s, uint64_t *value)
+{
+    struct sqlite3_stmt *st = db->st[s];
+    int rc = sbx_sql_step(st);
+    *value = rc == SQLITE_ROW ? db_column(st, 0) : 0;
+    rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail_read(db, rc);
+    sbx_sql_reset(st);
+    return rc;
+}
+
+static int db_purge(struct sbx_db *db, uint64_t process)
+{
+    const struct db_limit l = {INT64_MAX, 0, DB_TIDY_ROWS, DB_TIDY_BYTES};
+    bool more = false;
+    int rc = db_drop_chunks(db, process, &l, &more);
+    return rc == 0 && !more ? db_run_for(db, DB_DROP_FORGOTTEN, process) : rc;
+}
+
+static int db_should_vacuum(struct sbx_db *db, bool *should)
+{
+    uint64_t spare = 0, pages = 0;
+    int rc = db_get(db, DB_FREELIST, &spare);
+    if (rc == 0)
+        rc = db_get(db, DB_PAGES, &pages);
+    *should = spare > DB_FREE_PAGES || (spare > DB_FREE_FLOOR && spare > pages / 4);
+    return rc;
+}
+
+static int db_tidy_step(struct sbx_db *db, uint64_t process)
+{
+    int rc = sbx_db_begin(db);
+    if (rc == 0)
+        rc = process > 0 ? db_purge(db, process) : db_fail_write(db, db_run(db, DB_VACUUM));
+    if (rc == 0)
+        rc = sbx_db_commit(db);
+    if (rc < 0)
+        sbx_db_rollback(db);
+    return rc;
+}
+
+SBX_PRIVATE bool sbx_db_tidy(struct sbx_db *db)
+{
+    uint64_t process = 0;
+    bool vacuum = false;
+    if (db_get(db, DB_GET_FORGOTTEN, &process) < 0)
+        return false;
+    if (process == 0 && (db_should_vacuum(db, &vacuum) < 0 || !vacuum))
+        return false;
+    return db_tidy_step(db, process) == 0;
+}
+/* ==== end proc/db_sqlite.c ================================================================== */
+#endif
+
+#ifdef SBX_NO_SQLITE
+
+/* ==== begin proc/db_none.c ================================================================== */
+/* db_none.c - see db.h. A build without SQLite has no database: opening one fails, and so nothing
+ * else here is ever reached. */
+
+#include <assert.h>
+#include <errno.h>
+
+SBX_PRIVATE const char *sbx_db_backend(void)
+{
+    return "memory";
+}
+
+SBX_PRIVATE void sbx_db_set_gate(int (*gate)(void *ctx, const char *call), void *ctx)
+{
+    (void)gate;
+    (void)ctx;
+}
+
+SBX_PRIVATE struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, const char *dir,
+                           void (*on_ready)(void *ctx), void *ctx, struct sbx_err *err)
+{
+    (void)loop;
+    (void)diag;
+    (void)on_ready;
+    (void)ctx;
+    (void)sbx_err_set(err, ENOTSUP, "%s: this program was built without SQLite", dir);
+    return NULL;
+}
+
+/* No handle exists. */
+static int none_reached(const struct sbx_db *db)
+{
+    assert(db == NULL && db != NULL);
+    (void)db;
+    return -ENOTSUP;
+}
+
+SBX_PRIVATE void sbx_db_close(struct sbx_db *db)
+{
+    (void)none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_load(struct sbx_db *db, int (*on_process)(void *ctx, const struct sbx_db_process *p),
+                void *ctx)
+{
+    (void)on_process;
+    (void)ctx;
+    return none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_load_config(struct sbx_db *db, void (*on_value)(void *ctx, const char *name, uint64_t v),
+                       void *ctx)
+{
+    (void)on_value;
+    (void)ctx;
+    return none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_load_counter(struct sbx_db *db, const char *name, uint64_t *value)
+{
+    (void)name;
+    (void)value;
+    return none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_begin(struct sbx_db *db)
+{
+    return none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_put_process(struct sbx_db *db, const struct sbx_db_process *p)
+{
+    (void)p;
+    return none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_put_chunk(struct sbx_db *db, const struct sbx_db_chunk *c)
+{
+    (void)c;
+    return none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_put_gap(struct sbx_db *db, uint64_t process, uint64_t from, uint64_t to, uint64_t bytes,
+                   uint64_t time_ms)
+{
+    (void)process;
+    (void)from;
+    (void)to;
+    (void)bytes;
+    (void)time_ms;
+    return none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor_sequence,
+                 uint64_t floor_offset, struct sbx_db_bounds *b)
+{
+    (void)process;
+    (void)floor_sequence;
+    (void)floor_offset;
+    (void)b;
+    return none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_forget(struct sbx_db *db, uint64_t process)
+{
+    (void)process;
+    return none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_put_config(struct sbx_db *db, const char *name, uint64_t value)
+{
+    (void)name;
+    (void)value;
+    return none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_put_counter(struct sbx_db *db, const char *name, uint64_t value)
+{
+    (void)name;
+    (void)value;
+    return none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_commit(struct sbx_db *db)
+{
+    return none_reached(db);
+}
+
+SBX_PRIVATE void sbx_db_rollback(struct sbx_db *db)
+{
+    (void)none_reached(db);
+}
+
+SBX_PRIVATE const char *sbx_db_error(const struct sbx_db *db)
+{
+    (void)none_reached(db);
+    return "";
+}
+
+SBX_PRIVATE bool sbx_db_tidy(struct sbx_db *db)
+{
+    return none_reached(db) == 0;
+}
+
+SBX_PRIVATE int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequence, struct sbx_db_page **page)
+{
+    (void)process;
+    (void)sequence;
+    (void)page;
+    return none_reached(db);
+}
+
+SBX_PRIVATE void sbx_db_page_free(struct sbx_db_page *page)
+{
+    assert(page == NULL);
+    (void)page;
+}
+
+SBX_PRIVATE int sbx_db_bounds(struct sbx_db *db, uint64_t process, struct sbx_db_bounds *b)
+{
+    (void)process;
+    (void)b;
+    return none_reached(db);
+}
+/* ==== end proc/db_none.c ==================================================================== */
+#endif
+
+/* ==== begin proc/page_cache.h =============================================================== */
+/* page_cache.h - the chunks that were read from the database last. Readers of stored output go
+ * forward entry by entry, several of them at different places; each chunk is read once for all. */
+#ifndef SBX_PROC_PAGE_CACHE_H
+#define SBX_PROC_PAGE_CACHE_H
+
+#define SBX_PAGE_CACHE_SLOTS 8u /* x SBX_DB_CHUNK_MAX is the bound on its memory */
+
+struct sbx_page_cache {
+    struct sbx_db_page *pages[SBX_PAGE_CACHE_SLOTS]; /* latest use first */
+};
+
+SBX_PRIVATE void sbx_page_cache_drop_all(struct sbx_page_cache *c);
+/* The log was shortened or forgotten. */
+SBX_PRIVATE void sbx_page_cache_drop(struct sbx_page_cache *c, uint64_t process);
+/* As sbx_db_read; the page belongs to the cache and is valid until its next use. */
+SBX_PRIVATE int sbx_page_cache_read(struct sbx_page_cache *c, struct sbx_db *db, uint64_t process,
+                        uint64_t sequence, const struct sbx_db_page **page);
+
+#endif
+/* ==== end proc/page_cache.h ================================================================= */
+
+/* ==== begin proc/page_cache.c =============================================================== */
+/* page_cache.c - see page_cache.h. Chunks never change once they are stored, so a page is valid as
+ * long as its log is kept. */
+
+static void page_cache_remove(struct sbx_page_cache *c, size_t i)
+{
+    sbx_db_page_free(c->pages[i]);
+    memmove(&c->pages[i], &c->pages[i + 1], (SBX_PAGE_CACHE_SLOTS - i - 1) * sizeof c->pages[0]);
+    c->pages[SBX_PAGE_CACHE_SLOTS - 1] = NULL;
+}
+
+SBX_PRIVATE void sbx_page_cache_drop_all(struct sbx_page_cache *c)
+{
+    while (c->pages[0] != NULL)
+        page_cache_remove(c, 0);
+}
+
+SBX_PRIVATE void sbx_page_cache_drop(struct sbx_page_cache *c, uint64_t process)
+{
+    size_t i = 0;
+    while (i < SBX_PAGE_CACHE_SLOTS && c->pages[i] != NULL) {
+        if (c->pages[i]->process == process)
+            page_cache_remove(c, i);
+        else
+            i++;
+    }
+}
+
+static void page_cache_put_first(struct sbx_page_cache *c, size_t from, struct sbx_db_page *page)
+{
+    memmove(&c->pages[1], &c->pages[0], from * sizeof c->pages[0]);
+    c->pages[0] = page;
+}
+
+SBX_PRIVATE int sbx_page_cache_read(struct sbx_page_cache *c, struct sbx_db *db, uint64_t process,
+                        uint64_t sequence, const struct sbx_db_page **page)
+{
+    struct sbx_db_page *found = NULL;
+    size_t i;
+    int rc;
+    for (i = 0; i < SBX_PAGE_CACHE_SLOTS && c->pages[i] != NULL; i++) {
+        struct sbx_db_page *p = c->pages[i];
+        if (p->process == process && sequence >= p->first && sequence - p->first < p->count) {
+            page_cache_put_first(c, i, p);
+            *page = p;
+            return 0;
+        }
+    }
+    rc = sbx_db_read(db, process, sequence, &found);
+    if (rc < 0)
+        return rc;
+    if (i == SBX_PAGE_CACHE_SLOTS)
+        page_cache_remove(c, --i);
+    page_cache_put_first(c, i, found);
+    *page = found;
+    return 0;
+}
+/* ==== end proc/page_cache.c ================================================================= */
+
 /* ==== begin proc/store.h ==================================================================== */
-/* store.h - where records' numbers and log bytes are kept, behind one interface.
+/* store.h - records and logs: in memory first, in the database before anybody sees them.
  *
- * A log is written in two steps: append() during a turn, commit at its end. What is not committed
- * is invisible, so a reader is never shown what the store could still lose. This build keeps
- * everything in memory (store_mem.c); a store on disk implements the same functions, and then
- * commit is its transaction and read() may fetch an old entry from the file.
+ * During a turn everything is written to memory that outlives the server (tail.h). At its end, in
+ * phase COMMIT, what is due goes to the database in one transaction, and then becomes readable:
+ * cursors are told, responses are written. So a client is never shown what a crash could take back.
  *
- * Entries are numbered from 1 without holes. The cap evicts whole entries, oldest first. */
+ * A log is due when somebody reads it, when its process has ended, when its oldest unsaved byte is
+ * SBX_STORE_AGE_US old, or when memory runs short. What the cap evicts before that is never stored.
+ *
+ * Of a stored log only the hot end stays in memory; older entries are read from the file through the
+ * same functions. When the database cannot be written the store is degraded: it goes on in memory,
+ * shows what it has, says why (sbx_store_trouble), and tries again.
+ *
+ * Entries are numbered from 1 without holes. The cap evicts the oldest: entry by entry in memory, in
+ * the file chunk by chunk. */
 #ifndef SBX_PROC_STORE_H
 #define SBX_PROC_STORE_H
 
+#define SBX_STORE_AGE_US 25000u
+#define SBX_STORE_HOT_BYTES (256u * 1024u) /* of a stored log, kept in memory */
+
 enum sbx_log_stream { SBX_STREAM_STDOUT, SBX_STREAM_STDERR, SBX_STREAM_PTY };
 
-/* One run of output, as it was read. Borrowed: valid until the next append to the same log,
- * longer by taking a reference on the blob. */
+/* One run of output, as it was read. Borrowed: valid until the next call for the same store, longer
+ * by taking a reference on the blob. */
 struct sbx_entry {
     uint64_t sequence;
     uint64_t time_ms; /* Unix milliseconds at which it was read */
@@ -7892,26 +13551,96 @@ struct sbx_entry {
 struct sbx_store;
 struct sbx_store_log;
 
-/* "memory", for --version. */
-SBX_PRIVATE const char *sbx_store_backend(void);
+/* What is stored of a process besides its output, embedded in its owner. */
+struct sbx_record {
+    struct sbx_list dirty; /* in the store's list while it differs from what is stored */
+    bool awaited;          /* on_stored is still to come */
+    /* Describes it; texts go to `scratch` and are valid until it is emptied. */
+    void (*describe)(struct sbx_record *r, struct sbx_db_process *out, struct sbx_buf *scratch);
+    /* It may be shown: it is stored, or storing is impossible for now. */
+    void (*on_stored)(struct sbx_record *r);
+};
 
-SBX_PRIVATE struct sbx_store *sbx_store_open(struct sbx_loop *loop); /* NULL when out of memory */
+struct sbx_store_options {
+    struct sbx_loop *loop;
+    const struct sbx_diag *diag;
+    const char *dir;                 /* NULL: nothing is kept in a file */
+    const struct sbx_limits *limits; /* read at every use */
+    int memory;                      /* of an earlier server, taken over; -1: none */
+    bool shared;                     /* memory is to outlive this server */
+    /* The log to shorten when all together are too long; NULL: there is none. */
+    struct sbx_store_log *(*pick_victim)(void *ctx);
+    void *ctx;
+};
+
+/* NULL and err. */
+SBX_PRIVATE struct sbx_store *sbx_store_open(const struct sbx_store_options *o, struct sbx_err *err);
+/* Logs and records are closed by then. */
 SBX_PRIVATE void sbx_store_close(struct sbx_store *s);
-SBX_PRIVATE uint64_t sbx_store_next_number(struct sbx_store *s); /* of a process; never the same twice */
+/* Stores all that is pending now, if that is possible. */
+SBX_PRIVATE void sbx_store_save(struct sbx_store *s);
+/* The same, and the rest is for the next server: what is closed from now on stays in the memory. */
+SBX_PRIVATE void sbx_store_leave(struct sbx_store *s);
+/* Replaces *l by the limits that were stored. 0 or a negative errno. */
+SBX_PRIVATE int sbx_store_load_limits(struct sbx_store *s, struct sbx_limits *l);
 
-/* on_commit tells that entries have become readable. cap: payload bytes kept. NULL: no memory. */
-SBX_PRIVATE struct sbx_store_log *sbx_store_log_open(struct sbx_store *s, uint64_t cap,
-                                         void (*on_commit)(void *ctx), void *ctx);
+SBX_PRIVATE struct sbx_tail *sbx_store_tail(struct sbx_store *s);
+SBX_PRIVATE struct sbx_db *sbx_store_db(struct sbx_store *s); /* NULL: there is none */
+/* Why storing is impossible at the moment; NULL when all is well. */
+SBX_PRIVATE const char *sbx_store_trouble(const struct sbx_store *s);
+
+SBX_PRIVATE uint64_t sbx_store_next_number(struct sbx_store *s); /* of a process; never the same twice */
+SBX_PRIVATE void sbx_store_number_taken(struct sbx_store *s, uint64_t number); /* seen in an earlier life */
+
+/* To be stored at the end of this turn. */
+SBX_PRIVATE void sbx_store_record(struct sbx_store *s, struct sbx_record *r);
+SBX_PRIVATE void sbx_record_init(struct sbx_record *r);
+SBX_PRIVATE void sbx_record_drop(struct sbx_record *r); /* its owner goes */
+SBX_PRIVATE void sbx_store_forget(struct sbx_store *s, uint64_t number);
+/* The limits have changed. */
+SBX_PRIVATE void sbx_store_limits(struct sbx_store *s);
+
+struct sbx_store_log_options {
+    uint64_t number;
+    uint64_t cap;
+    bool in_file;          /* false: its output is kept in memory alone */
+    bool grows;            /* restored: there may be more output */
+    struct sbx_slot *slot; /* where its counters outlive the server; may be NULL */
+    void (*on_commit)(void *ctx); /* entries have become readable */
+    void *ctx;
+};
+
+/* NULL: no memory. */
+SBX_PRIVATE struct sbx_store_log *sbx_store_log_open(struct sbx_store *s, const struct sbx_store_log_options *o);
+/* The same for a log of an earlier server: what is stored, and what its memory still has. `known`:
+ * its record. */
+SBX_PRIVATE struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
+                                            const struct sbx_store_log_options *o,
+                                            const struct sbx_db_process *known);
 SBX_PRIVATE void sbx_store_log_close(struct sbx_store_log *log);
 
 /* Room for output at the end of the log, *room > 0 bytes; read(2) goes straight into it. NULL when
  * out of memory. */
 SBX_PRIVATE uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *room);
-/* The first n reserved bytes are output of `stream`, read now. Adjacent output of one turn and one
- * stream is one entry, up to the entry limit. */
+/* For a log that outlives the server: is sbx_store_log_expect wanted before each read? */
+SBX_PRIVATE bool sbx_store_log_survives(const struct sbx_store_log *log);
+/* Exactly n of the reserved bytes are going to be read now, if any. */
+SBX_PRIVATE void sbx_store_log_expect(struct sbx_store_log *log, size_t n, enum sbx_log_stream stream,
+                          uint64_t time_ms);
+/* The first n reserved bytes are output of `stream`, read now; 0: none came. Adjacent output of one
+ * turn and one stream is one entry, up to the entry limit. */
 SBX_PRIVATE void sbx_store_log_append(struct sbx_store_log *log, size_t n, enum sbx_log_stream stream,
                           uint64_t time_ms);
 
+/* Somebody reads it: output is stored at the end of its turn. */
+SBX_PRIVATE void sbx_store_log_watch(struct sbx_store_log *log, bool watched);
+/* To be called before a reader looks for its place: what was appended becomes readable now, if it
+ * can be stored now, and a restored log finds out what the file has. */
+SBX_PRIVATE void sbx_store_log_refresh(struct sbx_store_log *log);
+/* The process is about to be shown as ended: all its output is stored with the next transaction. */
+SBX_PRIVATE void sbx_store_log_hasten(struct sbx_store_log *log);
+/* The process has ended: what comes is stored at once, and nothing stays in memory. */
+SBX_PRIVATE void sbx_store_log_end(struct sbx_store_log *log);
 SBX_PRIVATE bool sbx_store_log_is_committed(const struct sbx_store_log *log);
 
 /* Committed state. first > last when the log is empty. */
@@ -7920,350 +13649,933 @@ SBX_PRIVATE uint64_t sbx_store_log_last(const struct sbx_store_log *log);
 SBX_PRIVATE uint64_t sbx_store_log_cap(const struct sbx_store_log *log);
 /* Payload bytes ever appended, uncommitted ones included. */
 SBX_PRIVATE uint64_t sbx_store_log_offset(const struct sbx_store_log *log);
+SBX_PRIVATE uint64_t sbx_store_log_kept(const struct sbx_store_log *log); /* payload bytes kept */
 /* Entries that the cap can hold, whatever their length. */
 SBX_PRIVATE uint64_t sbx_store_log_max_entries(const struct sbx_store_log *log);
+/* The log's part of a record. */
+SBX_PRIVATE void sbx_store_log_describe(const struct sbx_store_log *log, struct sbx_db_process *out);
 
-/* The committed entry with that sequence; false when it is evicted or not there yet. */
+/* The committed entry with that sequence; false when it is not there (evicted, lost, not yet). */
 SBX_PRIVATE bool sbx_store_log_read(struct sbx_store_log *log, uint64_t sequence, struct sbx_entry *e);
+/* The first committed entry that is there from `sequence` on; false when there is none. */
+SBX_PRIVATE bool sbx_store_log_read_from(struct sbx_store_log *log, uint64_t sequence, struct sbx_entry *e);
+/* The last one before `sequence`. */
+SBX_PRIVATE bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t sequence, struct sbx_entry *e);
 
 #endif
 /* ==== end proc/store.h ====================================================================== */
 
-/* ==== begin proc/store_mem.c ================================================================ */
-/* store_mem.c - the store in memory; see store.h.
+/* ==== begin proc/store.c ==================================================================== */
+/* store.c - see store.h.
  *
- * A log is an array of segments; a segment is a blob of payload and an array of 16-byte heads.
- * Sequence and offset of an entry follow from its place, so they are not stored. Eviction moves
- * `first` forward and drops segments that lie wholly before it; memory is thus the cap plus less
- * than one segment, and a blob lives on while a socket still refers to it.
+ * One transaction a turn, of everything that is due: records that changed, logs, settings, records
+ * to forget; then chunks that the caps have evicted are dropped. What a transaction would change
+ * here (log->next, the list of records) takes effect when it was committed and not before, so a
+ * failed one can simply be tried again.
  *
- * Bounds: payload <= cap, and entries * 16 <= max(cap, 4096): a process that writes byte by byte
- * cannot make heads outweigh what they describe without limit.
+ *   WRITING --begin says -EAGAIN--> PAUSED   for the end of a checkpoint: nothing is shown meanwhile
+ *   WRITING, PAUSED --any other failure--> DEGRADED   everything is shown, a timer tries again
+ *   PAUSED, DEGRADED --a transaction was committed--> WRITING
  *
- * Invariants: sequences of a segment are seg->first .. seg->first + seg->count - 1; segments are
- * adjacent; evicted <= first - 1 <= committed <= last; entries above `committed` may still grow. */
+ * While PAUSED the loop holds back phase FLUSH: answers wait for what they tell to be stored.
+ *
+ * A log has a part in the file (`stored`) and a part in memory (`mem`), which overlap as long as the
+ * hot end is kept. Between them is a hole when memory ran short while nothing could be stored; the
+ * file gets a note of it (sbx_db_put_gap), readers a gap. Entries above `committed` may still grow.
+ *
+ * Pending are logs with something unseen (committed < last) or unsaved (saved < last).
+ *
+ * A restored log of a process that has ended asks the file for its bounds when it is read first, so
+ * that starting with ten thousand of them takes no ten thousand look-ups. */
 
-#define STORE_SEGMENT_BYTES (128u * 1024u)
-#define STORE_ENTRY_MAX 8192u /* what the reference server reads at once: `tail` counts entries */
-#define STORE_ROOM_MAX (64u * 1024u)
-#define STORE_ROOM_MIN 4096u  /* a segment with less left is closed: short reads cost more */
-#define STORE_HEAD_BYTES 16u
-#define STORE_SPARE_SEGMENTS 2u
+#define STORE_SOON_US 5000u           /* PAUSED: ask again, should nobody tell */
+#define STORE_RETRY_US 250000u        /* DEGRADED */
+#define STORE_SELDOM_US 1000000u      /* a log that always evicts what is unsaved is stored that often */
+#define STORE_LAZY_BYTES (16u * 1024u * 1024u) /* memory of all logs above which nothing waits */
+#define STORE_MOST_BYTES (64u * 1024u * 1024u) /* above which unsaved output is given up */
+#define STORE_SLICE (1024u * 1024u)   /* of one log in one transaction, unless somebody waits */
+#define STORE_HEADS 1024u             /* entries of one chunk */
+#define STORE_VICTIMS 8u              /* logs shortened in one transaction */
+#define STORE_TIDY_US 20000u
 
-struct store_head {
-    uint32_t start;         /* in the blob */
-    uint32_t len_stream;    /* length << 2 | stream */
-    uint64_t time_ms;
-};
-
-struct store_segment {
-    uint64_t first;         /* sequence of heads[0] */
-    uint64_t offset;        /* payload bytes of the log before heads[0] */
-    struct sbx_blob *blob;
-    struct store_head *heads;
-    uint32_t count, cap;
-};
+enum store_state { STORE_WRITING, STORE_PAUSED, STORE_DEGRADED };
 
 struct sbx_store {
-    struct sbx_loop *loop;
+    struct sbx_store_options o;
+    enum store_state state;
+    char reason[256];
+    struct sbx_db *db;
+    struct sbx_tail *tail;
     struct sbx_task commit;
-    struct sbx_list dirty;  /* logs with uncommitted entries */
+    struct sbx_timer timer;   /* age of pending output; PAUSED, DEGRADED: the next attempt */
+    struct sbx_timer tidy;
+    struct sbx_list pending;  /* logs */
+    struct sbx_list written;  /* logs in the transaction under way */
+    struct sbx_list records;  /* dirty ones */
+    uint64_t *forgotten;      /* numbers whose records are to go */
+    size_t nforgotten, capforgotten;
+    bool limits_dirty;
+    bool urgent;              /* every pending log is due */
     uint64_t last_number;
-    struct sbx_blob *spare[STORE_SPARE_SEGMENTS]; /* warm memory for logs that run at their cap */
+    uint64_t total;           /* payload bytes kept of all logs */
+    struct sbx_page_cache pages;
+    struct sbx_buf scratch;
+    struct sbx_db_head heads[STORE_HEADS];
 };
 
 struct sbx_store_log {
     struct sbx_store *store;
-    struct sbx_list dirty;
-    struct store_segment **segments; /* [oldest .. oldest + nsegments): by sequence */
-    size_t oldest, nsegments, capsegments;
-    uint64_t cap, max_entries;
-    uint32_t entry_max;
-    uint64_t first, committed, last; /* sequences; first is the oldest that is kept */
-    uint64_t first_offset, offset;   /* payload bytes before `first`, and ever appended */
+    struct sbx_list pending, written;
+    struct sbx_memlog mem;
+    struct sbx_slot *slot;
+    bool in_file, watched, hasty, ended;
+    bool unasked;        /* restored, and the file was not asked yet what it has */
+    uint64_t committed;
+    uint64_t saved;      /* what is above it is still to be stored */
+    struct sbx_db_bounds stored, next; /* next: within a transaction */
+    uint64_t stored_us;  /* when it was last written */
+    uint64_t turn_us;    /* of the last append */
+    uint64_t counted;    /* its part of store->total */
     void (*on_commit)(void *ctx);
     void *ctx;
 };
 
-SBX_PRIVATE const char *sbx_store_backend(void)
+static void store_commit(struct sbx_task *t);
+static void store_on_timer(struct sbx_timer *t);
+static void store_on_tidy(struct sbx_timer *t);
+
+static bool bounds_empty(const struct sbx_db_bounds *b)
 {
-    return "memory";
+    return b->first > b->last;
+}
+
+static void store_soon(struct sbx_store *s)
+{
+    sbx_loop_defer(s->o.loop, SBX_PHASE_COMMIT, &s->commit);
+}
+
+/* --- limits by name --- */
+
+static const struct {
+    const char *name;
+    size_t at;
+} store_settings[] = {
+    {"maxConcurrentProcesses", offsetof(struct sbx_limits, max_concurrent_processes)},
+    {"defaultRunTimeoutMs", offsetof(struct sbx_limits, default_run_timeout_ms)},
+    {"maxRunTimeoutMs", offsetof(struct sbx_limits, max_run_timeout_ms)},
+    {"maxOutputBytes", offsetof(struct sbx_limits, max_output_bytes)},
+    {"maxLogBytesPerProcess", offsetof(struct sbx_limits, max_log_bytes_per_process)},
+    {"maxInputBytesPerRequest", offsetof(struct sbx_limits, max_input_bytes_per_request)},
+    {"maxLogBytesTotal", offsetof(struct sbx_limits, max_log_bytes_total)},
+    {"maxExitedProcesses", offsetof(struct sbx_limits, max_exited_processes)},
+};
+
+static int store_put_limits(struct sbx_store *s)
+{
+    size_t i;
+    int rc = 0;
+    for (i = 0; rc == 0 && i < sizeof store_settings / sizeof store_settings[0]; i++) {
+        uint64_t value;
+        memcpy(&value, (const char *)s->o.limits + store_settings[i].at, sizeof value);
+        rc = sbx_db_put_config(s->db, store_settings[i].name, value);
+    }
+    return rc;
+}
+
+static void store_take_limit(void *ctx, const char *name, uint64_t value)
+{
+    struct sbx_limits *l = ctx;
+    size_t i;
+    for (i = 0; i < sizeof store_settings / sizeof store_settings[0]; i++)
+        if (strcmp(name, store_settings[i].name) == 0)
+            memcpy((char *)l + store_settings[i].at, &value, sizeof value);
+}
+
+SBX_PRIVATE int sbx_store_load_limits(struct sbx_store *s, struct sbx_limits *l)
+{
+    struct sbx_limits read = *l;
+    struct sbx_err err;
+    int rc = s->db == NULL ? 0 : sbx_db_load_config(s->db, store_take_limit, &read);
+    if (rc == 0 && sbx_limits_check(&read, &err) == 0)
+        *l = read;
+    return rc;
+}
+
+SBX_PRIVATE void sbx_store_limits(struct sbx_store *s)
+{
+    if (s->db == NULL)
+        return;
+    s->limits_dirty = true;
+    store_soon(s);
+}
+
+/* --- states --- */
+
+static const char *store_state_name(enum store_state state)
+{
+    static const char *const names[] = {"WRITING", "PAUSED", "DEGRADED"};
+    return names[state];
+}
+
+static void store_set_state(struct sbx_store *s, enum store_state state)
+{
+    if (s->state == state)
+        return;
+    sbx_diag(s->o.diag, SBX_DIAG_DEBUG, "store: %s -> %s", store_state_name(s->state),
+             store_state_name(state));
+    if (state == STORE_DEGRADED)
+        sbx_diag(s->o.diag, SBX_DIAG_WARN, "storing is not possible, going on in memory: %s",
+                 s->reason);
+    else if (s->state == STORE_DEGRADED)
+        sbx_diag(s->o.diag, SBX_DIAG_INFO, "storing again");
+    s->state = state;
+    sbx_loop_hold(s->o.loop, state == STORE_PAUSED);
+}
+
+SBX_PRIVATE const char *sbx_store_trouble(const struct sbx_store *s)
+{
+    return s->state == STORE_DEGRADED ? s->reason : NULL;
+}
+
+/* --- showing: what was committed, or cannot be --- */
+
+static void log_show(struct sbx_store_log *log)
+{
+    if (log->committed == log->mem.last)
+        return;
+    log->committed = log->mem.last;
+    log->on_commit(log->ctx);
+}
+
+static bool log_is_saved(const struct sbx_store_log *log)
+{
+    return !log->in_file || log->store->db == NULL || log->saved == log->mem.last;
+}
+
+/* Its part of the total, when `b` is what the file has. */
+static void log_count(struct sbx_store_log *log, const struct sbx_db_bounds *b)
+{
+    uint64_t from = log->mem.first_offset;
+    if (log->in_file && !bounds_empty(b) && b->first_offset < from)
+        from = b->first_offset;
+    log->store->total -= log->counted;
+    log->counted = log->mem.offset - from;
+    log->store->total += log->counted;
+}
+
+static void store_show_records(struct sbx_store *s, bool stored)
+{
+    struct sbx_list *n, *next;
+    for (n = s->records.next; n != &s->records; n = next) {
+        struct sbx_record *r = SBX_LIST_OF(n, struct sbx_record, dirty);
+        bool awaited = r->awaited;
+        next = n->next;
+        r->awaited = false;
+        if (stored)
+            sbx_list_remove(n);
+        if (awaited)
+            r->on_stored(r);
+    }
+}
+
+/* Shows everything, stored or not. */
+static void store_show_all(struct sbx_store *s)
+{
+    struct sbx_list *n, *next;
+    for (n = s->pending.next; n != &s->pending; n = next) {
+        struct sbx_store_log *log = SBX_LIST_OF(n, struct sbx_store_log, pending);
+        next = n->next;
+        if (log_is_saved(log))
+            sbx_list_remove(n);
+        log_show(log);
+    }
+    store_show_records(s, s->db == NULL);
+}
+
+/* --- what is due --- */
+
+static uint64_t log_first_unsaved(const struct sbx_store_log *log)
+{
+    return log->mem.first > log->saved + 1 ? log->mem.first : log->saved + 1;
+}
+
+static bool log_is_old(const struct sbx_store_log *log)
+{
+    size_t i;
+    const struct sbx_segment *seg = sbx_memlog_find(&log->mem, log_first_unsaved(log), &i);
+    uint64_t now = sbx_clock_wall_ms();
+    if (log->store->o.loop->now_us - log->stored_us >= STORE_SELDOM_US || seg == NULL)
+        return true;
+    return now - sbx_segment_head(seg, i)->time_ms >= SBX_STORE_AGE_US / 1000;
+}
+
+static bool log_is_due(const struct sbx_store_log *log)
+{
+    const struct sbx_store *s = log->store;
+    if (!log->in_file)
+        return true;
+    return log->watched || log->hasty || log->ended || s->urgent || !s->o.shared ||
+           sbx_tail_bytes(s->tail) > STORE_LAZY_BYTES || log_is_old(log);
+}
+
+static bool store_has_due(const struct sbx_store *s)
+{
+    const struct sbx_list *n;
+    if (!sbx_list_empty(&s->records) || s->nforgotten > 0 || s->limits_dirty)
+        return true;
+    for (n = s->pending.next; n != &s->pending; n = n->next)
+        if (log_is_due(SBX_LIST_OF(n, struct sbx_store_log, pending)))
+            return true;
+    return false;
+}
+
+/* --- writing: all within a transaction --- */
+
+/* Rows of a small log are small, so that evicting one does not throw away much of it. */
+static size_t log_chunk_max(const struct sbx_store_log *log)
+{
+    uint64_t n = log->mem.cap / 16;
+    if (n < log->mem.entry_max)
+        n = log->mem.entry_max;
+    return n > SBX_DB_CHUNK_MAX ? SBX_DB_CHUNK_MAX : (size_t)n;
+}
+
+/* The entries from `sequence` on that make one chunk: of one segment, as many as fit. */
+static void log_next_chunk(struct sbx_store_log *log, uint64_t sequence, struct sbx_db_chunk *c)
+{
+    struct sbx_store *s = log->store;
+    size_t at = 0, most = log_chunk_max(log);
+    const struct sbx_segment *seg = sbx_memlog_find(&log->mem, sequence, &at);
+    uint32_t start = sbx_segment_head(seg, at)->start;
+    *c = (struct sbx_db_chunk){.process = log->mem.number, .first = sequence, .heads = s->heads,
+                               .offset = sbx_memlog_offset_of(seg, at),
+                               .data = seg->image->data + start};
+    for (; at < sbx_segment_count(seg) && c->count < STORE_HEADS; at++) {
+        const struct sbx_head *h = sbx_segment_head(seg, at);
+        size_t len = sbx_head_len(h);
+        if (c->count > 0 && c->len + len > most)
+            break;
+        s->heads[c->count++] = (struct sbx_db_head){.time_ms = h->time_ms, .start = h->start - start,
+                                                    .len = (uint32_t)len,
+                                                    .stream = (uint8_t)(h->len_stream & 3u)};
+        c->len += len;
+    }
+}
+
+static int log_put_gap(struct sbx_store_log *log, uint64_t to)
+{
+    size_t at;
+    const struct sbx_segment *seg = sbx_memlog_find(&log->mem, to + 1, &at);
+    if (bounds_empty(&log->next) || to <= log->next.last || seg == NULL)
+        return 0;
+    return sbx_db_put_gap(log->store->db, log->mem.number, log->next.last + 1, to,
+                          sbx_memlog_offset_of(seg, at) - log->next.end_offset,
+                          sbx_clock_wall_ms());
+}
+
+static int log_put_chunks(struct sbx_store_log *log, uint64_t from, uint64_t bytes)
+{
+    struct sbx_db_chunk c;
+    uint64_t done = 0;
+    int rc = 0;
+    for (; rc == 0 && from <= log->mem.last && done < bytes; from += c.count) {
+        log_next_chunk(log, from, &c);
+        rc = sbx_db_put_chunk(log->store->db, &c);
+        if (bounds_empty(&log->next)) {
+            log->next.first = c.first;
+            log->next.first_offset = c.offset;
+        }
+        log->next.last = c.first + c.count - 1;
+        log->next.end_offset = c.offset + c.len;
+        done += c.len;
+    }
+    return rc;
+}
+
+static int log_evict_stored(struct sbx_store_log *log)
+{
+    const struct sbx_memlog *m = &log->mem;
+    uint64_t offset = m->offset > m->cap ? m->offset - m->cap : 0;
+    uint64_t sequence = m->last > m->max_entries ? m->last - m->max_entries + 1 : 0;
+    if (bounds_empty(&log->next) ||
+        (log->next.first_offset >= offset && log->next.first >= sequence))
+        return 0;
+    return sbx_db_evict(log->store->db, m->number, sequence, offset, &log->next);
+}
+
+static void log_join_transaction(struct sbx_store_log *log)
+{
+    if (!sbx_list_empty(&log->written))
+        return;
+    log->next = log->stored;
+    sbx_list_add_tail(&log->store->written, &log->written);
+}
+
+static int log_write(struct sbx_store_log *log)
+{
+    struct sbx_store *s = log->store;
+    uint64_t from, most = log->hasty || s->urgent ? UINT64_MAX : STORE_SLICE;
+    int rc;
+    log_join_transaction(log);
+    rc = log_evict_stored(log);
+    from = log_first_unsaved(log);
+    if (rc == 0)
+        rc = log_put_gap(log, from - 1);
+    if (rc == 0)
+        rc = log_put_chunks(log, from, most);
+    return rc == 0 ? log_evict_stored(log) : rc;
+}
+
+static int store_put_logs(struct sbx_store *s)
+{
+    struct sbx_list *n;
+    int rc = 0;
+    for (n = s->pending.next; rc == 0 && n != &s->pending; n = n->next) {
+        struct sbx_store_log *log = SBX_LIST_OF(n, struct sbx_store_log, pending);
+        if (log->in_file && log_is_due(log))
+            rc = log_write(log);
+    }
+    return rc;
+}
+
+static int store_put_records(struct sbx_store *s)
+{
+    struct sbx_list *n;
+    int rc = 0;
+    for (n = s->records.next; rc == 0 && n != &s->records; n = n->next) {
+        struct sbx_record *r = SBX_LIST_OF(n, struct sbx_record, dirty);
+        struct sbx_db_process p = {0};
+        sbx_buf_clear(&s->scratch);
+        r->describe(r, &p, &s->scratch);
+        rc = s->scratch.oom ? -ENOMEM : sbx_db_put_process(s->db, &p);
+        s->scratch.oom = false;
+    }
+    return rc;
+}
+
+static int store_put_forgotten(struct sbx_store *s)
+{
+    size_t i;
+    int rc = 0;
+    for (i = 0; rc == 0 && i < s->nforgotten; i++)
+        rc = sbx_db_forget(s->db, s->forgotten[i]);
+    /* The highest number may be one of those, and must not be given out again. */
+    if (rc == 0 && s->nforgotten > 0)
+        rc = sbx_db_put_counter(s->db, "process", s->last_number);
+    return rc;
+}
+
+static bool store_is_too_long(const struct sbx_store *s)
+{
+    return s->total > s->o.limits->max_log_bytes_total && s->o.pick_victim != NULL;
+}
+
+/* All logs together are too long: the oldest chunks of whoever comes first by the owner's rule. */
+static int store_shorten(struct sbx_store *s)
+{
+    unsigned i;
+    int rc = 0;
+    for (i = 0; rc == 0 && i < STORE_VICTIMS && store_is_too_long(s); i++) {
+        uint64_t excess = s->total - s->o.limits->max_log_bytes_total;
+        struct sbx_store_log *log = s->o.pick_victim(s->o.ctx);
+        if (log == NULL || !log->in_file)
+            break;
+        log_join_transaction(log);
+        rc = sbx_db_evict(s->db, log->mem.number, 0, log->next.first_offset + excess, &log->next);
+        log_count(log, &log->next);
+    }
+    return rc;
+}
+
+/* The same for logs that are in memory alone: a segment goes. */
+static void store_shorten_memory(struct sbx_store *s)
+{
+    unsigned i;
+    for (i = 0; i < STORE_VICTIMS && store_is_too_long(s); i++) {
+        struct sbx_store_log *log = s->o.pick_victim(s->o.ctx);
+        if (log == NULL || log->in_file || !sbx_memlog_drop_oldest(&log->mem, true))
+            break;
+        log_count(log, &log->stored);
+    }
+}
+
+/* The transaction was committed: its effects are facts. */
+static void store_settle(struct sbx_store *s)
+{
+    s->nforgotten = 0;
+    s->limits_dirty = false;
+    while (!sbx_list_empty(&s->written)) {
+        struct sbx_store_log *log = SBX_LIST_OF(s->written.next, struct sbx_store_log, written);
+        sbx_list_remove(&log->written);
+        log->stored = log->next;
+        log->stored_us = s->o.loop->now_us;
+        log_count(log, &log->stored);
+        if (log->saved < log->stored.last)
+            log->saved = log->stored.last;
+        if (log_is_saved(log))
+            sbx_list_remove(&log->pending);
+        if (log->committed < log->saved) {
+            log->committed = log->saved;
+            log->on_commit(log->ctx);
+        }
+        sbx_memlog_trim(&log->mem, log->saved + 1, SBX_STORE_HOT_BYTES, log->ended);
+    }
+    store_show_records(s, true);
+}
+
+static void store_abandon(struct sbx_store *s)
+{
+    while (!sbx_list_empty(&s->written))
+        sbx_list_remove(s->written.next);
+    sbx_db_rollback(s->db);
+}
+
+static int store_transaction(struct sbx_store *s)
+{
+    int rc = sbx_db_begin(s->db);
+    if (rc < 0)
+        return rc;
+    rc = store_put_logs(s);
+    if (rc == 0)
+        rc = store_shorten(s);
+    if (rc == 0)
+        rc = store_put_records(s); /* which tell what is stored of the logs now */
+    if (rc == 0)
+        rc = store_put_forgotten(s);
+    if (rc == 0 && s->limits_dirty)
+        rc = store_put_limits(s);
+    if (rc == 0)
+        rc = sbx_db_commit(s->db);
+    if (rc < 0)
+        store_abandon(s);
+    else
+        store_settle(s);
+    return rc;
+}
+
+static void store_set_timer(struct sbx_store *s, uint64_t us)
+{
+    sbx_loop_set_timer(s->o.loop, &s->timer, s->o.loop->now_us + us);
+}
+
+/* One attempt to store what is due. */
+static void store_write(struct sbx_store *s)
+{
+    int rc = store_transaction(s);
+    if (rc == 0) {
+        store_set_state(s, STORE_WRITING);
+        if (!s->tidy.armed)
+            sbx_loop_set_timer(s->o.loop, &s->tidy, s->o.loop->now_us + STORE_TIDY_US);
+        /* The rest of long logs, in the next turn. */
+        if (store_has_due(s))
+            store_soon(s);
+    } else if (rc == -EAGAIN) {
+        store_set_state(s, STORE_PAUSED);
+        store_set_timer(s, STORE_SOON_US);
+    } else {
+        (void)snprintf(s->reason, sizeof s->reason, "%s", sbx_db_error(s->db));
+        store_set_state(s, STORE_DEGRADED);
+        store_set_timer(s, STORE_RETRY_US);
+    }
+}
+
+/* Those that need no file are shown at the end of each turn. */
+static void store_show_volatile(struct sbx_store *s)
+{
+    struct sbx_list *n, *next;
+    for (n = s->pending.next; n != &s->pending; n = next) {
+        struct sbx_store_log *log = SBX_LIST_OF(n, struct sbx_store_log, pending);
+        next = n->next;
+        if (log->in_file)
+            continue;
+        sbx_list_remove(n);
+        log_show(log);
+    }
+}
+
+static void store_step(struct sbx_store *s)
+{
+    store_shorten_memory(s);
+    if (s->db == NULL) {
+        store_show_all(s);
+        return;
+    }
+    store_show_volatile(s);
+    if (s->state != STORE_DEGRADED && store_has_due(s))
+        store_write(s);
+    if (s->state == STORE_DEGRADED)
+        store_show_all(s);
+    else if (s->state == STORE_WRITING && !sbx_list_empty(&s->pending) && !s->timer.armed)
+        store_set_timer(s, SBX_STORE_AGE_US);
 }
 
 static void store_commit(struct sbx_task *t)
 {
-    struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, commit);
-    while (!sbx_list_empty(&s->dirty)) {
-        struct sbx_store_log *log = SBX_LIST_OF(s->dirty.next, struct sbx_store_log, dirty);
-        sbx_list_remove(&log->dirty);
-        log->committed = log->last;
-        log->on_commit(log->ctx);
+    store_step(SBX_LIST_OF(t, struct sbx_store, commit));
+}
+
+static void store_on_timer(struct sbx_timer *t)
+{
+    struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, timer);
+    if (s->state == STORE_DEGRADED) {
+        s->urgent = true;
+        store_write(s);
+        s->urgent = false;
+    } else {
+        store_soon(s);
     }
 }
 
-SBX_PRIVATE struct sbx_store *sbx_store_open(struct sbx_loop *loop)
+static void store_on_ready(void *ctx)
+{
+    struct sbx_store *s = ctx;
+    if (s->state == STORE_PAUSED)
+        store_soon(s);
+}
+
+/* What can wait is done in short steps, as long as there is something to do. */
+static void store_on_tidy(struct sbx_timer *t)
+{
+    struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, tidy);
+    if (s->state != STORE_WRITING || sbx_db_tidy(s->db))
+        sbx_loop_set_timer(s->o.loop, t, s->o.loop->now_us + STORE_TIDY_US);
+}
+
+/* --- opening and closing --- */
+
+static int store_open_db(struct sbx_store *s, struct sbx_err *err)
+{
+    uint64_t counter = 0;
+    if (s->o.dir == NULL)
+        return 0;
+    s->db = sbx_db_open(s->o.loop, s->o.diag, s->o.dir, store_on_ready, s, err);
+    if (s->db == NULL)
+        return err->code;
+    if (sbx_db_load_counter(s->db, "process", &counter) < 0)
+        return sbx_err_set(err, EIO, "%s: %s", s->o.dir, sbx_db_error(s->db));
+    sbx_store_number_taken(s, counter);
+    return 0;
+}
+
+SBX_PRIVATE struct sbx_store *sbx_store_open(const struct sbx_store_options *o, struct sbx_err *err)
 {
     struct sbx_store *s = sbx_mem_calloc(sizeof *s);
-    if (s == NULL)
+    bool refused = false;
+    if (s == NULL) {
+        sbx_err_set(err, ENOMEM, "out of memory");
         return NULL;
-    s->loop = loop;
-    sbx_list_init(&s->dirty);
+    }
+    s->o = *o;
+    sbx_list_init(&s->pending);
+    sbx_list_init(&s->written);
+    sbx_list_init(&s->records);
     sbx_task_init(&s->commit, store_commit);
+    sbx_timer_init(&s->timer, store_on_timer);
+    sbx_timer_init(&s->tidy, store_on_tidy);
+    sbx_buf_init(&s->scratch);
+    s->tail = sbx_tail_open(o->memory, o->shared, &refused);
+    if (s->tail == NULL) {
+        sbx_err_set(err, ENOMEM, "out of memory");
+        sbx_mem_free(s);
+        return NULL;
+    }
+    if (refused)
+        sbx_diag(o->diag, SBX_DIAG_ERROR, "the memory of the earlier server cannot be used");
+    if (sbx_tail_fd(s->tail) < 0)
+        s->o.shared = false;
+    sbx_store_number_taken(s, sbx_tail_number(s->tail));
+    if (store_open_db(s, err) < 0) {
+        sbx_store_close(s);
+        return NULL;
+    }
     return s;
 }
 
 SBX_PRIVATE void sbx_store_close(struct sbx_store *s)
 {
-    size_t i;
-    assert(sbx_list_empty(&s->dirty));
+    assert(sbx_list_empty(&s->pending) && sbx_list_empty(&s->records));
     sbx_task_cancel(&s->commit);
-    for (i = 0; i < STORE_SPARE_SEGMENTS; i++)
-        sbx_blob_unref(s->spare[i]);
+    sbx_loop_cancel_timer(s->o.loop, &s->timer);
+    sbx_loop_cancel_timer(s->o.loop, &s->tidy);
+    if (s->db != NULL) {
+        if (s->nforgotten > 0 || s->limits_dirty)
+            (void)store_transaction(s);
+        sbx_loop_hold(s->o.loop, false);
+        sbx_page_cache_drop_all(&s->pages);
+        sbx_db_close(s->db);
+    }
+    sbx_tail_close(s->tail);
+    sbx_buf_deinit(&s->scratch);
+    sbx_mem_free(s->forgotten);
     sbx_mem_free(s);
+}
+
+SBX_PRIVATE void sbx_store_save(struct sbx_store *s)
+{
+    if (s->db == NULL)
+        return;
+    s->urgent = true;
+    if (s->state == STORE_DEGRADED)
+        store_write(s);
+    else
+        store_step(s);
+    s->urgent = false;
+}
+
+SBX_PRIVATE void sbx_store_leave(struct sbx_store *s)
+{
+    sbx_store_save(s);
+    sbx_tail_leave(s->tail);
+}
+
+SBX_PRIVATE struct sbx_tail *sbx_store_tail(struct sbx_store *s)
+{
+    return s->tail;
+}
+
+SBX_PRIVATE struct sbx_db *sbx_store_db(struct sbx_store *s)
+{
+    return s->db;
 }
 
 SBX_PRIVATE uint64_t sbx_store_next_number(struct sbx_store *s)
 {
-    return ++s->last_number;
+    sbx_store_number_taken(s, s->last_number + 1);
+    return s->last_number;
 }
 
-/* Small caps get small entries, so that evicting one does not throw away most of the log. */
-static uint32_t store_entry_max(uint64_t cap)
+SBX_PRIVATE void sbx_store_number_taken(struct sbx_store *s, uint64_t number)
 {
-    uint64_t n = cap / 8, least = cap < 512 ? cap : 512;
-    if (n < least)
-        n = least;
-    return n > STORE_ENTRY_MAX ? STORE_ENTRY_MAX : (uint32_t)n;
+    if (number <= s->last_number)
+        return;
+    s->last_number = number;
+    sbx_tail_set_number(s->tail, number);
 }
 
-SBX_PRIVATE struct sbx_store_log *sbx_store_log_open(struct sbx_store *s, uint64_t cap,
-                                         void (*on_commit)(void *ctx), void *ctx)
+/* --- records --- */
+
+SBX_PRIVATE void sbx_record_init(struct sbx_record *r)
+{
+    sbx_list_init(&r->dirty);
+}
+
+SBX_PRIVATE void sbx_store_record(struct sbx_store *s, struct sbx_record *r)
+{
+    r->awaited = true;
+    if (sbx_list_empty(&r->dirty))
+        sbx_list_add_tail(&s->records, &r->dirty);
+    store_soon(s);
+}
+
+SBX_PRIVATE void sbx_record_drop(struct sbx_record *r)
+{
+    sbx_list_remove(&r->dirty);
+    r->awaited = false;
+}
+
+SBX_PRIVATE void sbx_store_forget(struct sbx_store *s, uint64_t number)
+{
+    size_t cap = s->capforgotten == 0 ? 16 : s->capforgotten * 2;
+    if (s->db == NULL)
+        return;
+    sbx_page_cache_drop(&s->pages, number);
+    if (s->nforgotten == s->capforgotten) {
+        uint64_t *more = sbx_mem_realloc(s->forgotten, cap * sizeof *more);
+        if (more == NULL) {
+            sbx_diag(s->o.diag, SBX_DIAG_WARN, "out of memory: a deleted record stays in the file");
+            return;
+        }
+        s->forgotten = more;
+        s->capforgotten = cap;
+    }
+    s->forgotten[s->nforgotten++] = number;
+    store_soon(s);
+}
+
+/* --- logs --- */
+
+static struct sbx_store_log *log_new(struct sbx_store *s, const struct sbx_store_log_options *o)
 {
     struct sbx_store_log *log = sbx_mem_calloc(sizeof *log);
     if (log == NULL)
         return NULL;
     log->store = s;
-    sbx_list_init(&log->dirty);
-    log->cap = cap;
-    log->max_entries = (cap < 4096 ? 4096 : cap) / STORE_HEAD_BYTES;
-    log->entry_max = store_entry_max(cap);
-    log->first = 1;
-    log->on_commit = on_commit;
-    log->ctx = ctx;
+    sbx_list_init(&log->pending);
+    sbx_list_init(&log->written);
+    sbx_memlog_init(&log->mem, s->tail, o->number, o->cap);
+    log->in_file = o->in_file && s->db != NULL;
+    log->slot = o->slot;
+    log->stored.first = 1;
+    log->stored_us = s->o.loop->now_us;
+    log->on_commit = o->on_commit;
+    log->ctx = o->ctx;
     return log;
 }
 
-static struct sbx_blob *store_take_blob(struct sbx_store *s)
+SBX_PRIVATE struct sbx_store_log *sbx_store_log_open(struct sbx_store *s, const struct sbx_store_log_options *o)
 {
-    size_t i;
-    for (i = 0; i < STORE_SPARE_SEGMENTS; i++) {
-        struct sbx_blob *b = s->spare[i];
-        if (b != NULL) {
-            s->spare[i] = NULL;
-            b->len = 0;
-            return b;
-        }
+    return log_new(s, o);
+}
+
+static void log_note_counters(struct sbx_store_log *log)
+{
+    if (log->slot == NULL)
+        return;
+    log->slot->last = log->mem.last;
+    log->slot->end_offset = log->mem.offset;
+}
+
+static void log_set_pending(struct sbx_store_log *log)
+{
+    struct sbx_store *s = log->store;
+    if (sbx_list_empty(&log->pending))
+        sbx_list_add_tail(&s->pending, &log->pending);
+    store_soon(s);
+}
+
+/* What does the file have of it? */
+static void log_ask(struct sbx_store_log *log)
+{
+    if (!log->unasked)
+        return;
+    if (sbx_db_bounds(log->store->db, log->mem.number, &log->stored) < 0) {
+        log->stored = (struct sbx_db_bounds){.first = 1};
+        return;
     }
-    return sbx_pages_blob(STORE_SEGMENT_BYTES);
+    log->unasked = false;
 }
 
-static void store_drop_blob(struct sbx_store *s, struct sbx_blob *b)
+/* `last` and `offset`: at least so much was given out. What of it is neither in the file nor in memory
+ * was evicted, or lost. */
+static void log_resume(struct sbx_store_log *log, uint64_t last, uint64_t offset)
 {
-    size_t i;
-    for (i = 0; b->refs == 1 && i < STORE_SPARE_SEGMENTS; i++) {
-        if (s->spare[i] == NULL) {
-            s->spare[i] = b;
-            return;
-        }
+    if (log->stored.last > last && log->in_file) {
+        last = log->stored.last;
+        offset = log->stored.end_offset;
     }
-    sbx_blob_unref(b);
+    sbx_memlog_adopt(&log->mem, last, offset);
+    log->saved = log->in_file && log->mem.first <= log->mem.last ? log->stored.last : log->mem.last;
+    log->committed = log->saved;
+    log_count(log, &log->stored);
+    if (!log_is_saved(log))
+        log_set_pending(log);
 }
 
-static struct store_segment *store_oldest(const struct sbx_store_log *log)
+SBX_PRIVATE struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
+                                            const struct sbx_store_log_options *o,
+                                            const struct sbx_db_process *known)
 {
-    return log->segments[log->oldest];
-}
-
-static struct store_segment *store_newest(const struct sbx_store_log *log)
-{
-    return log->segments[log->oldest + log->nsegments - 1];
-}
-
-static void store_drop_oldest(struct sbx_store_log *log)
-{
-    struct store_segment *seg = store_oldest(log);
-    log->oldest++;
-    log->nsegments--;
-    store_drop_blob(log->store, seg->blob);
-    sbx_mem_free(seg->heads);
-    sbx_mem_free(seg);
+    struct sbx_store_log *log = log_new(s, o);
+    uint64_t last = known->log_last, offset = known->log_end_offset;
+    if (log == NULL)
+        return NULL;
+    if (log->in_file)
+        log->stored = (struct sbx_db_bounds){known->log_first, known->log_first_offset,
+                                             known->log_last, known->log_end_offset};
+    log->unasked = log->in_file;
+    if (o->slot != NULL && o->slot->last > last) {
+        last = o->slot->last;
+        offset = o->slot->end_offset;
+    }
+    if (!known->exited || o->grows)
+        log_ask(log);
+    log_resume(log, last, offset);
+    log_note_counters(log);
+    return log;
 }
 
 SBX_PRIVATE void sbx_store_log_close(struct sbx_store_log *log)
 {
-    while (log->nsegments > 0)
-        store_drop_oldest(log);
-    sbx_list_remove(&log->dirty);
-    sbx_mem_free(log->segments);
+    assert(sbx_list_empty(&log->written));
+    sbx_list_remove(&log->pending);
+    log->store->total -= log->counted;
+    sbx_memlog_deinit(&log->mem);
     sbx_mem_free(log);
-}
-
-/* Room for one more segment at the end. The dropped front is used again when it is the larger part,
- * so that a segment is moved less than once on average. */
-static bool store_reserve_segment(struct sbx_store_log *log)
-{
-    size_t cap = log->capsegments == 0 ? 4 : log->capsegments * 2;
-    struct store_segment **segments;
-    if (log->oldest + log->nsegments < log->capsegments)
-        return true;
-    if (log->oldest > log->nsegments) {
-        memmove(log->segments, log->segments + log->oldest,
-                log->nsegments * sizeof *log->segments);
-        log->oldest = 0;
-        return true;
-    }
-    segments = sbx_mem_realloc(log->segments, cap * sizeof *segments);
-    if (segments == NULL)
-        return false;
-    log->segments = segments;
-    log->capsegments = cap;
-    return true;
-}
-
-static struct store_segment *store_add_segment(struct sbx_store_log *log)
-{
-    struct store_segment *seg;
-    if (!store_reserve_segment(log))
-        return NULL;
-    seg = sbx_mem_calloc(sizeof *seg);
-    if (seg == NULL)
-        return NULL;
-    seg->blob = store_take_blob(log->store);
-    if (seg->blob == NULL) {
-        sbx_mem_free(seg);
-        return NULL;
-    }
-    seg->first = log->last + 1;
-    seg->offset = log->offset;
-    log->segments[log->oldest + log->nsegments++] = seg;
-    return seg;
-}
-
-/* Heads for the worst case of one read: every entry_max bytes start an entry. */
-static bool store_reserve_heads(const struct sbx_store_log *log, struct store_segment *seg,
-                                size_t room)
-{
-    size_t need = seg->count + room / log->entry_max + 2;
-    size_t cap = seg->cap == 0 ? 4 : seg->cap;
-    struct store_head *heads;
-    if (need <= seg->cap)
-        return true;
-    while (cap < need)
-        cap *= 2;
-    heads = sbx_mem_realloc(seg->heads, cap * sizeof *heads);
-    if (heads == NULL)
-        return false;
-    seg->heads = heads;
-    seg->cap = (uint32_t)cap;
-    return true;
 }
 
 SBX_PRIVATE uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *room)
 {
-    struct store_segment *seg = log->nsegments == 0 ? NULL : store_newest(log);
-    if (seg == NULL || seg->blob->cap - seg->blob->len < STORE_ROOM_MIN)
-        seg = store_add_segment(log);
-    if (seg == NULL)
-        return NULL;
-    *room = seg->blob->cap - seg->blob->len;
-    if (*room > STORE_ROOM_MAX)
-        *room = STORE_ROOM_MAX;
-    /* One read must not evict what a reader that keeps up has not seen yet. */
-    if (*room > log->cap / 2)
-        *room = log->cap > 1 ? (size_t)(log->cap / 2) : 1;
-    if (!store_reserve_heads(log, seg, *room))
-        return NULL;
-    return seg->blob->data + seg->blob->len;
+    /* Nothing can be stored for long, or faster than it comes: the oldest is given up. */
+    if (log->in_file && sbx_tail_bytes(log->store->tail) > STORE_MOST_BYTES &&
+        sbx_memlog_bytes(&log->mem) > SBX_STORE_HOT_BYTES)
+        (void)sbx_memlog_drop_oldest(&log->mem, false);
+    return sbx_memlog_reserve(&log->mem, room);
 }
 
-static size_t head_len(const struct store_head *h)
+SBX_PRIVATE bool sbx_store_log_survives(const struct sbx_store_log *log)
 {
-    return h->len_stream >> 2;
+    return log->store->o.shared;
 }
 
-static uint32_t head_pack(size_t len, enum sbx_log_stream stream)
+SBX_PRIVATE void sbx_store_log_expect(struct sbx_store_log *log, size_t n, enum sbx_log_stream stream,
+                          uint64_t time_ms)
 {
-    return (uint32_t)len << 2 | (uint32_t)stream;
-}
-
-static void store_evict(struct sbx_store_log *log)
-{
-    while (log->offset - log->first_offset > log->cap ||
-           log->last - log->first + 1 > log->max_entries) {
-        struct store_segment *seg = store_oldest(log);
-        assert(log->first >= seg->first && log->first < seg->first + seg->count);
-        log->first_offset += head_len(&seg->heads[log->first - seg->first]);
-        log->first++;
-        if (log->first == seg->first + seg->count && seg != store_newest(log))
-            store_drop_oldest(log);
-    }
-}
-
-/* Lengthens the last entry where that is allowed; returns how many bytes it took. */
-static size_t store_extend(struct sbx_store_log *log, struct store_segment *seg, size_t n,
-                           enum sbx_log_stream stream)
-{
-    struct store_head *h;
-    size_t take;
-    if (seg->count == 0 || log->last == log->committed)
-        return 0;
-    h = &seg->heads[seg->count - 1];
-    if ((h->len_stream & 3u) != (uint32_t)stream)
-        return 0;
-    take = log->entry_max - head_len(h);
-    if (take > n)
-        take = n;
-    h->len_stream = head_pack(head_len(h) + take, stream);
-    return take;
-}
-
-static void store_take_bytes(struct sbx_store_log *log, struct store_segment *seg, size_t n)
-{
-    seg->blob->len += n;
-    log->offset += n;
-    store_evict(log);
+    sbx_memlog_expect(&log->mem, n, (unsigned)stream, time_ms);
 }
 
 SBX_PRIVATE void sbx_store_log_append(struct sbx_store_log *log, size_t n, enum sbx_log_stream stream,
                           uint64_t time_ms)
 {
-    struct store_segment *seg = store_newest(log);
-    size_t take;
-    assert(n > 0 && n <= seg->blob->cap - seg->blob->len);
-    take = store_extend(log, seg, n, stream);
-    store_take_bytes(log, seg, take);
-    for (n -= take; n > 0; n -= take) {
-        take = n < log->entry_max ? n : log->entry_max;
-        assert(seg->count < seg->cap);
-        seg->heads[seg->count++] = (struct store_head){.start = (uint32_t)seg->blob->len,
-                                                       .len_stream = head_pack(take, stream),
-                                                       .time_ms = time_ms};
-        log->last++;
-        store_take_bytes(log, seg, take);
+    uint64_t now = log->store->o.loop->now_us;
+    if (n > 0) {
+        sbx_memlog_append(&log->mem, n, (unsigned)stream, time_ms,
+                          log->turn_us == now && log->mem.last > log->committed);
+        log->turn_us = now;
+        log_note_counters(log);
+        log_count(log, &log->stored);
+        log_set_pending(log);
     }
-    if (sbx_list_empty(&log->dirty))
-        sbx_list_add_tail(&log->store->dirty, &log->dirty);
-    sbx_loop_defer(log->store->loop, SBX_PHASE_COMMIT, &log->store->commit);
+    sbx_tail_read_done(log->store->tail);
+}
+
+SBX_PRIVATE void sbx_store_log_watch(struct sbx_store_log *log, bool watched)
+{
+    log->watched = watched;
+}
+
+SBX_PRIVATE void sbx_store_log_refresh(struct sbx_store_log *log)
+{
+    struct sbx_store *s = log->store;
+    bool watched = log->watched;
+    uint64_t before;
+    if (log->unasked) {
+        log_ask(log);
+        log_resume(log, log->mem.last, log->mem.offset);
+    }
+    log->watched = true;
+    do {
+        before = log->committed;
+        if (before < log->mem.last)
+            store_step(s);
+    } while (log->committed > before && log->committed < log->mem.last);
+    log->watched = watched;
+}
+
+SBX_PRIVATE void sbx_store_log_hasten(struct sbx_store_log *log)
+{
+    log->hasty = true;
+}
+
+SBX_PRIVATE void sbx_store_log_end(struct sbx_store_log *log)
+{
+    log->ended = log->hasty = true;
+    log->slot = NULL;
+    if (log->in_file && log_is_saved(log))
+        sbx_memlog_trim(&log->mem, log->mem.last + 1, 0, true);
+    else if (!sbx_list_empty(&log->pending))
+        store_soon(log->store);
 }
 
 SBX_PRIVATE bool sbx_store_log_is_committed(const struct sbx_store_log *log)
 {
-    return log->committed == log->last;
+    return log->committed == log->mem.last;
 }
 
 SBX_PRIVATE uint64_t sbx_store_log_first(const struct sbx_store_log *log)
 {
-    return log->first;
+    if (log->in_file && !bounds_empty(&log->stored) && log->stored.first < log->mem.first)
+        return log->stored.first;
+    return log->mem.first;
 }
 
 SBX_PRIVATE uint64_t sbx_store_log_last(const struct sbx_store_log *log)
@@ -8273,59 +14585,113 @@ SBX_PRIVATE uint64_t sbx_store_log_last(const struct sbx_store_log *log)
 
 SBX_PRIVATE uint64_t sbx_store_log_cap(const struct sbx_store_log *log)
 {
-    return log->cap;
+    return log->mem.cap;
 }
 
 SBX_PRIVATE uint64_t sbx_store_log_offset(const struct sbx_store_log *log)
 {
-    return log->offset;
+    return log->mem.offset;
+}
+
+SBX_PRIVATE uint64_t sbx_store_log_kept(const struct sbx_store_log *log)
+{
+    return log->counted;
 }
 
 SBX_PRIVATE uint64_t sbx_store_log_max_entries(const struct sbx_store_log *log)
 {
-    return log->max_entries;
+    return log->mem.max_entries;
 }
 
-/* The segment of a kept sequence: the last one that does not begin after it. */
-static struct store_segment *store_find(const struct sbx_store_log *log, uint64_t sequence)
+SBX_PRIVATE void sbx_store_log_describe(const struct sbx_store_log *log, struct sbx_db_process *out)
 {
-    size_t lo = log->oldest, hi = log->oldest + log->nsegments;
-    while (hi - lo > 1) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (log->segments[mid]->first <= sequence)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return log->segments[lo];
+    const struct sbx_db_bounds *b = sbx_list_empty(&log->written) ? &log->stored : &log->next;
+    out->log_cap = log->mem.cap;
+    out->log_first = bounds_empty(b) ? log->mem.last + 1 : b->first;
+    out->log_first_offset = bounds_empty(b) ? log->mem.offset : b->first_offset;
+    out->log_last = log->mem.last;
+    out->log_end_offset = log->mem.offset;
 }
 
-/* Payload bytes between the segment's start and its i-th entry. */
-static uint64_t store_bytes_before(const struct store_segment *seg, size_t i)
+/* --- reading --- */
+
+static void entry_from_memory(const struct sbx_segment *seg, size_t i, uint64_t sequence,
+                              struct sbx_entry *e)
 {
-    return seg->heads[i].start - seg->heads[0].start;
+    const struct sbx_head *h = sbx_segment_head(seg, i);
+    *e = (struct sbx_entry){.sequence = sequence,
+                            .time_ms = h->time_ms,
+                            .offset = sbx_memlog_offset_of(seg, i),
+                            .stream = (enum sbx_log_stream)(h->len_stream & 3u),
+                            .blob = seg->blob,
+                            .data = seg->image->data + h->start,
+                            .len = sbx_head_len(h)};
+}
+
+static void entry_from_page(const struct sbx_db_page *page, uint64_t sequence, struct sbx_entry *e)
+{
+    const struct sbx_db_head *h = &page->heads[sequence - page->first];
+    *e = (struct sbx_entry){.sequence = sequence,
+                            .time_ms = h->time_ms,
+                            .offset = page->offset + h->start,
+                            .stream = (enum sbx_log_stream)h->stream,
+                            .blob = page->blob,
+                            .data = page->blob->data + h->start,
+                            .len = h->len};
+}
+
+static bool log_read_stored(struct sbx_store_log *log, uint64_t sequence, struct sbx_entry *e)
+{
+    const struct sbx_db_page *page;
+    struct sbx_store *s = log->store;
+    if (!log->in_file || sequence > log->stored.last || bounds_empty(&log->stored))
+        return false;
+    if (sbx_page_cache_read(&s->pages, s->db, log->mem.number, sequence, &page) < 0)
+        return false;
+    entry_from_page(page, sequence < page->first ? page->first : sequence, e);
+    return e->sequence <= log->committed;
+}
+
+SBX_PRIVATE bool sbx_store_log_read_from(struct sbx_store_log *log, uint64_t sequence, struct sbx_entry *e)
+{
+    uint64_t first = sbx_store_log_first(log);
+    const struct sbx_segment *seg;
+    size_t i;
+    if (sequence < first)
+        sequence = first;
+    if (sequence > log->committed)
+        return false;
+    if (sequence < log->mem.first && log_read_stored(log, sequence, e))
+        return true;
+    if (sequence < log->mem.first)
+        sequence = log->mem.first;
+    seg = sequence > log->committed ? NULL : sbx_memlog_find(&log->mem, sequence, &i);
+    if (seg == NULL)
+        return false;
+    entry_from_memory(seg, i, sequence, e);
+    return true;
 }
 
 SBX_PRIVATE bool sbx_store_log_read(struct sbx_store_log *log, uint64_t sequence, struct sbx_entry *e)
 {
-    const struct store_segment *seg;
-    const struct store_head *h;
-    size_t i;
-    if (sequence < log->first || sequence > log->committed)
-        return false;
-    seg = store_find(log, sequence);
-    i = (size_t)(sequence - seg->first);
-    h = &seg->heads[i];
-    *e = (struct sbx_entry){.sequence = sequence,
-                            .time_ms = h->time_ms,
-                            .offset = seg->offset + store_bytes_before(seg, i),
-                            .stream = (enum sbx_log_stream)(h->len_stream & 3u),
-                            .blob = seg->blob,
-                            .data = seg->blob->data + h->start,
-                            .len = head_len(h)};
-    return true;
+    return sequence >= sbx_store_log_first(log) && sbx_store_log_read_from(log, sequence, e) &&
+           e->sequence == sequence;
 }
-/* ==== end proc/store_mem.c ================================================================== */
+
+SBX_PRIVATE bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t sequence, struct sbx_entry *e)
+{
+    uint64_t first = sbx_store_log_first(log);
+    while (sequence > first) {
+        sequence--;
+        if (sbx_store_log_read(log, sequence, e))
+            return true;
+        /* A hole: between memory and file, or noted in the file. */
+        if (sequence > log->stored.last && sequence < log->mem.first)
+            sequence = log->stored.last + 1;
+    }
+    return false;
+}
+/* ==== end proc/store.c ====================================================================== */
 
 /* ==== begin proc/log.h ====================================================================== */
 /* log.h - one log, many cursors.
@@ -8351,9 +14717,11 @@ struct sbx_log {
     struct sbx_store_log *store;
     struct sbx_list cursors;
     bool ended;                /* the process is done: cursors at the end are finished */
+    bool expecting;            /* sbx_log_expect was called and the read is under way */
     bool waiting;              /* somebody asked may_grow and was told to wait */
     struct sbx_timer recheck;
     struct sbx_task again;
+    uint64_t read_ms;          /* when the bytes at hand were read */
     void (*on_room)(void *ctx); /* ask may_grow again */
     void *ctx;
 };
@@ -8379,11 +14747,15 @@ struct sbx_gap {
 
 enum sbx_step { SBX_STEP_ENTRY, SBX_STEP_GAP, SBX_STEP_DRY, SBX_STEP_END };
 
-/* 0 or -ENOMEM. on_room: the process may be read again. */
-SBX_PRIVATE int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct sbx_store *store, uint64_t cap,
+/* 0 or -ENOMEM. on_commit and ctx of `o` are set here. `known`: a log of an earlier server as its
+ * record tells it, or NULL for a new one. on_room: the process may be read again. */
+SBX_PRIVATE int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct sbx_store *store,
+                 const struct sbx_store_log_options *o, const struct sbx_db_process *known,
                  void (*on_room)(void *ctx), void *ctx);
 SBX_PRIVATE void sbx_log_deinit(struct sbx_log *log);
 
+/* Before a place in the log is looked for: what was read by now becomes readable. */
+SBX_PRIVATE void sbx_log_refresh(struct sbx_log *log);
 SBX_PRIVATE uint64_t sbx_log_first(const struct sbx_log *log); /* oldest kept sequence */
 SBX_PRIVATE uint64_t sbx_log_cap(const struct sbx_log *log);   /* payload bytes kept */
 SBX_PRIVATE uint64_t sbx_log_last(const struct sbx_log *log);  /* newest sequence, 0 when nothing was written */
@@ -8391,6 +14763,11 @@ SBX_PRIVATE uint64_t sbx_log_last(const struct sbx_log *log);  /* newest sequenc
 /* May the process's output be read now? false: on_room says when to ask again. */
 SBX_PRIVATE bool sbx_log_may_grow(struct sbx_log *log);
 SBX_PRIVATE uint8_t *sbx_log_reserve(struct sbx_log *log, size_t *room);
+/* Should the number of bytes be known before they are read (sbx_log_expect)? */
+SBX_PRIVATE bool sbx_log_survives(const struct sbx_log *log);
+/* Exactly n of the reserved bytes are read now, unless nothing comes. sbx_log_append follows. */
+SBX_PRIVATE void sbx_log_expect(struct sbx_log *log, size_t n, enum sbx_log_stream stream);
+/* n reserved bytes were read; 0 after sbx_log_expect: nothing came. */
 SBX_PRIVATE void sbx_log_append(struct sbx_log *log, size_t n, enum sbx_log_stream stream);
 /* Is all that was appended readable? */
 SBX_PRIVATE bool sbx_log_is_committed(const struct sbx_log *log);
@@ -8464,14 +14841,19 @@ static void log_on_recheck(struct sbx_timer *t)
     log_ask_again(SBX_LIST_OF(t, struct sbx_log, recheck));
 }
 
-SBX_PRIVATE int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct sbx_store *store, uint64_t cap,
+SBX_PRIVATE int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct sbx_store *store,
+                 const struct sbx_store_log_options *o, const struct sbx_db_process *known,
                  void (*on_room)(void *ctx), void *ctx)
 {
+    struct sbx_store_log_options own = *o;
     *log = (struct sbx_log){.loop = loop, .on_room = on_room, .ctx = ctx};
     sbx_list_init(&log->cursors);
     sbx_timer_init(&log->recheck, log_on_recheck);
     sbx_task_init(&log->again, log_run_again);
-    log->store = sbx_store_log_open(store, cap, log_on_commit, log);
+    own.on_commit = log_on_commit;
+    own.ctx = log;
+    log->store = known == NULL ? sbx_store_log_open(store, &own)
+                               : sbx_store_log_restore(store, &own, known);
     return log->store == NULL ? -ENOMEM : 0;
 }
 
@@ -8483,6 +14865,11 @@ SBX_PRIVATE void sbx_log_deinit(struct sbx_log *log)
     if (log->store != NULL)
         sbx_store_log_close(log->store);
     log->store = NULL;
+}
+
+SBX_PRIVATE void sbx_log_refresh(struct sbx_log *log)
+{
+    sbx_store_log_refresh(log->store);
 }
 
 SBX_PRIVATE uint64_t sbx_log_first(const struct sbx_log *log)
@@ -8558,9 +14945,23 @@ SBX_PRIVATE uint8_t *sbx_log_reserve(struct sbx_log *log, size_t *room)
     return sbx_store_log_reserve(log->store, room);
 }
 
+SBX_PRIVATE bool sbx_log_survives(const struct sbx_log *log)
+{
+    return sbx_store_log_survives(log->store);
+}
+
+SBX_PRIVATE void sbx_log_expect(struct sbx_log *log, size_t n, enum sbx_log_stream stream)
+{
+    log->expecting = true;
+    log->read_ms = sbx_clock_wall_ms();
+    sbx_store_log_expect(log->store, n, stream, log->read_ms);
+}
+
 SBX_PRIVATE void sbx_log_append(struct sbx_log *log, size_t n, enum sbx_log_stream stream)
 {
-    sbx_store_log_append(log->store, n, stream, sbx_clock_wall_ms());
+    sbx_store_log_append(log->store, n, stream,
+                         log->expecting ? log->read_ms : sbx_clock_wall_ms());
+    log->expecting = false;
 }
 
 SBX_PRIVATE bool sbx_log_is_committed(const struct sbx_log *log)
@@ -8572,18 +14973,18 @@ SBX_PRIVATE void sbx_log_end(struct sbx_log *log)
 {
     assert(sbx_log_is_committed(log));
     log->ended = true;
+    sbx_store_log_end(log->store);
     log_on_commit(log);
 }
 
 SBX_PRIVATE uint64_t sbx_log_seek_tail(const struct sbx_log *log, unsigned streams, uint64_t entries,
                            uint64_t not_before)
 {
-    uint64_t first = sbx_log_first(log), at = sbx_log_last(log) + 1;
+    uint64_t at = sbx_log_last(log) + 1;
     struct sbx_entry e;
-    if (not_before > first)
-        first = not_before;
-    while (entries > 0 && at > first && sbx_store_log_read(log->store, at - 1, &e)) {
-        at--;
+    while (entries > 0 && at > not_before && sbx_store_log_read_before(log->store, at, &e) &&
+           e.sequence >= not_before) {
+        at = e.sequence;
         if ((streams & SBX_STREAMS_OF(e.stream)) != 0)
             entries--;
     }
@@ -8594,9 +14995,9 @@ SBX_PRIVATE uint64_t sbx_log_seek_bytes(const struct sbx_log *log, uint64_t byte
 {
     uint64_t at = sbx_log_last(log) + 1;
     struct sbx_entry e;
-    while (sbx_store_log_read(log->store, at - 1, &e) && e.len <= bytes) {
+    while (sbx_store_log_read_before(log->store, at, &e) && e.len <= bytes) {
         bytes -= e.len;
-        at--;
+        at = e.sequence;
     }
     return at;
 }
@@ -8610,6 +15011,7 @@ SBX_PRIVATE void sbx_cursor_open(struct sbx_cursor *c, struct sbx_log *log, uint
                              .took_some = took_some, .progress_us = log->loop->now_us};
     sbx_list_init(&c->node);
     sbx_list_add_tail(&log->cursors, &c->node);
+    sbx_store_log_watch(log->store, true);
     if (next == 0)
         c->next = 1;
     c->offset_known = c->next == 1;
@@ -8630,6 +15032,7 @@ SBX_PRIVATE void sbx_cursor_close(struct sbx_cursor *c)
     if (c->log == NULL)
         return;
     sbx_list_remove(&c->node);
+    sbx_store_log_watch(c->log->store, !sbx_list_empty(&c->log->cursors));
     log_ask_again(c->log);
     c->log = NULL;
 }
@@ -8651,13 +15054,10 @@ SBX_PRIVATE enum sbx_step sbx_cursor_next(struct sbx_cursor *c, struct sbx_entry
 {
     struct sbx_store_log *store = c->log->store;
     while (c->next <= sbx_store_log_last(store)) {
-        if (c->next < sbx_store_log_first(store)) {
-            if (sbx_store_log_read(store, sbx_store_log_first(store), e))
-                return cursor_gap(c, e, gap);
+        if (!sbx_store_log_read_from(store, c->next, e))
             return SBX_STEP_DRY; /* all that is committed was evicted by what is not yet */
-        }
-        if (!sbx_store_log_read(store, c->next, e))
-            return SBX_STEP_DRY;
+        if (e->sequence != c->next)
+            return cursor_gap(c, e, gap);
         c->next++;
         c->offset = e->offset + e->len;
         c->offset_known = true;
@@ -8696,6 +15096,8 @@ struct sbx_input {
     struct sbx_buf queue;
     bool terminal;
     bool line_open; /* terminal: the last byte accepted was not a newline */
+    uint64_t *note; /* where the length of the queue is kept up to date; may be NULL */
+    void (*on_closed)(struct sbx_input *in); /* the descriptor was closed; may be NULL */
 };
 
 /* Takes over fd. 0 or -errno. */
@@ -8726,12 +15128,21 @@ SBX_PRIVATE size_t sbx_input_queued(const struct sbx_input *in);
 
 static void input_flush(struct sbx_input *in);
 
+static void input_note(struct sbx_input *in)
+{
+    if (in->note != NULL)
+        *in->note = sbx_input_queued(in);
+}
+
 static void input_shut(struct sbx_input *in, enum sbx_input_state state)
 {
     sbx_io_stop(&in->io);
     sbx_fd_close(&in->io.fd);
     sbx_buf_deinit(&in->queue);
+    input_note(in);
     in->state = state;
+    if (in->on_closed != NULL)
+        in->on_closed(in);
 }
 
 static void input_on_ready(struct sbx_io *io, short revents)
@@ -8779,6 +15190,7 @@ static ssize_t input_write(struct sbx_input *in, const uint8_t *p, size_t n)
 /* After the queue was written or filled: what to wait for. */
 static void input_settle(struct sbx_input *in)
 {
+    input_note(in);
     if (sbx_input_queued(in) > 0) {
         /* Without memory for the poll set the next request tries again. */
         (void)sbx_io_watch(&in->io, POLLOUT);
@@ -8901,6 +15313,7 @@ struct sbx_output {
     uint64_t last_read_us;
     size_t drain_left;       /* bytes that were in the pipe at exit and are not read yet */
     void (*on_drained)(struct sbx_output *o);
+    void (*on_closed)(struct sbx_output *o); /* at its end, before on_drained; may be NULL */
 };
 
 /* Takes over fd (non-blocking from here on). A terminal is told by its stream. 0 or -errno. */
@@ -8987,6 +15400,8 @@ SBX_PRIVATE void sbx_output_close(struct sbx_output *o)
 static void output_at_end(struct sbx_output *o)
 {
     sbx_output_close(o);
+    if (o->on_closed != NULL)
+        o->on_closed(o);
     output_set_drained(o);
 }
 
@@ -9082,12 +15497,28 @@ static void output_grow_pipe(struct sbx_output *o)
 
 enum output_step { OUTPUT_MORE, OUTPUT_EMPTY, OUTPUT_CHANGED };
 
+/* A log that outlives the server wants to know beforehand how much is read, see tail.c. Where the
+ * system says that nothing is there, one byte finds out: the end, or what came since. */
+static size_t output_expect(struct sbx_output *o, size_t room)
+{
+    size_t there;
+    if (!sbx_log_survives(o->log))
+        return room;
+    there = sbx_fd_readable_bytes(o->io.fd);
+    if (there == 0)
+        there = 1;
+    if (there < room)
+        room = there;
+    sbx_log_expect(o->log, room, o->stream);
+    return room;
+}
+
 /* One read into the log: is there more, was that all, or has the state changed (waiting, closed)?
  * A pipe that gave less than it could is empty; asking again would only find the next line of a
  * writer that is as fast as we are, one system call a line. */
 static enum output_step output_step(struct sbx_output *o, size_t *total)
 {
-    size_t room;
+    size_t room, most;
     uint8_t *to;
     ssize_t got;
     if (!o->forced && !sbx_log_may_grow(o->log)) {
@@ -9099,14 +15530,15 @@ static enum output_step output_step(struct sbx_output *o, size_t *total)
         output_wait_for_memory(o);
         return OUTPUT_CHANGED;
     }
-    got = sbx_fd_read(o->io.fd, to, room);
+    most = output_expect(o, room);
+    got = sbx_fd_read(o->io.fd, to, most);
+    sbx_log_append(o->log, got > 0 ? (size_t)got : 0, o->stream);
     if (got == -EAGAIN)
         return OUTPUT_EMPTY;
     if (got <= 0) {
         output_at_end(o);
         return OUTPUT_CHANGED;
     }
-    sbx_log_append(o->log, (size_t)got, o->stream);
     *total += (size_t)got;
     output_count_drain(o, (size_t)got);
     return (size_t)got == room || o->stream == SBX_STREAM_PTY ? OUTPUT_MORE : OUTPUT_EMPTY;
@@ -9190,6 +15622,10 @@ struct sbx_host {
     struct sbx_reap reap;
     struct sbx_spawn_env spawn;
     struct sbx_store *store;
+    struct sbx_keep keep;
+    char boot[SBX_BOOT_ID_MAX];
+    void (*on_exited)(void *ctx); /* a process has become EXITED; may be NULL */
+    void *ctx;
     struct sbx_limits limits;
     struct sbx_list runs;  /* one-shot commands under way: run.h */
     struct sbx_list sinks; /* pipes of background children that outlived a run */
@@ -9221,6 +15657,7 @@ struct sbx_spec {
     size_t nenv;
     bool tty;
     bool interactive;
+    bool in_memory; /* its output is not to be stored */
     uint16_t cols, rows;
 };
 
@@ -9667,6 +16104,7 @@ struct sbx_run {
     struct sbx_host *host;
     struct sbx_child child;
     pid_t leader;
+    struct sbx_slot *slot;     /* tells a successor what to end; may be NULL */
     struct sbx_capture out[2]; /* stdout, stderr */
     bool grown;                /* a pipe's buffer was enlarged */
     struct sbx_timer timeout;
@@ -9817,6 +16255,20 @@ static void run_free(struct sbx_task *t)
     sbx_mem_free(SBX_LIST_OF(t, struct sbx_run, free));
 }
 
+static void run_take_slot(struct sbx_run *run)
+{
+    run->slot = sbx_tail_slot_new(sbx_store_tail(run->host->store), SBX_SLOT_RUN, 0);
+    if (run->slot != NULL)
+        run->slot->started_us = sbx_ident_now_us();
+}
+
+static void run_free_slot(struct sbx_run *run)
+{
+    if (run->slot != NULL)
+        sbx_tail_slot_free(sbx_store_tail(run->host->store), run->slot);
+    run->slot = NULL;
+}
+
 static void run_finish(struct sbx_run *run)
 {
     size_t i;
@@ -9827,6 +16279,7 @@ static void run_finish(struct sbx_run *run)
         sbx_capture_finish(&run->out[i]);
     }
     sbx_reap_remove(&run->host->reap, &run->child);
+    run_free_slot(run);
     run->on_done(run, run->ctx);
 }
 
@@ -9862,11 +16315,15 @@ SBX_PRIVATE struct sbx_run *sbx_run_start(struct sbx_host *host, const struct sb
         return NULL;
     }
     run->started_us = sbx_clock_mono_us();
+    run->host = host;
+    run_take_slot(run);
     if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_NULL, true, &l, err) < 0) {
+        run_free_slot(run);
         sbx_mem_free(run);
         return NULL;
     }
-    run->host = host;
+    if (run->slot != NULL)
+        run->slot->pid = l.pid;
     sbx_list_init(&run->node);
     sbx_list_add_tail(&host->runs, &run->node);
     sbx_task_init(&run->free, run_free);
@@ -9899,6 +16356,7 @@ SBX_PRIVATE void sbx_run_free(struct sbx_run *run)
     sbx_list_remove(&run->node);
     sbx_loop_cancel_timer(&run->host->loop, &run->timeout);
     sbx_reap_remove(&run->host->reap, &run->child);
+    run_free_slot(run);
     for (i = 0; i < 2; i++) {
         sbx_io_stop(&run->out[i].io);
         if (run->out[i].io.fd >= 0)
@@ -9924,13 +16382,25 @@ SBX_PRIVATE void sbx_runs_signal(struct sbx_host *host, int sig)
  *
  *   RUNNING --child ended (SIGCHLD)--> DRAINING --output drained and committed--> EXITED
  *
- * A process is done when it is reaped and its output is drained. DRAINING is shown as running: an
- * exit that is visible before the last output would make readers miss it. The drain is bounded,
- * see output.h. */
+ * A process is done when it is reaped, its output is drained, and both are stored. DRAINING is shown
+ * as running: an exit that is visible before the last output would make readers miss it. The drain
+ * is bounded, see output.h.
+ *
+ * A process outlives the server. What the next one needs is with the keeper (descriptors), in the
+ * database (the record) and in the shared memory (exit, counters, output); see sbx_proc_restore. */
 #ifndef SBX_PROC_PROC_H
 #define SBX_PROC_PROC_H
 
 enum sbx_proc_state { SBX_PROC_RUNNING, SBX_PROC_DRAINING, SBX_PROC_EXITED };
+
+/* Why a process is not running any more. Lost: nobody knows, since whoever could have seen it (server
+ * and keeper, or the machine) went away. */
+enum sbx_exit_reason {
+    SBX_REASON_EXITED,
+    SBX_REASON_SIGNALED,
+    SBX_REASON_STOPPED, /* it was asked to, whichever way it then ended */
+    SBX_REASON_LOST
+};
 
 #define SBX_PROC_ID_MAX 26 /* "proc_" and 20 digits and a NUL */
 
@@ -9940,7 +16410,17 @@ struct sbx_proc {
     enum sbx_proc_state state;
     struct sbx_child child;
     pid_t leader;              /* pid, group and session id at start; only compared after exit */
-    struct sbx_exit exit;      /* meaningful from DRAINING on */
+    bool adopted;              /* of an earlier server: the keeper waits for it, not we */
+    bool kept;                 /* the keeper has its descriptors */
+    bool stop_asked;
+    bool ending;               /* DRAINING: everything is read, the exit is being stored */
+    uint64_t started_us;       /* os/ident.h */
+    struct sbx_slot *slot;     /* while it runs; may be NULL */
+    struct sbx_record record;
+    struct sbx_exit exit;      /* meaningful from DRAINING on, like the next three */
+    enum sbx_exit_reason reason;
+    char note[120];            /* what there is to say beside it; usually empty */
+    uint64_t input_dropped;    /* bytes of input that were accepted and never delivered */
     uint64_t number;
     char id[SBX_PROC_ID_MAX];
     struct sbx_str command;    /* strings are in `text` */
@@ -9948,7 +16428,9 @@ struct sbx_proc {
     size_t nargs;
     struct sbx_str cwd;
     bool has_cwd;
+    char *env_names;           /* JSON array; NULL: none */
     bool tty, interactive;
+    bool in_memory;            /* its output is not stored */
     uint16_t cols, rows;
     uint64_t created_ms, exited_ms;
     struct sbx_log log;
@@ -9974,10 +16456,22 @@ struct sbx_waiter {
  * start. The caller owns the one reference. */
 SBX_PRIVATE struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec,
                                 struct sbx_err *err);
+/* One of an earlier server, as its record tells it. `item`: what the keeper has of it, of which the
+ * descriptors are taken; NULL: nothing. One that ran and is not with the keeper is lost; if it still
+ * lives it is ended. NULL when out of memory. */
+SBX_PRIVATE struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_process *record,
+                                  struct sbx_keep_item *item);
+/* The keeper saw an adopted process end. */
+SBX_PRIVATE void sbx_proc_on_kept_exit(struct sbx_proc *p, const struct sbx_exit *exit);
+
 SBX_PRIVATE struct sbx_proc *sbx_proc_ref(struct sbx_proc *p);
 SBX_PRIVATE void sbx_proc_unref(struct sbx_proc *p);
-/* Closes what is still open of a deleted or abandoned process. */
+/* Closes what is still open here of a deleted or abandoned process. The keeper's duplicates stay. */
 SBX_PRIVATE void sbx_proc_detach(struct sbx_proc *p);
+/* The record goes: the keeper and the database forget it, too. */
+SBX_PRIVATE void sbx_proc_forget(struct sbx_proc *p);
+
+SBX_PRIVATE const char *sbx_exit_reason_name(enum sbx_exit_reason reason);
 
 static inline bool sbx_proc_exited(const struct sbx_proc *p)
 {
@@ -10005,21 +16499,26 @@ SBX_PRIVATE int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows
 /* ==== begin proc/proc.c ===================================================================== */
 /* proc.c - see proc.h.
  *
- * Facts and who sets them: `state` by proc_set_state alone; `exit` by proc_on_child_exit; a
- * descriptor's end by its output or input. "Done" is derived: the child is reaped and each output
- * is drained. The step to EXITED is a task of the PULL phase, after COMMIT, because what the
- * drain appended becomes readable at the commit of the same turn and not before.
+ * Facts and who sets them: `state` by proc_set_state alone; `exit` by proc_end; a descriptor's end by
+ * its output or input. "Done" is derived: the child has ended and each output is drained. Then the
+ * exit goes to the store together with the last output, and when that is committed the step to
+ * EXITED follows, in phase PULL of the same turn.
+ *
+ * An exit is written to the shared memory before the child is reaped, so a successor finds it there
+ * if this server dies before it could be stored.
  *
  * The slave side of a terminal stays open here until the leader has ended: a program may close all
  * its own descriptors of it and open /dev/tty later, and without a slave in between the master
  * would read as ended. */
 
 #define PROC_HANGUP_US 100000u
+#define RESTORE_TRIES 50u     /* for the system to end what was killed */
+#define RESTORE_STEP_US 1000u
 
 static void proc_assert(const struct sbx_proc *p)
 {
     assert(p->refs > 0);
-    assert((p->child.pid != 0) == (p->state == SBX_PROC_RUNNING));
+    assert(p->adopted || (p->child.pid != 0) == (p->state == SBX_PROC_RUNNING));
     assert(p->state != SBX_PROC_EXITED || p->log.ended);
     assert(p->state == SBX_PROC_RUNNING || p->in.state == SBX_INPUT_CLOSED);
 }
@@ -10047,49 +16546,222 @@ static void proc_tell_waiters(struct sbx_proc *p)
     }
 }
 
-static void proc_settle(struct sbx_task *t)
+SBX_PRIVATE const char *sbx_exit_reason_name(enum sbx_exit_reason reason)
 {
-    struct sbx_proc *p = SBX_LIST_OF(t, struct sbx_proc, settle);
+    static const char *const names[] = {"exited", "signaled", "stopped", "lost"};
+    return names[reason];
+}
+
+/* --- what outlives the server --- */
+
+static struct sbx_proc *proc_of_record(struct sbx_record *r)
+{
+    return SBX_LIST_OF(r, struct sbx_proc, record);
+}
+
+static struct sbx_str proc_args_json(const struct sbx_proc *p, struct sbx_buf *scratch)
+{
+    struct sbx_json_writer w;
+    size_t i;
+    sbx_json_begin(&w, scratch);
+    sbx_json_array(&w);
+    for (i = 0; i < p->nargs; i++)
+        sbx_json_string(&w, p->args[i]);
+    sbx_json_array_end(&w);
+    return sbx_buf_view(scratch);
+}
+
+static void proc_describe_exit(const struct sbx_proc *p, struct sbx_db_process *out)
+{
+    out->exited = true;
+    out->exited_ms = p->exited_ms;
+    out->exit_kind = (int)p->exit.kind;
+    out->exit_value = p->exit.value;
+    out->core_dumped = p->exit.core;
+    out->exit_reason = sbx_str_z(sbx_exit_reason_name(p->reason));
+}
+
+static void proc_describe(struct sbx_record *r, struct sbx_db_process *out, struct sbx_buf *scratch)
+{
+    const struct sbx_proc *p = proc_of_record(r);
+    *out = (struct sbx_db_process){
+        .number = p->number, .command = p->command, .args = proc_args_json(p, scratch),
+        .env_names = sbx_str_z(p->env_names != NULL ? p->env_names : "[]"),
+        .has_cwd = p->has_cwd, .cwd = p->cwd, .tty = p->tty, .interactive = p->interactive,
+        .persist = !p->in_memory, .cols = p->cols, .rows = p->rows, .pid = p->leader,
+        .started_us = p->started_us, .boot_id = sbx_str_z(p->host->boot),
+        .created_ms = p->created_ms, .exit_reason = SBX_STR(""),
+        .exit_note = sbx_str_z(p->note), .input_dropped = p->input_dropped};
+    sbx_store_log_describe(p->log.store, out);
+    if (p->ending || p->state == SBX_PROC_EXITED)
+        proc_describe_exit(p, out);
+}
+
+static void proc_on_stored(struct sbx_record *r)
+{
+    struct sbx_proc *p = proc_of_record(r);
+    if (p->state == SBX_PROC_DRAINING && p->ending)
+        sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, &p->settle);
+}
+
+static void proc_free_slot(struct sbx_proc *p)
+{
+    if (p->slot != NULL)
+        sbx_tail_slot_free(sbx_store_tail(p->host->store), p->slot);
+    p->slot = NULL;
+}
+
+static void proc_keep(struct sbx_proc *p, pid_t pid)
+{
+    int fds[SBX_KEEP_FDS] = {p->tty ? -1 : p->in.io.fd, p->out[0].io.fd,
+                             p->nout > 1 ? p->out[1].io.fd : -1};
+    size_t i;
+    if (p->in.state == SBX_INPUT_CLOSED || p->in.state == SBX_INPUT_BROKEN)
+        fds[0] = -1;
+    for (i = 0; i < p->nout; i++)
+        if (p->out[i].state == SBX_OUTPUT_CLOSED)
+            fds[i + 1] = -1;
+    p->kept = sbx_keep_put(&p->host->keep, SBX_KEEP_PROCESS, p->number, pid, fds) == 0;
+    if (!p->kept)
+        sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: the keeper did not take it", p->id);
+}
+
+static bool proc_is_silent(const struct sbx_proc *p)
+{
+    size_t i;
+    for (i = 0; i < p->nout; i++)
+        if (p->out[i].state != SBX_OUTPUT_CLOSED)
+            return false;
+    return true;
+}
+
+static void proc_keep_no_more(struct sbx_proc *p)
+{
+    if (p->kept)
+        (void)sbx_keep_drop(&p->host->keep, SBX_KEEP_PROCESS, p->number);
+    p->kept = false;
+}
+
+/* After the exit the keeper may reap it. It goes on to hold what a background child writes to. */
+static void proc_release_exited(struct sbx_proc *p)
+{
+    if (!p->kept)
+        return;
+    if (proc_is_silent(p))
+        proc_keep_no_more(p);
+    else
+        proc_keep(p, 0);
+}
+
+static void proc_on_output_closed(struct sbx_output *o)
+{
+    struct sbx_proc *p = SBX_LIST_OF(o->log, struct sbx_proc, log);
+    if (!p->kept)
+        return;
+    if (p->state == SBX_PROC_EXITED && proc_is_silent(p))
+        proc_keep_no_more(p);
+    else
+        (void)sbx_keep_close_fd(&p->host->keep, p->number, o == &p->out[0] ? 1 : 2);
+}
+
+/* The end of a pipe is its last descriptor: the process sees it only when the keeper's is closed. */
+static void proc_on_input_closed(struct sbx_input *in)
+{
+    struct sbx_proc *p = SBX_LIST_OF(in, struct sbx_proc, in);
+    if (p->kept && !p->tty)
+        (void)sbx_keep_close_fd(&p->host->keep, p->number, 0);
+}
+
+/* --- the end --- */
+
+static bool proc_is_drained(const struct sbx_proc *p)
+{
     size_t i;
     for (i = 0; i < p->nout; i++)
         if (!p->out[i].drained)
-            return;
-    if (p->state != SBX_PROC_DRAINING)
+            return false;
+    return true;
+}
+
+static void proc_settle(struct sbx_task *t)
+{
+    struct sbx_proc *p = SBX_LIST_OF(t, struct sbx_proc, settle);
+    if (p->state != SBX_PROC_DRAINING || !p->ending || p->record.awaited)
         return;
     if (!sbx_log_is_committed(&p->log)) {
-        sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, t); /* the next turn's, after its commit */
+        /* A background child wrote once more: with that. */
+        sbx_store_record(p->host->store, &p->record);
         return;
     }
     sbx_proc_ref(p);
     proc_set_state(p, SBX_PROC_EXITED);
     sbx_log_end(&p->log);
+    proc_free_slot(p);
+    proc_release_exited(p);
     proc_assert(p);
     proc_tell_waiters(p);
+    if (p->host->on_exited != NULL)
+        p->host->on_exited(p->host->ctx);
     sbx_proc_unref(p);
 }
 
+/* Everything the leader wrote is in the log: store it, and how the leader ended, in one go. */
 static void proc_on_drained(struct sbx_output *o)
 {
     struct sbx_proc *p = SBX_LIST_OF(o->log, struct sbx_proc, log);
-    sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, &p->settle);
+    if (p->state != SBX_PROC_DRAINING || p->ending || !proc_is_drained(p))
+        return;
+    p->ending = true;
+    sbx_store_log_hasten(p->log.store);
+    sbx_store_record(p->host->store, &p->record);
 }
 
-static void proc_on_child_exit(struct sbx_child *c, const struct sbx_exit *exit)
+static enum sbx_exit_reason proc_reason(const struct sbx_proc *p)
 {
-    struct sbx_proc *p = SBX_LIST_OF(c, struct sbx_proc, child);
+    if (p->exit.kind == SBX_EXIT_UNKNOWN)
+        return SBX_REASON_LOST;
+    if (p->stop_asked)
+        return SBX_REASON_STOPPED;
+    return p->exit.kind == SBX_EXIT_SIGNAL ? SBX_REASON_SIGNALED : SBX_REASON_EXITED;
+}
+
+static void proc_note_exit(struct sbx_proc *p)
+{
+    if (p->slot == NULL || p->slot->exited_ms != 0)
+        return;
+    p->slot->exit_kind = (int32_t)p->exit.kind;
+    p->slot->exit_value = p->exit.value;
+    p->slot->exit_core = p->exit.core;
+    sbx_tail_publish(&p->slot->exited_ms, p->exited_ms);
+}
+
+static void proc_end(struct sbx_proc *p, const struct sbx_exit *exit, uint64_t exited_ms)
+{
     size_t i;
     p->exit = *exit;
-    p->exited_ms = sbx_clock_wall_ms();
+    p->reason = proc_reason(p);
     /* The wall clock may have been set back meanwhile; an end before its beginning helps nobody. */
-    if (p->exited_ms < p->created_ms)
-        p->exited_ms = p->created_ms;
+    p->exited_ms = exited_ms < p->created_ms ? p->created_ms : exited_ms;
+    proc_note_exit(p);
     proc_set_state(p, SBX_PROC_DRAINING);
     sbx_loop_cancel_timer(&p->host->loop, &p->hangup);
+    p->input_dropped += sbx_input_queued(&p->in);
     sbx_input_close(&p->in);
     sbx_fd_close(&p->slave);
     for (i = 0; i < p->nout; i++)
         sbx_output_drain(&p->out[i]);
     proc_assert(p);
+}
+
+static void proc_on_child_exit(struct sbx_child *c, const struct sbx_exit *exit)
+{
+    proc_end(SBX_LIST_OF(c, struct sbx_proc, child), exit, sbx_clock_wall_ms());
+}
+
+SBX_PRIVATE void sbx_proc_on_kept_exit(struct sbx_proc *p, const struct sbx_exit *exit)
+{
+    if (p->adopted && p->state == SBX_PROC_RUNNING)
+        proc_end(p, exit, sbx_clock_wall_ms());
 }
 
 static void proc_on_room(void *ctx)
@@ -10110,14 +16782,20 @@ static void proc_on_hangup(struct sbx_timer *t)
         sbx_ptree_signal(p->leader, SIGHUP, 0);
 }
 
-static void proc_free(struct sbx_task *t)
+static void proc_free_memory(struct sbx_proc *p)
 {
-    struct sbx_proc *p = SBX_LIST_OF(t, struct sbx_proc, free);
+    sbx_mem_free(p->env_names);
     sbx_mem_free(p->args);
     sbx_mem_free(p);
 }
 
-static struct sbx_str proc_keep(char **at, struct sbx_str s)
+static void proc_free(struct sbx_task *t)
+{
+    struct sbx_proc *p = SBX_LIST_OF(t, struct sbx_proc, free);
+    proc_free_memory(p);
+}
+
+static struct sbx_str proc_copy(char **at, struct sbx_str s)
 {
     struct sbx_str kept = {*at, s.n};
     if (s.n > 0)
@@ -10134,6 +16812,25 @@ static size_t proc_text_size(const struct sbx_spec *spec)
     return n;
 }
 
+static bool proc_name_env(struct sbx_proc *p, const struct sbx_spec *spec)
+{
+    struct sbx_json_writer w;
+    struct sbx_buf out;
+    size_t i;
+    if (spec->nenv == 0)
+        return true;
+    sbx_buf_init(&out);
+    sbx_json_begin(&w, &out);
+    sbx_json_array(&w);
+    for (i = 0; i < spec->nenv; i++)
+        sbx_json_string(&w, spec->env[i].name);
+    sbx_json_array_end(&w);
+    if (!out.oom)
+        p->env_names = sbx_mem_strndup((const char *)sbx_buf_data(&out), sbx_buf_len(&out));
+    sbx_buf_deinit(&out);
+    return p->env_names != NULL;
+}
+
 static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
                                  const struct sbx_spec *spec)
 {
@@ -10143,8 +16840,8 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     if (p == NULL)
         return NULL;
     p->args = spec->nargs > 0 ? sbx_mem_alloc(args_size) : NULL;
-    if (spec->nargs > 0 && p->args == NULL) {
-        sbx_mem_free(p);
+    if ((spec->nargs > 0 && p->args == NULL) || !proc_name_env(p, spec)) {
+        proc_free_memory(p);
         return NULL;
     }
     at = p->text;
@@ -10153,16 +16850,20 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     p->host = host;
     p->number = number;
     (void)snprintf(p->id, sizeof p->id, "proc_%llu", (unsigned long long)number);
-    p->command = proc_keep(&at, spec->command);
-    p->cwd = proc_keep(&at, spec->cwd);
+    p->command = proc_copy(&at, spec->command);
+    p->cwd = proc_copy(&at, spec->cwd);
     for (i = 0; i < spec->nargs; i++)
-        p->args[i] = proc_keep(&at, spec->args[i]);
+        p->args[i] = proc_copy(&at, spec->args[i]);
     p->nargs = spec->nargs;
     p->has_cwd = spec->has_cwd;
     p->tty = spec->tty;
     p->interactive = spec->interactive;
+    p->in_memory = spec->in_memory;
     p->cols = spec->cols;
     p->rows = spec->rows;
+    sbx_record_init(&p->record);
+    p->record.describe = proc_describe;
+    p->record.on_stored = proc_on_stored;
     sbx_list_init(&p->waiters);
     sbx_task_init(&p->settle, proc_settle);
     sbx_task_init(&p->free, proc_free);
@@ -10170,27 +16871,55 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     return p;
 }
 
-/* The descriptors of a started child become outputs and input of p. On failure those that were not
- * taken over are closed here. */
-static int proc_take_over(struct sbx_proc *p, const struct sbx_launched *l)
+static bool proc_open_log(struct sbx_proc *p, uint64_t cap, bool grows,
+                          const struct sbx_db_process *known)
+{
+    struct sbx_store_log_options o = {.number = p->number, .cap = cap, .in_file = !p->in_memory,
+                                      .grows = grows, .slot = p->slot};
+    return sbx_log_init(&p->log, &p->host->loop, p->host->store, &o, known, proc_on_room, p) == 0;
+}
+
+/* The descriptors become outputs and input of p; -1 where there is none (any more). */
+static int proc_take_over(struct sbx_proc *p, int in, const int out[2])
 {
     static const enum sbx_log_stream pipes[2] = {SBX_STREAM_STDOUT, SBX_STREAM_STDERR};
     struct sbx_loop *loop = &p->host->loop;
-    size_t i, n = p->tty ? 1 : 2;
-    int rc = sbx_input_open(&p->in, loop, l->in, p->tty);
-    for (i = 0; i < n; i++) {
-        int one = sbx_output_open(&p->out[i], loop, &p->log, l->out[i],
-                                  p->tty ? SBX_STREAM_PTY : pipes[i], proc_on_drained);
+    size_t i;
+    int rc = 0, one;
+    p->nout = p->tty ? 1 : 2;
+    if (in >= 0)
+        rc = sbx_input_open(&p->in, loop, in, p->tty);
+    p->in.on_closed = proc_on_input_closed;
+    p->in.note = p->slot != NULL ? &p->slot->input_queued : NULL;
+    for (i = 0; i < p->nout; i++) {
+        p->out[i] = (struct sbx_output){.state = SBX_OUTPUT_CLOSED, .log = &p->log,
+                                        .io = {.loop = loop, .fd = -1},
+                                        .on_drained = proc_on_drained};
+        one = out[i] < 0 ? 0 : sbx_output_open(&p->out[i], loop, &p->log, out[i],
+                                               p->tty ? SBX_STREAM_PTY : pipes[i],
+                                               proc_on_drained);
+        p->out[i].on_closed = proc_on_output_closed;
         if (one < 0)
             rc = one;
     }
-    p->nout = n;
-    p->slave = l->slave;
-    p->child.pid = l->pid;
-    p->leader = l->pid;
-    p->child.on_exit = proc_on_child_exit;
-    sbx_reap_add(&p->host->reap, &p->child);
+    if (rc < 0)
+        sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: a descriptor could not be watched", p->id);
     return rc;
+}
+
+/* Of a process that was not started, or could not be restored. */
+static void proc_abandon(struct sbx_proc *p)
+{
+    proc_free_slot(p);
+    if (p->log.store != NULL)
+        sbx_log_deinit(&p->log);
+    proc_free_memory(p);
+}
+
+static bool proc_prepare(struct sbx_proc *p)
+{
+    p->slot = sbx_tail_slot_new(sbx_store_tail(p->host->store), SBX_SLOT_PROCESS, p->number);
+    return proc_open_log(p, p->host->limits.max_log_bytes_per_process, false, NULL);
 }
 
 SBX_PRIVATE struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec,
@@ -10198,26 +16927,196 @@ SBX_PRIVATE struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t numb
 {
     struct sbx_launched l;
     struct sbx_proc *p = proc_new(host, number, spec);
-    if (p == NULL || sbx_log_init(&p->log, &host->loop, host->store,
-                                  host->limits.max_log_bytes_per_process, proc_on_room, p) < 0) {
+    if (p == NULL || !proc_prepare(p)) {
         sbx_err_set(err, ENOMEM, "%s (os error %d)", strerror(ENOMEM), ENOMEM);
         goto fail;
     }
     p->created_ms = sbx_clock_wall_ms();
+    p->started_us = sbx_ident_now_us();
+    if (p->slot != NULL)
+        p->slot->started_us = p->started_us;
     if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_PIPE, spec->tty, &l, err) < 0)
         goto fail;
-    if (proc_take_over(p, &l) < 0)
-        sbx_diag(&host->diag, SBX_DIAG_WARN, "%s: a descriptor could not be watched", p->id);
+    if (p->slot != NULL)
+        p->slot->pid = l.pid;
+    (void)proc_take_over(p, l.in, l.out);
+    p->slave = l.slave;
+    p->leader = p->child.pid = l.pid;
+    p->child.on_exit = proc_on_child_exit;
+    sbx_reap_add(&host->reap, &p->child);
+    proc_keep(p, l.pid);
+    sbx_store_record(host->store, &p->record);
     sbx_diag(&host->diag, SBX_DIAG_DEBUG, "%s: started, pid %ld", p->id, (long)l.pid);
     return p;
 fail:
-    if (p != NULL) {
-        if (p->log.store != NULL)
-            sbx_log_deinit(&p->log);
-        sbx_mem_free(p->args);
-        sbx_mem_free(p);
-    }
+    if (p != NULL)
+        proc_abandon(p);
     return NULL;
+}
+
+/* --- of an earlier server --- */
+
+/* The arguments of a record as views of doc, or of nothing when it cannot be read. */
+static bool restore_args(const struct sbx_json_doc *doc, struct sbx_spec *spec)
+{
+    const struct sbx_json *item;
+    if (doc->root == NULL || doc->root->type != SBX_JSON_ARRAY || doc->root->count == 0)
+        return true;
+    spec->args = sbx_mem_alloc(doc->root->count * sizeof *spec->args);
+    if (spec->args == NULL)
+        return false;
+    for (item = doc->root->child; item != NULL; item = item->next)
+        spec->args[spec->nargs++] = item->text;
+    return true;
+}
+
+static struct sbx_proc *restore_new(struct sbx_host *host, const struct sbx_db_process *r)
+{
+    struct sbx_spec spec = {.command = r->command, .has_cwd = r->has_cwd, .cwd = r->cwd,
+                            .tty = r->tty, .interactive = r->interactive,
+                            .in_memory = !r->persist, .cols = r->cols, .rows = r->rows};
+    struct sbx_json_doc doc = {0};
+    struct sbx_proc *p = NULL;
+    struct sbx_err err;
+    if (sbx_json_parse(&doc, r->args, &err) < 0)
+        sbx_diag(&host->diag, SBX_DIAG_WARN, "proc_%llu: its arguments are damaged: %s",
+                 (unsigned long long)r->number, err.text);
+    if (restore_args(&doc, &spec))
+        p = proc_new(host, r->number, &spec);
+    if (p != NULL && !sbx_str_eq_z(r->env_names, "[]"))
+        p->env_names = sbx_mem_strndup(r->env_names.p, r->env_names.n);
+    sbx_mem_free(spec.args);
+    sbx_json_doc_deinit(&doc);
+    return p;
+}
+
+static enum sbx_exit_reason restore_reason(struct sbx_str name)
+{
+    static const enum sbx_exit_reason all[] = {SBX_REASON_EXITED, SBX_REASON_SIGNALED,
+                                               SBX_REASON_STOPPED};
+    size_t i;
+    for (i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (sbx_str_eq_z(name, sbx_exit_reason_name(all[i])))
+            return all[i];
+    return SBX_REASON_LOST;
+}
+
+/* It is EXITED from the beginning, without the steps to it. */
+static void restore_as_exited(struct sbx_proc *p)
+{
+    p->state = SBX_PROC_EXITED;
+    if (!sbx_log_is_committed(&p->log))
+        sbx_log_refresh(&p->log);
+    p->log.ended = true;
+    sbx_store_log_end(p->log.store);
+    proc_free_slot(p);
+}
+
+static void restore_exit(struct sbx_proc *p, const struct sbx_db_process *r)
+{
+    p->exit = (struct sbx_exit){.kind = (enum sbx_exit_kind)r->exit_kind, .value = r->exit_value,
+                                .core = r->core_dumped};
+    p->exited_ms = r->exited_ms;
+    p->reason = restore_reason(r->exit_reason);
+    (void)snprintf(p->note, sizeof p->note, "%.*s", (int)r->exit_note.n, r->exit_note.p);
+    restore_as_exited(p);
+}
+
+/* Ends a process that the record of a lost one names, if it is still that one. */
+static void restore_end_survivor(struct sbx_proc *p)
+{
+    unsigned tries;
+    if (!sbx_ident_runs(p->leader, p->started_us))
+        return;
+    sbx_ptree_signal(p->leader, SIGKILL, 0);
+    for (tries = 0; tries < RESTORE_TRIES; tries++) {
+        if (!sbx_ident_runs(p->leader, p->started_us))
+            return;
+        (void)usleep(RESTORE_STEP_US);
+    }
+    (void)snprintf(p->note, sizeof p->note, "process %ld still runs and could not be ended",
+                   (long)p->leader);
+    sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: %s", p->id, p->note);
+}
+
+static void restore_lost(struct sbx_proc *p, const struct sbx_db_process *r)
+{
+    p->exit = (struct sbx_exit){.kind = SBX_EXIT_UNKNOWN};
+    p->reason = SBX_REASON_LOST;
+    p->exited_ms = sbx_clock_wall_ms();
+    if (r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, p->host->boot))
+        restore_end_survivor(p);
+    restore_as_exited(p);
+    sbx_store_record(p->host->store, &p->record);
+}
+
+/* Takes the descriptors of the item: those of a terminal are one there and two here. */
+static void restore_descriptors(struct sbx_proc *p, struct sbx_keep_item *item, bool runs)
+{
+    int in = item->fds[0], out[2] = {item->fds[1], item->fds[2]};
+    item->fds[0] = item->fds[1] = item->fds[2] = -1;
+    if (p->tty && out[0] >= 0 && runs) {
+        in = fcntl(out[0], F_DUPFD_CLOEXEC, 3);
+        p->slave = sbx_pty_reopen_slave(out[0]);
+    }
+    p->kept = true;
+    (void)proc_take_over(p, in, out);
+}
+
+static struct sbx_exit restore_exit_of_slot(const struct sbx_slot *slot)
+{
+    return (struct sbx_exit){.kind = (enum sbx_exit_kind)slot->exit_kind,
+                             .value = slot->exit_value, .core = slot->exit_core != 0};
+}
+
+/* It runs, or ended meanwhile: the dead server saw that (it is in the slot), or the keeper did. */
+static void restore_running(struct sbx_proc *p, struct sbx_keep_item *item)
+{
+    uint64_t exited_ms = p->slot == NULL ? 0 : p->slot->exited_ms;
+    struct sbx_exit exit = item->exit;
+    bool exited = item->exited || exited_ms != 0;
+    if (exited_ms != 0)
+        exit = restore_exit_of_slot(p->slot);
+    p->adopted = true;
+    if (p->slot != NULL) {
+        p->stop_asked = p->slot->stop_asked != 0;
+        p->input_dropped += p->slot->input_queued;
+        p->slot->input_queued = 0;
+    }
+    restore_descriptors(p, item, !exited);
+    if (exited)
+        proc_end(p, &exit, exited_ms != 0 ? exited_ms : sbx_clock_wall_ms());
+    else if (p->input_dropped > 0)
+        sbx_store_record(p->host->store, &p->record);
+}
+
+SBX_PRIVATE struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_process *record,
+                                  struct sbx_keep_item *item)
+{
+    struct sbx_proc *p = restore_new(host, record);
+    if (p == NULL)
+        return NULL;
+    p->created_ms = record->created_ms;
+    p->leader = (pid_t)record->pid;
+    p->started_us = record->started_us;
+    p->input_dropped = record->input_dropped;
+    p->slot = record->exited ? NULL
+                             : sbx_tail_slot_find(sbx_store_tail(host->store), record->number);
+    if (!proc_open_log(p, record->log_cap, item != NULL, record)) {
+        proc_abandon(p);
+        return NULL;
+    }
+    if (record->exited)
+        restore_exit(p, record);
+    else if (item != NULL)
+        restore_running(p, item);
+    else
+        restore_lost(p, record);
+    if (record->exited && item != NULL) {
+        restore_descriptors(p, item, false);
+        proc_release_exited(p);
+    }
+    return p;
 }
 
 SBX_PRIVATE struct sbx_proc *sbx_proc_ref(struct sbx_proc *p)
@@ -10229,12 +17128,21 @@ SBX_PRIVATE struct sbx_proc *sbx_proc_ref(struct sbx_proc *p)
 SBX_PRIVATE void sbx_proc_detach(struct sbx_proc *p)
 {
     size_t i;
+    p->in.on_closed = NULL;
+    p->in.note = NULL;
     sbx_input_close(&p->in);
     sbx_fd_close(&p->slave);
     for (i = 0; i < p->nout; i++)
         sbx_output_close(&p->out[i]);
     sbx_loop_cancel_timer(&p->host->loop, &p->hangup);
     sbx_reap_remove(&p->host->reap, &p->child);
+}
+
+SBX_PRIVATE void sbx_proc_forget(struct sbx_proc *p)
+{
+    sbx_record_drop(&p->record);
+    proc_keep_no_more(p);
+    sbx_store_forget(p->host->store, p->number);
 }
 
 SBX_PRIVATE void sbx_proc_unref(struct sbx_proc *p)
@@ -10244,6 +17152,7 @@ SBX_PRIVATE void sbx_proc_unref(struct sbx_proc *p)
         return;
     assert(sbx_list_empty(&p->waiters));
     sbx_proc_detach(p);
+    sbx_record_drop(&p->record);
     sbx_task_cancel(&p->settle);
     sbx_log_deinit(&p->log);
     sbx_loop_defer(&p->host->loop, SBX_PHASE_FREE, &p->free);
@@ -10264,9 +17173,12 @@ static bool proc_may_have_remains(const struct sbx_proc *p)
 
 SBX_PRIVATE void sbx_proc_signal(struct sbx_proc *p, int sig)
 {
-    if (p->state == SBX_PROC_RUNNING)
+    if (p->state == SBX_PROC_RUNNING) {
+        p->stop_asked = true;
+        if (p->slot != NULL)
+            p->slot->stop_asked = 1;
         sbx_ptree_signal(p->leader, sig, proc_and_then(sig));
-    else if (proc_may_have_remains(p))
+    } else if (proc_may_have_remains(p))
         sbx_ptree_signal_orphans(p->leader, sig, proc_and_then(sig));
 }
 
@@ -10316,6 +17228,7 @@ SBX_PRIVATE int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows
         return rc;
     p->cols = cols;
     p->rows = rows;
+    sbx_store_record(p->host->store, &p->record);
     /* The kernel tells the foreground group, and only of a change. A shell in the background wants
      * to know as well, and a viewer that repeats its size wants a redraw. */
     (void)kill(p->leader, SIGWINCH);
@@ -10340,10 +17253,19 @@ SBX_PRIVATE void sbx_proctab_deinit(struct sbx_proctab *t); /* forgets all; ends
 /* NULL when there is none of that id; ids are "proc_N" with N as we write it. */
 SBX_PRIVATE struct sbx_proc *sbx_proctab_find(const struct sbx_proctab *t, struct sbx_str id);
 
+SBX_PRIVATE struct sbx_proc *sbx_proctab_number(const struct sbx_proctab *t, uint64_t number); /* or NULL */
+
 /* Starts and enters a process. 0 and *out (borrowed); -EBUSY at the limit of running processes, or
  * the negative errno of the start with err->text. Nothing is entered on failure. */
 SBX_PRIVATE int sbx_proctab_create(struct sbx_proctab *t, const struct sbx_spec *spec, struct sbx_proc **out,
                        struct sbx_err *err);
+/* Enters one of an earlier server; see sbx_proc_restore. 0 or -ENOMEM. */
+SBX_PRIVATE int sbx_proctab_restore(struct sbx_proctab *t, const struct sbx_db_process *record,
+                        struct sbx_keep_item *item);
+/* Forgets the oldest exited ones above the limit. */
+SBX_PRIVATE void sbx_proctab_retire(struct sbx_proctab *t);
+/* The log to shorten first: of the process that exited longest ago, else of the longest. */
+SBX_PRIVATE struct sbx_store_log *sbx_proctab_pick_victim(const struct sbx_proctab *t);
 /* Forgets an exited process. Readers that are still at it keep it until they are done. */
 SBX_PRIVATE void sbx_proctab_delete(struct sbx_proctab *t, struct sbx_proc *p);
 
@@ -10400,6 +17322,12 @@ SBX_PRIVATE struct sbx_proc *sbx_proctab_find(const struct sbx_proctab *t, struc
     return t->procs[i];
 }
 
+SBX_PRIVATE struct sbx_proc *sbx_proctab_number(const struct sbx_proctab *t, uint64_t number)
+{
+    size_t i = proctab_lower_bound(t, number);
+    return i < t->count && t->procs[i]->number == number ? t->procs[i] : NULL;
+}
+
 static int proctab_reserve(struct sbx_proctab *t)
 {
     size_t cap = t->cap == 0 ? 16 : t->cap * 2;
@@ -10433,16 +17361,67 @@ SBX_PRIVATE int sbx_proctab_create(struct sbx_proctab *t, const struct sbx_spec 
     return 0;
 }
 
-SBX_PRIVATE void sbx_proctab_delete(struct sbx_proctab *t, struct sbx_proc *p)
+SBX_PRIVATE int sbx_proctab_restore(struct sbx_proctab *t, const struct sbx_db_process *record,
+                        struct sbx_keep_item *item)
+{
+    struct sbx_proc *p = proctab_reserve(t) < 0 ? NULL
+                                                : sbx_proc_restore(t->host, record, item);
+    if (p == NULL)
+        return -ENOMEM;
+    assert(t->count == 0 || t->procs[t->count - 1]->number < p->number);
+    t->procs[t->count++] = p;
+    return 0;
+}
+
+static void proctab_remove(struct sbx_proctab *t, struct sbx_proc *p)
 {
     size_t i = proctab_lower_bound(t, p->number);
     assert(i < t->count && t->procs[i] == p && sbx_proc_exited(p));
     memmove(&t->procs[i], &t->procs[i + 1], (t->count - i - 1) * sizeof *t->procs);
     t->count--;
     p->deleted = true;
-    sbx_proc_kill(p); /* what it left behind could not be reached any more */
+    sbx_proc_forget(p);
     sbx_proc_detach(p);
     sbx_proc_unref(p);
+}
+
+SBX_PRIVATE void sbx_proctab_delete(struct sbx_proctab *t, struct sbx_proc *p)
+{
+    sbx_proc_kill(p); /* what it left behind could not be reached any more */
+    proctab_remove(t, p);
+}
+
+/* The one that exited longest ago, of those whose logs are not empty if that is wanted. */
+static struct sbx_proc *proctab_oldest_exited(const struct sbx_proctab *t, bool with_log)
+{
+    struct sbx_proc *oldest = NULL;
+    size_t i;
+    for (i = 0; i < t->count; i++) {
+        struct sbx_proc *p = t->procs[i];
+        if (sbx_proc_exited(p) && (oldest == NULL || p->exited_ms < oldest->exited_ms) &&
+            (!with_log || sbx_store_log_kept(p->log.store) > 0))
+            oldest = p;
+    }
+    return oldest;
+}
+
+SBX_PRIVATE void sbx_proctab_retire(struct sbx_proctab *t)
+{
+    size_t exited = t->count - sbx_proctab_running(t);
+    for (; exited > t->host->limits.max_exited_processes; exited--)
+        proctab_remove(t, proctab_oldest_exited(t, false));
+}
+
+SBX_PRIVATE struct sbx_store_log *sbx_proctab_pick_victim(const struct sbx_proctab *t)
+{
+    struct sbx_proc *p = proctab_oldest_exited(t, true);
+    size_t i;
+    for (i = 0; p == NULL && i < t->count; i++)
+        p = t->procs[i];
+    for (i = 0; p != NULL && !sbx_proc_exited(p) && i < t->count; i++)
+        if (sbx_store_log_kept(t->procs[i]->log.store) > sbx_store_log_kept(p->log.store))
+            p = t->procs[i];
+    return p == NULL ? NULL : p->log.store;
 }
 
 SBX_PRIVATE size_t sbx_proctab_running(const struct sbx_proctab *t)
@@ -11082,6 +18061,11 @@ static void process_json_end(struct sbx_json_writer *w, const struct sbx_proc *p
     if (p->exit.kind == SBX_EXIT_CODE)
         sbx_json_put_u64(w, "exitCode", (uint64_t)p->exit.value);
     sbx_exit_signal_json(w, &p->exit);
+    /* An exit by itself, with a code, looks as it always did. */
+    if (p->reason != SBX_REASON_EXITED)
+        sbx_json_put_z(w, "exitReason", sbx_exit_reason_name(p->reason));
+    if (p->note[0] != '\0')
+        sbx_json_put_z(w, "exitNote", p->note);
     sbx_json_put_u64(w, "createdAtMs", p->created_ms);
     sbx_json_put_u64(w, "exitedAtMs", p->exited_ms);
 }
@@ -11109,6 +18093,8 @@ SBX_PRIVATE void sbx_process_json(struct sbx_json_writer *w, const struct sbx_pr
         sbx_json_put_u64(w, "pid", (uint64_t)p->leader);
         sbx_json_put_u64(w, "createdAtMs", p->created_ms);
     }
+    if (p->input_dropped > 0)
+        sbx_json_put_u64(w, "inputBytesDropped", p->input_dropped);
     sbx_json_object_end(w);
 }
 
@@ -11670,6 +18656,9 @@ SBX_PRIVATE int sbx_input_send_to(struct sbx_proc *p, struct sbx_str bytes, bool
 /* Answers the request with the stream: entries from `next` on, of those streams, then the exit. */
 SBX_PRIVATE void sbx_follow_start(struct sbx_request *rq, struct sbx_proc *p, uint64_t next, unsigned streams);
 
+/* Header lines of every answer that goes on while the process runs. */
+SBX_PRIVATE struct sbx_str sbx_follow_headers(void);
+
 #endif
 /* ==== end api/follow.h ====================================================================== */
 
@@ -11925,6 +18914,12 @@ static bool follow_took_some(struct sbx_cursor *cursor)
     return sbx_conn_took_some(SBX_LIST_OF(cursor, struct follower, cursor)->conn);
 }
 
+SBX_PRIVATE struct sbx_str sbx_follow_headers(void)
+{
+    /* Proxies that buffer answers would hold output back; this asks nginx not to. */
+    return SBX_STR("cache-control: no-cache\r\nx-accel-buffering: no\r\n");
+}
+
 SBX_PRIVATE void sbx_follow_start(struct sbx_request *rq, struct sbx_proc *p, uint64_t next, unsigned streams)
 {
     static const struct sbx_source_ops ops = {
@@ -11935,9 +18930,7 @@ SBX_PRIVATE void sbx_follow_start(struct sbx_request *rq, struct sbx_proc *p, ui
         .peer_shut = follow_peer_shut,
     };
     struct sbx_response head = {
-        .status = 200, .content_type = "text/event-stream",
-        /* Proxies that buffer answers would hold events back; this asks nginx not to. */
-        .headers = SBX_STR("cache-control: no-cache\r\nx-accel-buffering: no\r\n")};
+        .status = 200, .content_type = "text/event-stream", .headers = sbx_follow_headers()};
     struct follower *f;
     if (rq->conn->is_head) {
         head.no_length = true;
@@ -11959,6 +18952,547 @@ SBX_PRIVATE void sbx_follow_start(struct sbx_request *rq, struct sbx_proc *p, ui
     sbx_conn_start_stream(rq->conn, &head, &f->source);
 }
 /* ==== end api/follow.c ====================================================================== */
+
+/* ==== begin api/log_text.h ================================================================== */
+/* log_text.h - a log as lines of text: entries in, text out.
+ *
+ *     [2026-01-30T12:32:45.123Z] [stdout] listening on 8080
+ *     ^ timestamps               ^ labels: two streams in one text
+ *
+ * Bytes are kept as they were written, line ends too, but for those that are not UTF-8: each
+ * maximal subpart becomes U+FFFD. It neither finds entries, nor counts time, nor sends anything. */
+#ifndef SBX_API_LOG_TEXT_H
+#define SBX_API_LOG_TEXT_H
+
+#define SBX_LOG_TEXT_STREAMS 3u
+#define SBX_LOG_TEXT_HELD_BYTES (64u * 1024u)
+
+struct sbx_log_text_stream {
+    struct sbx_buf held; /* the unfinished line, as far as it is neither written nor cut */
+    uint8_t cut[4];      /* first bytes of a character whose rest is still to come */
+    size_t ncut;
+    bool begun;          /* a line is under way */
+    bool broken;         /* and its beginning was written, as a line of its own */
+    uint64_t line;       /* its number, in the order in which lines begin, from 1 */
+    uint64_t time_ms;    /* when its first byte was read */
+    uint64_t skip;       /* newlines before which nothing is shown */
+};
+
+struct sbx_log_text {
+    bool timestamps;
+    bool labels;          /* the streams are two, and their lines do not mix */
+    uint64_t skip_to;     /* last sequence that skip speaks of */
+    struct sbx_log_text_stream streams[SBX_LOG_TEXT_STREAMS]; /* by enum sbx_log_stream */
+    struct sbx_log_text_stream *open; /* whose unfinished line ends the text so far; may be NULL */
+    uint64_t lines;       /* begun so far */
+    uint64_t stamp_ms;    /* what the text below shows; empty at first */
+    char stamp[48];
+    size_t stamp_len;
+};
+
+SBX_PRIVATE void sbx_log_text_init(struct sbx_log_text *t, bool timestamps, bool labels);
+SBX_PRIVATE void sbx_log_text_deinit(struct sbx_log_text *t);
+
+/* Leaves out the first `lines` lines of a stream, in entries up to sequence `last`. */
+SBX_PRIVATE void sbx_log_text_skip(struct sbx_log_text *t, enum sbx_log_stream stream, uint64_t lines,
+                       uint64_t last);
+
+/* The next entry. With labels, an unfinished line is held until its end, until it is
+ * SBX_LOG_TEXT_HELD_BYTES long, or until it is flushed; otherwise nothing is held but the first
+ * bytes of a character. Out of memory shows in out->oom. */
+SBX_PRIVATE void sbx_log_text_put(struct sbx_log_text *t, const struct sbx_entry *e, struct sbx_buf *out);
+
+/* Number of the oldest line of which something is held, 0 when there is none. */
+SBX_PRIVATE uint64_t sbx_log_text_held(const struct sbx_log_text *t);
+/* Writes what is held of that line. */
+SBX_PRIVATE void sbx_log_text_flush(struct sbx_log_text *t, struct sbx_buf *out);
+
+/* Something is missing here: a line of its own that says so. */
+SBX_PRIVATE void sbx_log_text_gap(struct sbx_log_text *t, const struct sbx_gap *gap, struct sbx_buf *out);
+
+/* There is no more: unfinished lines and characters are written as they are. */
+SBX_PRIVATE void sbx_log_text_end(struct sbx_log_text *t, struct sbx_buf *out);
+
+#endif
+/* ==== end api/log_text.h ==================================================================== */
+
+/* ==== begin api/log_text.c ================================================================== */
+/* log_text.c - see log_text.h.
+ *
+ * The text so far ends either with a whole line or inside the line of one stream, the open one.
+ * Output of that stream goes straight on. Output of another is held until it is a whole line, which
+ * is what keeps lines from mixing; only then, or when it has been held too long, is the open line
+ * broken off by a newline that its program did not write. What comes later of a broken line gets a
+ * label with a plus, "[stdout+] ", so that a reader can put the pieces together.
+ *
+ * Without labels there is one stream, always open while it is inside a line: nothing waits. The
+ * newline that is missing at the very end is not made up; one between two lines is.
+ *
+ * What holds:
+ *   - held is valid UTF-8 without a newline, and empty for the open stream;
+ *   - broken or open implies begun. */
+
+#define LOG_TEXT_YEAR_9999_MS UINT64_C(253402300799999)
+
+SBX_PRIVATE void sbx_log_text_init(struct sbx_log_text *t, bool timestamps, bool labels)
+{
+    size_t i;
+    *t = (struct sbx_log_text){.timestamps = timestamps, .labels = labels};
+    for (i = 0; i < SBX_LOG_TEXT_STREAMS; i++)
+        sbx_buf_init(&t->streams[i].held);
+}
+
+SBX_PRIVATE void sbx_log_text_deinit(struct sbx_log_text *t)
+{
+    size_t i;
+    for (i = 0; i < SBX_LOG_TEXT_STREAMS; i++)
+        sbx_buf_deinit(&t->streams[i].held);
+}
+
+SBX_PRIVATE void sbx_log_text_skip(struct sbx_log_text *t, enum sbx_log_stream stream, uint64_t lines,
+                       uint64_t last)
+{
+    t->streams[stream].skip = lines;
+    t->skip_to = last;
+}
+
+/* --- characters --- */
+
+static void log_text_put_replacement(struct sbx_buf *out)
+{
+    sbx_buf_add(out, "\xEF\xBF\xBD", 3);
+}
+
+/* Completes the character that an earlier piece began. Returns how many bytes that took. */
+static size_t log_text_finish_character(struct sbx_log_text_stream *s, const uint8_t *p, size_t n,
+                                        struct sbx_buf *out)
+{
+    size_t used = 0;
+    while (s->ncut > 0 && used < n) {
+        assert(s->ncut < sizeof s->cut);
+        s->cut[s->ncut++] = p[used++];
+        if (sbx_utf8_valid_prefix(s->cut, s->ncut) == s->ncut) {
+            sbx_buf_add(out, s->cut, s->ncut);
+            s->ncut = 0;
+        } else if (sbx_utf8_incomplete_tail(s->cut, s->ncut) != s->ncut) {
+            log_text_put_replacement(out);
+            s->ncut = 0;
+            used--; /* the last byte begins something else */
+        }
+    }
+    return used;
+}
+
+static void log_text_put_clean(struct sbx_log_text_stream *s, const uint8_t *p, size_t n,
+                               struct sbx_buf *out)
+{
+    size_t at = log_text_finish_character(s, p, n, out);
+    while (at < n) {
+        size_t valid = sbx_utf8_valid_prefix(p + at, n - at);
+        sbx_buf_add(out, p + at, valid);
+        at += valid;
+        if (at == n)
+            break;
+        if (sbx_utf8_incomplete_tail(p + at, n - at) == n - at) {
+            memcpy(s->cut, p + at, n - at);
+            s->ncut = n - at;
+            break;
+        }
+        log_text_put_replacement(out);
+        at += sbx_utf8_bad_len(p + at, n - at);
+    }
+}
+
+/* --- lines --- */
+
+/* Lines of one entry have the same time, so its text is made once for them. */
+static void log_text_put_stamp(struct sbx_log_text *t, uint64_t ms, struct sbx_buf *out)
+{
+    if (t->stamp_len == 0 || ms != t->stamp_ms) {
+        uint64_t shown = ms < LOG_TEXT_YEAR_9999_MS ? ms : LOG_TEXT_YEAR_9999_MS;
+        time_t seconds = (time_t)(shown / 1000);
+        struct tm tm;
+        gmtime_r(&seconds, &tm);
+        t->stamp_ms = ms;
+        t->stamp_len = strftime(t->stamp, sizeof t->stamp, "[%Y-%m-%dT%H:%M:%S", &tm);
+        t->stamp_len += (size_t)snprintf(t->stamp + t->stamp_len, sizeof t->stamp - t->stamp_len,
+                                         ".%03uZ] ", (unsigned)(shown % 1000));
+    }
+    sbx_buf_add(out, t->stamp, t->stamp_len);
+}
+
+static void log_text_put_prefix(struct sbx_log_text *t, const struct sbx_log_text_stream *s,
+                                struct sbx_buf *out)
+{
+    if (t->timestamps)
+        log_text_put_stamp(t, s->time_ms, out);
+    if (!t->labels)
+        return;
+    sbx_buf_add_z(out, s == &t->streams[SBX_STREAM_STDERR] ? "[stderr" : "[stdout");
+    sbx_buf_add_z(out, s->broken ? "+] " : "] ");
+}
+
+/* Makes the line of that stream the one that ends the text. */
+static void log_text_open(struct sbx_log_text *t, struct sbx_log_text_stream *s,
+                          struct sbx_buf *out)
+{
+    assert(s->begun);
+    if (t->open == s)
+        return;
+    if (t->open != NULL) {
+        sbx_buf_add_byte(out, '\n');
+        t->open->broken = true;
+    }
+    log_text_put_prefix(t, s, out);
+    sbx_buf_add_str(out, sbx_buf_view(&s->held));
+    sbx_buf_deinit(&s->held);
+    t->open = s;
+}
+
+static void log_text_begin_line(struct sbx_log_text *t, struct sbx_log_text_stream *s,
+                                uint64_t time_ms)
+{
+    if (s->begun)
+        return;
+    s->begun = true;
+    s->line = ++t->lines;
+    s->time_ms = time_ms;
+}
+
+static void log_text_end_line(struct sbx_log_text *t, struct sbx_log_text_stream *s)
+{
+    assert(t->open == s && s->ncut == 0);
+    s->begun = s->broken = false;
+    t->open = NULL;
+}
+
+/* Up to a whole line, or more where lines make no difference. */
+static void log_text_put_piece(struct sbx_log_text *t, struct sbx_log_text_stream *s,
+                               const uint8_t *p, size_t n, struct sbx_buf *out)
+{
+    bool ends = p[n - 1] == '\n';
+    if (ends || !t->labels || t->open == s) {
+        log_text_open(t, s, out);
+        log_text_put_clean(s, p, n, out);
+    } else {
+        log_text_put_clean(s, p, n, &s->held);
+        if (s->held.oom)
+            out->oom = true;
+        if (sbx_buf_len(&s->held) >= SBX_LOG_TEXT_HELD_BYTES)
+            log_text_open(t, s, out);
+    }
+    if (ends)
+        log_text_end_line(t, s);
+}
+
+/* How many bytes of the entry are not to be shown. */
+static size_t log_text_skipped(struct sbx_log_text *t, struct sbx_log_text_stream *s,
+                               const struct sbx_entry *e)
+{
+    size_t at = 0;
+    if (e->sequence > t->skip_to)
+        s->skip = 0;
+    while (s->skip > 0 && at < e->len) {
+        const uint8_t *end = memchr(e->data + at, '\n', e->len - at);
+        if (end == NULL)
+            return e->len;
+        at = (size_t)(end - e->data) + 1;
+        s->skip--;
+    }
+    return at;
+}
+
+SBX_PRIVATE void sbx_log_text_put(struct sbx_log_text *t, const struct sbx_entry *e, struct sbx_buf *out)
+{
+    struct sbx_log_text_stream *s = &t->streams[e->stream];
+    bool prefixes = t->timestamps || t->labels;
+    size_t at = log_text_skipped(t, s, e);
+    while (at < e->len) {
+        const uint8_t *p = e->data + at;
+        const uint8_t *end = prefixes ? memchr(p, '\n', e->len - at) : NULL;
+        size_t n = end != NULL ? (size_t)(end - p) + 1 : e->len - at;
+        log_text_begin_line(t, s, e->time_ms);
+        log_text_put_piece(t, s, p, n, out);
+        at += n;
+    }
+}
+
+/* Of which stream is the oldest line that is not written as far as it is known? Of none:
+ * SBX_LOG_TEXT_STREAMS. */
+static size_t log_text_oldest(const struct sbx_log_text *t, bool cut_counts)
+{
+    size_t i, oldest = SBX_LOG_TEXT_STREAMS;
+    for (i = 0; i < SBX_LOG_TEXT_STREAMS; i++) {
+        const struct sbx_log_text_stream *s = &t->streams[i];
+        if (sbx_buf_len(&s->held) == 0 && !(cut_counts && s->ncut > 0))
+            continue;
+        if (oldest == SBX_LOG_TEXT_STREAMS || s->line < t->streams[oldest].line)
+            oldest = i;
+    }
+    return oldest;
+}
+
+SBX_PRIVATE uint64_t sbx_log_text_held(const struct sbx_log_text *t)
+{
+    size_t i = log_text_oldest(t, false);
+    return i == SBX_LOG_TEXT_STREAMS ? 0 : t->streams[i].line;
+}
+
+SBX_PRIVATE void sbx_log_text_flush(struct sbx_log_text *t, struct sbx_buf *out)
+{
+    size_t i = log_text_oldest(t, false);
+    if (i != SBX_LOG_TEXT_STREAMS)
+        log_text_open(t, &t->streams[i], out);
+}
+
+static void log_text_end_character(struct sbx_log_text_stream *s, struct sbx_buf *out)
+{
+    if (s->ncut > 0)
+        log_text_put_replacement(out);
+    s->ncut = 0;
+}
+
+SBX_PRIVATE void sbx_log_text_end(struct sbx_log_text *t, struct sbx_buf *out)
+{
+    size_t i;
+    if (t->open != NULL)
+        log_text_end_character(t->open, out);
+    while ((i = log_text_oldest(t, true)) != SBX_LOG_TEXT_STREAMS) {
+        log_text_open(t, &t->streams[i], out);
+        log_text_end_character(&t->streams[i], out);
+    }
+}
+
+SBX_PRIVATE void sbx_log_text_gap(struct sbx_log_text *t, const struct sbx_gap *gap, struct sbx_buf *out)
+{
+    size_t i;
+    sbx_log_text_end(t, out);
+    if (t->open != NULL)
+        sbx_buf_add_byte(out, '\n');
+    t->open = NULL;
+    for (i = 0; i < SBX_LOG_TEXT_STREAMS; i++)
+        t->streams[i].begun = t->streams[i].broken = false;
+    sbx_buf_add_z(out, "[gap: ");
+    if (gap->bytes_known)
+        sbx_buf_add_u64(out, gap->bytes);
+    sbx_buf_add_z(out, gap->bytes_known ? " bytes lost, sequences " : "output lost, sequences ");
+    sbx_buf_add_u64(out, gap->from);
+    sbx_buf_add_z(out, " to ");
+    sbx_buf_add_u64(out, gap->to);
+    sbx_buf_add_z(out, "]\n");
+}
+/* ==== end api/log_text.c ==================================================================== */
+
+/* ==== begin api/log_tail.h ================================================================== */
+/* log_tail.h - where the last lines of a log begin. */
+#ifndef SBX_API_LOG_TAIL_H
+#define SBX_API_LOG_TAIL_H
+
+#define SBX_LOG_TAIL_BYTES (16u * 1024u * 1024u) /* how far lines are looked for, about */
+
+struct sbx_log_tail {
+    uint64_t next;    /* sequence to begin with */
+    uint64_t skip[3]; /* by enum sbx_log_stream: lines of it from there that are too many */
+};
+
+/* The last `lines` lines of these streams in what is kept, in entries not before that sequence. A
+ * line counts where it ends; a last one without its newline counts where it stops for now. */
+SBX_PRIVATE void sbx_log_tail_find(struct sbx_log *log, unsigned streams, uint64_t lines, uint64_t not_before,
+                       struct sbx_log_tail *tail);
+
+#endif
+/* ==== end api/log_tail.h ==================================================================== */
+
+/* ==== begin api/log_tail.c ================================================================== */
+/* log_tail.c - see log_tail.h.
+ *
+ * Ends of lines are counted from the end of the log backwards, in ranges of entries that grow,
+ * until there are enough of them and each line that is wanted begins in the range. For two streams
+ * that is more than counting: the last line of one may have begun long before the other's last
+ * hundred, so each stream gets its own number of lines to leave out.
+ *
+ * All is done in one go, so it is bounded: by SBX_LOG_TAIL_BYTES, and by LOG_TAIL_LOOK entries in
+ * the search for what a stream wrote before the range. */
+
+#define LOG_TAIL_STREAMS 3u
+#define LOG_TAIL_FIRST 32u   /* entries of the first range */
+#define LOG_TAIL_GROWTH 4u
+#define LOG_TAIL_LOOK 4096u
+
+/* What a range holds of one stream. */
+struct log_tail_part {
+    uint64_t entries;
+    uint64_t newlines;
+    uint64_t last;   /* sequence of the last entry, 0 when there is none */
+    bool unfinished; /* that does not end with a newline */
+};
+
+struct log_tail_search {
+    struct sbx_log *log;
+    unsigned streams;
+    uint64_t lines;
+    uint64_t bound;  /* nothing before that sequence is looked at */
+    uint64_t from, to; /* the range, without `to` */
+    uint64_t bytes;
+    struct log_tail_part parts[LOG_TAIL_STREAMS];
+};
+
+static void log_tail_on_data(struct sbx_cursor *c)
+{
+    (void)c;
+}
+
+static bool log_tail_took_some(struct sbx_cursor *c)
+{
+    (void)c;
+    return false;
+}
+
+static void log_tail_open(const struct log_tail_search *s, struct sbx_cursor *c, uint64_t from,
+                          unsigned streams)
+{
+    sbx_cursor_open(c, s->log, from, streams, log_tail_on_data, log_tail_took_some);
+}
+
+/* The next entry before `to`. What lies around a gap is counted as if it were joined. */
+static bool log_tail_next(struct sbx_cursor *c, uint64_t to, struct sbx_entry *e)
+{
+    struct sbx_gap gap;
+    enum sbx_step step;
+    do
+        step = sbx_cursor_next(c, e, &gap);
+    while (step == SBX_STEP_GAP);
+    return step == SBX_STEP_ENTRY && e->sequence < to;
+}
+
+static uint64_t log_tail_newlines(const struct sbx_entry *e)
+{
+    const uint8_t *p = e->data, *end = e->data + e->len;
+    uint64_t n = 0;
+    while (p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
+        n++;
+        p++;
+    }
+    return n;
+}
+
+static bool log_tail_is_unfinished(const struct sbx_entry *e)
+{
+    return e->data[e->len - 1] != '\n';
+}
+
+/* Moves the beginning of the range back to `from`. */
+static void log_tail_extend(struct log_tail_search *s, uint64_t from)
+{
+    struct log_tail_part older[LOG_TAIL_STREAMS] = {{0}};
+    struct sbx_cursor c;
+    struct sbx_entry e;
+    size_t i;
+    log_tail_open(s, &c, from, s->streams);
+    while (log_tail_next(&c, s->from, &e)) {
+        struct log_tail_part *part = &older[e.stream];
+        part->entries++;
+        part->newlines += log_tail_newlines(&e);
+        part->last = e.sequence;
+        part->unfinished = log_tail_is_unfinished(&e);
+        s->bytes += e.len;
+    }
+    sbx_cursor_close(&c);
+    for (i = 0; i < LOG_TAIL_STREAMS; i++) {
+        s->parts[i].entries += older[i].entries;
+        s->parts[i].newlines += older[i].newlines;
+        if (s->parts[i].last == 0) {
+            s->parts[i].last = older[i].last;
+            s->parts[i].unfinished = older[i].unfinished;
+        }
+    }
+    s->from = from;
+}
+
+static uint64_t log_tail_ends(const struct log_tail_search *s)
+{
+    uint64_t n = 0;
+    size_t i;
+    for (i = 0; i < LOG_TAIL_STREAMS; i++)
+        n += s->parts[i].newlines + s->parts[i].unfinished;
+    return n;
+}
+
+/* Spreads the ends that are too many over the streams, in the order in which they come. */
+static void log_tail_share(const struct log_tail_search *s, uint64_t skip[LOG_TAIL_STREAMS])
+{
+    uint64_t ends = log_tail_ends(s), surplus = ends > s->lines ? ends - s->lines : 0, n;
+    struct sbx_cursor c;
+    struct sbx_entry e;
+    memset(skip, 0, LOG_TAIL_STREAMS * sizeof *skip);
+    log_tail_open(s, &c, s->from, s->streams);
+    while (surplus > 0 && log_tail_next(&c, s->to, &e)) {
+        const struct log_tail_part *part = &s->parts[e.stream];
+        n = log_tail_newlines(&e) + (part->unfinished && e.sequence == part->last);
+        if (n > surplus)
+            n = surplus;
+        skip[e.stream] += n;
+        surplus -= n;
+    }
+    sbx_cursor_close(&c);
+}
+
+/* Does what the range has of that stream begin with the beginning of a line? */
+static bool log_tail_begins(const struct log_tail_search *s, size_t stream)
+{
+    uint64_t bound = s->from > LOG_TAIL_LOOK ? s->from - LOG_TAIL_LOOK : 1, at;
+    struct sbx_cursor c;
+    struct sbx_entry e;
+    bool unfinished;
+    if (bound < s->bound)
+        bound = s->bound;
+    at = sbx_log_seek_tail(s->log, SBX_STREAMS_OF(stream), s->parts[stream].entries + 1, bound);
+    log_tail_open(s, &c, at, SBX_STREAMS_OF(stream));
+    unfinished = log_tail_next(&c, s->from, &e) && log_tail_is_unfinished(&e);
+    sbx_cursor_close(&c);
+    return !unfinished;
+}
+
+/* Are all lines that are wanted in the range, from their beginnings? */
+static bool log_tail_is_complete(const struct log_tail_search *s,
+                                 const uint64_t skip[LOG_TAIL_STREAMS])
+{
+    size_t i;
+    for (i = 0; i < LOG_TAIL_STREAMS; i++) {
+        const struct log_tail_part *part = &s->parts[i];
+        if (part->newlines + part->unfinished > skip[i] && skip[i] == 0 && !log_tail_begins(s, i))
+            return false;
+    }
+    return true;
+}
+
+SBX_PRIVATE void sbx_log_tail_find(struct sbx_log *log, unsigned streams, uint64_t lines, uint64_t not_before,
+                       struct sbx_log_tail *tail)
+{
+    struct log_tail_search s = {.log = log, .streams = streams, .lines = lines};
+    uint64_t entries = LOG_TAIL_FIRST;
+    s.to = sbx_log_last(log) + 1;
+    s.bound = not_before > sbx_log_first(log) ? not_before : sbx_log_first(log);
+    if (s.to < s.bound)
+        s.to = s.bound;
+    s.from = s.to;
+    memset(tail->skip, 0, sizeof tail->skip);
+    while (lines > 0 && s.from > s.bound && s.bytes < SBX_LOG_TAIL_BYTES) {
+        uint64_t from = sbx_log_seek_tail(log, streams, entries, s.bound);
+        assert(from <= s.from);
+        if (from == s.from)
+            break; /* what is before cannot be read */
+        log_tail_extend(&s, from);
+        if (log_tail_ends(&s) >= lines) {
+            log_tail_share(&s, tail->skip);
+            if (log_tail_is_complete(&s, tail->skip))
+                break;
+        }
+        entries *= LOG_TAIL_GROWTH;
+    }
+    tail->next = s.from;
+}
+/* ==== end api/log_tail.c ==================================================================== */
 
 /* ==== begin api/handlers.h ================================================================== */
 /* handlers.h - the handlers that the route table names, one for each operation. Each answers the
@@ -12009,16 +19543,41 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "  \"info\": {\n"
     "    \"title\": \"Sandbox Agent process API\",\n"
     "    \"version\": \"0.1.0\",\n"
-    "    \"license\": { \"name\": \"Apache-2.0\", \"identifier\": \"Apache-2.0\" },\n"
+    "    \"license\": {\n"
+    "      \"name\": \"Apache-2.0\",\n"
+    "      \"identifier\": \"Apache-2.0\"\n"
+    "    },\n"
     "    \"description\": \"Runs commands, keeps processes, follows their logs and opens their terminals.\\n\\n**Token.** With `--token` every existing path below /v1 needs it. `GET /`, unknown paths and every OPTIONS request do not.\\n\\n**Methods.** HEAD is served wherever GET is, with the same status and headers and no body; on the terminal path it is 405 when it asks for an upgrade. OPTIONS on any path is answered as a CORS preflight: 200, no body, `access-control-allow-methods`, `access-control-allow-headers`, and `allow` when the path exists.\\n\\n**Errors** are `application/problem+json`, whatever refuses the request.\\n\\n**JSON** is strict (RFC 8259, UTF-8, at most 64 levels and 200000 values). Nothing may follow the value. Unknown members are ignored; a known one given twice is 422. Numbers for integer members are written without sign, fraction and exponent, and fit 64 bits.\\n\\n**Query parameters** that are unknown are ignored; a known one given twice, or one whose value does not parse, is 400.\\n\\n**Limits.** Request target 8192 bytes (414); head 32 KiB and 100 header lines (431); body 2 MiB, for input max(2 MiB, 6 x maxInputBytesPerRequest + 64 KiB) (413); 60 s for a request to arrive (408); 8192 connections (503); an idle connection is closed after 300 s. The last three can be set by flags.\\n\\n**Order of checks.** Path, token, method, origin, path and query values, content type, body size, JSON, shape, then the meaning of the request.\\n\\n**Origin.** POST, DELETE and WebSocket upgrades with the `Origin` of a foreign web page are 403.\\n\\nAnswers may get further members; clients should ignore those they do not know.\"\n"
     "  },\n"
-    "  \"servers\": [{ \"url\": \"http://127.0.0.1:2468\", \"description\": \"The default address.\" }],\n"
-    "  \"security\": [{ \"bearer\": [] }, {}],\n"
+    "  \"servers\": [\n"
+    "    {\n"
+    "      \"url\": \"http://127.0.0.1:2468\",\n"
+    "      \"description\": \"The default address.\"\n"
+    "    }\n"
+    "  ],\n"
+    "  \"security\": [\n"
+    "    {\n"
+    "      \"bearer\": []\n"
+    "    },\n"
+    "    {}\n"
+    "  ],\n"
     "  \"tags\": [\n"
-    "    { \"name\": \"server\", \"description\": \"The server itself.\" },\n"
-    "    { \"name\": \"processes\", \"description\": \"One-shot runs and managed processes.\" },\n"
-    "    { \"name\": \"logs\", \"description\": \"Output of managed processes.\" },\n"
-    "    { \"name\": \"terminals\", \"description\": \"Input and terminals.\" }\n"
+    "    {\n"
+    "      \"name\": \"server\",\n"
+    "      \"description\": \"The server itself.\"\n"
+    "    },\n"
+    "    {\n"
+    "      \"name\": \"processes\",\n"
+    "      \"description\": \"One-shot runs and managed processes.\"\n"
+    "    },\n"
+    "    {\n"
+    "      \"name\": \"logs\",\n"
+    "      \"description\": \"Output of managed processes.\"\n"
+    "    },\n"
+    "    {\n"
+    "      \"name\": \"terminals\",\n"
+    "      \"description\": \"Input and terminals.\"\n"
+    "    }\n"
     "  ],\n"
     "  \"paths\": {\n"
     "    \"/\": {\n"
@@ -12107,16 +19666,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"tags\": [\"processes\"],\n"
     "        \"summary\": \"List the processes\",\n"
     "        \"description\": \"Running and exited ones, in the order of their creation.\",\n"
-    "        \"parameters\": [\n"
-    "          {\n"
-    "            \"name\": \"owner\",\n"
-    "            \"in\": \"query\",\n"
-    "            \"required\": false,\n"
-    "            \"description\": \"Only those of this owner.\",\n"
-    "            \"schema\": { \"$ref\": \"#/components/schemas/ProcessOwner\" },\n"
-    "            \"example\": \"user\"\n"
-    "          }\n"
-    "        ],\n"
+    "        \"parameters\": [{ \"$ref\": \"#/components/parameters/Owner\" }],\n"
     "        \"responses\": {\n"
     "          \"200\": {\n"
     "            \"description\": \"The processes.\",\n"
@@ -12178,9 +19728,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"responses\": {\n"
     "          \"200\": {\n"
     "            \"description\": \"The limits.\",\n"
-    "            \"content\": {\n"
-    "              \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/ProcessConfig\" } }\n"
-    "            }\n"
+    "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/ProcessConfig\" } } }\n"
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
@@ -12208,9 +19756,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"responses\": {\n"
     "          \"200\": {\n"
     "            \"description\": \"The limits as stored.\",\n"
-    "            \"content\": {\n"
-    "              \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/ProcessConfig\" } }\n"
-    "            }\n"
+    "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/ProcessConfig\" } } }\n"
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
@@ -12385,55 +19931,37 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"operationId\": \"get_process_logs\",\n"
     "        \"tags\": [\"logs\"],\n"
     "        \"summary\": \"Fetch or follow the output\",\n"
-    "        \"description\": \"The log stays until the process is deleted. When it is over maxLogBytesPerProcess, whole entries are dropped, oldest first.\",\n"
+    "        \"description\": \"The log stays until the process is deleted. When it is over maxLogBytesPerProcess, whole entries are dropped, oldest first. 409 only for `format=raw`, when bytes after the position that was named are not kept any more.\",\n"
     "        \"parameters\": [\n"
     "          { \"$ref\": \"#/components/parameters/ProcessId\" },\n"
-    "          {\n"
-    "            \"name\": \"stream\",\n"
-    "            \"in\": \"query\",\n"
-    "            \"required\": false,\n"
-    "            \"description\": \"Default: pty for a process with a terminal, else combined. A stream that the process does not have is empty.\",\n"
-    "            \"schema\": { \"$ref\": \"#/components/schemas/LogStream\" },\n"
-    "            \"example\": \"stdout\"\n"
-    "          },\n"
-    "          {\n"
-    "            \"name\": \"tail\",\n"
-    "            \"in\": \"query\",\n"
-    "            \"required\": false,\n"
-    "            \"description\": \"Only the last N of the stored entries, after `stream` and `since`. 0 gives none.\",\n"
-    "            \"schema\": { \"type\": \"integer\", \"minimum\": 0, \"maximum\": 18446744073709551615 },\n"
-    "            \"example\": 50\n"
-    "          },\n"
-    "          {\n"
-    "            \"name\": \"since\",\n"
-    "            \"in\": \"query\",\n"
-    "            \"required\": false,\n"
-    "            \"description\": \"Only entries after this sequence.\",\n"
-    "            \"schema\": { \"type\": \"integer\", \"minimum\": 0, \"maximum\": 18446744073709551615 },\n"
-    "            \"example\": 7\n"
-    "          },\n"
-    "          {\n"
-    "            \"name\": \"follow\",\n"
-    "            \"in\": \"query\",\n"
-    "            \"required\": false,\n"
-    "            \"description\": \"Go on with live output, as an event stream.\",\n"
-    "            \"schema\": { \"type\": \"string\", \"enum\": [\"true\", \"false\"], \"default\": \"false\" },\n"
-    "            \"example\": \"true\"\n"
-    "          },\n"
-    "          {\n"
-    "            \"name\": \"Last-Event-ID\",\n"
-    "            \"in\": \"header\",\n"
-    "            \"required\": false,\n"
-    "            \"description\": \"The same as `since`; the larger of the two counts. Works with and without `follow`. Empty means absent.\",\n"
-    "            \"schema\": { \"type\": \"string\", \"pattern\": \"^[0-9]*$\" },\n"
-    "            \"example\": \"7\"\n"
-    "          }\n"
+    "          { \"$ref\": \"#/components/parameters/LogStream\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogFormat\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogTimestamps\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogStripTimestamps\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogTail\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogSince\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogFollow\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LastEventId\" }\n"
     "        ],\n"
     "        \"responses\": {\n"
     "          \"200\": {\n"
-    "            \"description\": \"Without `follow` the stored entries; with `follow=true` the event stream (also HEAD names its type).\",\n"
+    "            \"description\": \"As `format` and `follow` say: the stored entries, an event stream, text or bytes (also HEAD names the type).\",\n"
     "            \"content\": {\n"
     "              \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/ProcessLogs\" } },\n"
+    "              \"text/plain\": {\n"
+    "                \"schema\": {\n"
+    "                  \"type\": \"string\",\n"
+    "                  \"description\": \"With `format=text`, in UTF-8. Lines as they were written, their ends (LF or CR LF) included; bytes that are not UTF-8 are U+FFFD, one for each maximal subpart.\\n\\n    line   = [ \\\"[\\\" RFC3339-UTC-MILLISECONDS \\\"] \\\" ] [ \\\"[\\\" ( \\\"stdout\\\" / \\\"stderr\\\" ) [ \\\"+\\\" ] \\\"] \\\" ] TEXT\\n    gap    = \\\"[gap: \\\" BYTES \\\" bytes lost, sequences \\\" FIRST \\\" to \\\" LAST \\\"]\\\" LF\\n\\nThe time is that at which the first byte of the line was read. Names of streams are there in the combined stream, whose lines come in the order of their ends and do not mix. A plus marks what goes on a line that had to be broken off: it is over 64 KiB long or, in a follow, was held for 200 ms, and then a line of the other stream came. `gap` comes when entries after the position that was named, or entries a slow follower had not yet got, are not kept any more; without a known number it says `output lost`. With `follow=true` the text goes on with live output and ends when the process has ended and all was sent.\"\n"
+    "                },\n"
+    "                \"example\": \"[2026-01-30T12:32:45.123Z] [stdout] listening on 8080\\n[2026-01-30T12:32:46.001Z] [stderr] no such file\\n\"\n"
+    "              },\n"
+    "              \"application/octet-stream\": {\n"
+    "                \"schema\": {\n"
+    "                  \"type\": \"string\",\n"
+    "                  \"format\": \"binary\",\n"
+    "                  \"description\": \"With `format=raw`: the bytes of one stream, nothing added. Where some are lost meanwhile, the connection is cut in the middle of the body. With `follow=true` as for text.\"\n"
+    "                }\n"
+    "              },\n"
     "              \"text/event-stream\": {\n"
     "                \"schema\": {\n"
     "                  \"type\": \"string\",\n"
@@ -12453,6 +19981,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"409\": { \"$ref\": \"#/components/responses/Conflict\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
@@ -12515,9 +20044,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"responses\": {\n"
     "          \"200\": {\n"
     "            \"description\": \"The size as set.\",\n"
-    "            \"content\": {\n"
-    "              \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/TerminalSize\" } }\n"
-    "            }\n"
+    "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/TerminalSize\" } } }\n"
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
@@ -12561,12 +20088,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "            \"in\": \"query\",\n"
     "            \"required\": false,\n"
     "            \"description\": \"At most this many of the last retained bytes are sent first, in whole entries; 0 for none.\",\n"
-    "            \"schema\": {\n"
-    "              \"type\": \"integer\",\n"
-    "              \"minimum\": 0,\n"
-    "              \"maximum\": 18446744073709551615,\n"
-    "              \"default\": 262144\n"
-    "            },\n"
+    "            \"schema\": { \"type\": \"integer\", \"minimum\": 0, \"maximum\": 18446744073709551615, \"default\": 262144 },\n"
     "            \"example\": 0\n"
     "          },\n"
     "          {\n"
@@ -12598,6 +20120,234 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
     "          \"426\": { \"$ref\": \"#/components/responses/UpgradeRequired\" },\n"
+    "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
+    "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
+    "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
+    "          \"503\": { \"$ref\": \"#/components/responses/ServiceUnavailable\" },\n"
+    "          \"505\": { \"$ref\": \"#/components/responses/VersionNotSupported\" }\n"
+    "        }\n"
+    "      }\n"
+    "    },\n"
+    "    \"/v1/process\": {\n"
+    "      \"get\": {\n"
+    "        \"operationId\": \"list_processes_alias\",\n"
+    "        \"tags\": [\"processes\"],\n"
+    "        \"summary\": \"Alias: list the processes\",\n"
+    "        \"description\": \"Another path for the operation `list_processes`, the same in everything else.\",\n"
+    "        \"x-alias-of\": \"list_processes\",\n"
+    "        \"parameters\": [{ \"$ref\": \"#/components/parameters/Owner\" }],\n"
+    "        \"responses\": {\n"
+    "          \"200\": {\n"
+    "            \"description\": \"The processes.\",\n"
+    "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/ProcessList\" } } }\n"
+    "          },\n"
+    "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
+    "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
+    "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
+    "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
+    "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
+    "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
+    "          \"503\": { \"$ref\": \"#/components/responses/ServiceUnavailable\" },\n"
+    "          \"505\": { \"$ref\": \"#/components/responses/VersionNotSupported\" }\n"
+    "        }\n"
+    "      },\n"
+    "      \"post\": {\n"
+    "        \"operationId\": \"create_process_alias\",\n"
+    "        \"tags\": [\"processes\"],\n"
+    "        \"summary\": \"Alias: start a managed process\",\n"
+    "        \"description\": \"Another path for the operation `create_process`, the same in everything else.\",\n"
+    "        \"x-alias-of\": \"create_process\",\n"
+    "        \"requestBody\": {\n"
+    "          \"required\": true,\n"
+    "          \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/CreateRequest\" } } }\n"
+    "        },\n"
+    "        \"responses\": {\n"
+    "          \"200\": {\n"
+    "            \"description\": \"The process, started.\",\n"
+    "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/Process\" } } }\n"
+    "          },\n"
+    "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
+    "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"409\": { \"$ref\": \"#/components/responses/Conflict\" },\n"
+    "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
+    "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
+    "          \"415\": { \"$ref\": \"#/components/responses/UnsupportedMediaType\" },\n"
+    "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"422\": { \"$ref\": \"#/components/responses/UnprocessableContent\" },\n"
+    "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
+    "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
+    "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
+    "          \"502\": { \"$ref\": \"#/components/responses/StreamError\" },\n"
+    "          \"503\": { \"$ref\": \"#/components/responses/ServiceUnavailable\" },\n"
+    "          \"505\": { \"$ref\": \"#/components/responses/VersionNotSupported\" }\n"
+    "        }\n"
+    "      }\n"
+    "    },\n"
+    "    \"/v1/process/{id}\": {\n"
+    "      \"get\": {\n"
+    "        \"operationId\": \"get_process_alias\",\n"
+    "        \"tags\": [\"processes\"],\n"
+    "        \"summary\": \"Alias: show a process\",\n"
+    "        \"description\": \"Another path for the operation `get_process`, the same in everything else.\",\n"
+    "        \"x-alias-of\": \"get_process\",\n"
+    "        \"parameters\": [{ \"$ref\": \"#/components/parameters/ProcessId\" }],\n"
+    "        \"responses\": {\n"
+    "          \"200\": {\n"
+    "            \"description\": \"The process.\",\n"
+    "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/Process\" } } }\n"
+    "          },\n"
+    "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
+    "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
+    "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
+    "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
+    "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
+    "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
+    "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
+    "          \"503\": { \"$ref\": \"#/components/responses/ServiceUnavailable\" },\n"
+    "          \"505\": { \"$ref\": \"#/components/responses/VersionNotSupported\" }\n"
+    "        }\n"
+    "      },\n"
+    "      \"delete\": {\n"
+    "        \"operationId\": \"delete_process_alias\",\n"
+    "        \"tags\": [\"processes\"],\n"
+    "        \"summary\": \"Alias: forget an exited process and its log\",\n"
+    "        \"description\": \"Another path for the operation `delete_process`, the same in everything else.\",\n"
+    "        \"x-alias-of\": \"delete_process\",\n"
+    "        \"parameters\": [{ \"$ref\": \"#/components/parameters/ProcessId\" }],\n"
+    "        \"responses\": {\n"
+    "          \"204\": { \"description\": \"Gone. No body.\" },\n"
+    "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
+    "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
+    "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"409\": { \"$ref\": \"#/components/responses/Conflict\" },\n"
+    "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
+    "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
+    "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
+    "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
+    "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
+    "          \"503\": { \"$ref\": \"#/components/responses/ServiceUnavailable\" },\n"
+    "          \"505\": { \"$ref\": \"#/components/responses/VersionNotSupported\" }\n"
+    "        }\n"
+    "      }\n"
+    "    },\n"
+    "    \"/v1/process/{id}/stop\": {\n"
+    "      \"post\": {\n"
+    "        \"operationId\": \"stop_process_alias\",\n"
+    "        \"tags\": [\"processes\"],\n"
+    "        \"summary\": \"Alias: ask a process to end\",\n"
+    "        \"description\": \"Another path for the operation `stop_process`, the same in everything else.\",\n"
+    "        \"x-alias-of\": \"stop_process\",\n"
+    "        \"parameters\": [\n"
+    "          { \"$ref\": \"#/components/parameters/ProcessId\" },\n"
+    "          { \"$ref\": \"#/components/parameters/WaitMs\" }\n"
+    "        ],\n"
+    "        \"responses\": {\n"
+    "          \"200\": {\n"
+    "            \"description\": \"The process as it is then, possibly still running.\",\n"
+    "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/Process\" } } }\n"
+    "          },\n"
+    "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
+    "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
+    "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
+    "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
+    "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
+    "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
+    "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
+    "          \"503\": { \"$ref\": \"#/components/responses/ServiceUnavailable\" },\n"
+    "          \"505\": { \"$ref\": \"#/components/responses/VersionNotSupported\" }\n"
+    "        }\n"
+    "      }\n"
+    "    },\n"
+    "    \"/v1/process/{id}/kill\": {\n"
+    "      \"post\": {\n"
+    "        \"operationId\": \"kill_process_alias\",\n"
+    "        \"tags\": [\"processes\"],\n"
+    "        \"summary\": \"Alias: end a process\",\n"
+    "        \"description\": \"Another path for the operation `kill_process`, the same in everything else.\",\n"
+    "        \"x-alias-of\": \"kill_process\",\n"
+    "        \"parameters\": [\n"
+    "          { \"$ref\": \"#/components/parameters/ProcessId\" },\n"
+    "          { \"$ref\": \"#/components/parameters/WaitMs\" }\n"
+    "        ],\n"
+    "        \"responses\": {\n"
+    "          \"200\": {\n"
+    "            \"description\": \"The process as it is then.\",\n"
+    "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/Process\" } } }\n"
+    "          },\n"
+    "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
+    "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
+    "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
+    "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
+    "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
+    "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
+    "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
+    "          \"503\": { \"$ref\": \"#/components/responses/ServiceUnavailable\" },\n"
+    "          \"505\": { \"$ref\": \"#/components/responses/VersionNotSupported\" }\n"
+    "        }\n"
+    "      }\n"
+    "    },\n"
+    "    \"/v1/process/{id}/logs\": {\n"
+    "      \"get\": {\n"
+    "        \"operationId\": \"get_process_logs_alias\",\n"
+    "        \"tags\": [\"logs\"],\n"
+    "        \"summary\": \"Alias: fetch or follow the output\",\n"
+    "        \"description\": \"Another path for the operation `get_process_logs`, the same in everything else.\",\n"
+    "        \"x-alias-of\": \"get_process_logs\",\n"
+    "        \"parameters\": [\n"
+    "          { \"$ref\": \"#/components/parameters/ProcessId\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogStream\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogFormat\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogTimestamps\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogStripTimestamps\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogTail\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogSince\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LogFollow\" },\n"
+    "          { \"$ref\": \"#/components/parameters/LastEventId\" }\n"
+    "        ],\n"
+    "        \"responses\": {\n"
+    "          \"200\": {\n"
+    "            \"description\": \"As of `get_process_logs`, where the forms of text and events are described.\",\n"
+    "            \"content\": {\n"
+    "              \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/ProcessLogs\" } },\n"
+    "              \"text/plain\": { \"schema\": { \"type\": \"string\" } },\n"
+    "              \"application/octet-stream\": { \"schema\": { \"type\": \"string\", \"format\": \"binary\" } },\n"
+    "              \"text/event-stream\": { \"schema\": { \"type\": \"string\" } }\n"
+    "            }\n"
+    "          },\n"
+    "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
+    "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
+    "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"409\": { \"$ref\": \"#/components/responses/Conflict\" },\n"
+    "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
+    "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
+    "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -12637,6 +20387,78 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"description\": \"How long to wait for the end, in milliseconds. 0 answers at once.\",\n"
     "        \"schema\": { \"type\": \"integer\", \"minimum\": 0, \"maximum\": 18446744073709551615 },\n"
     "        \"example\": 5000\n"
+    "      },\n"
+    "      \"Owner\": {\n"
+    "        \"name\": \"owner\",\n"
+    "        \"in\": \"query\",\n"
+    "        \"required\": false,\n"
+    "        \"description\": \"Only those of this owner.\",\n"
+    "        \"schema\": { \"$ref\": \"#/components/schemas/ProcessOwner\" },\n"
+    "        \"example\": \"user\"\n"
+    "      },\n"
+    "      \"LogStream\": {\n"
+    "        \"name\": \"stream\",\n"
+    "        \"in\": \"query\",\n"
+    "        \"required\": false,\n"
+    "        \"description\": \"Default: pty for a process with a terminal, else combined, and stdout for `format=raw`, which gives one stream only: combined is 400 there. A stream that the process does not have is empty.\",\n"
+    "        \"schema\": { \"$ref\": \"#/components/schemas/LogStream\" },\n"
+    "        \"example\": \"stdout\"\n"
+    "      },\n"
+    "      \"LogFormat\": {\n"
+    "        \"name\": \"format\",\n"
+    "        \"in\": \"query\",\n"
+    "        \"required\": false,\n"
+    "        \"description\": \"`json`: entries. `text`: lines, as text/plain. `raw`: the bytes of one stream, as application/octet-stream.\",\n"
+    "        \"schema\": { \"type\": \"string\", \"enum\": [\"json\", \"text\", \"raw\"], \"default\": \"json\" },\n"
+    "        \"example\": \"text\"\n"
+    "      },\n"
+    "      \"LogTimestamps\": {\n"
+    "        \"name\": \"timestamps\",\n"
+    "        \"in\": \"query\",\n"
+    "        \"required\": false,\n"
+    "        \"description\": \"In text: `[2026-01-30T12:32:45.123Z] ` before each line. Without effect in other formats.\",\n"
+    "        \"schema\": { \"type\": \"string\", \"enum\": [\"true\", \"false\"], \"default\": \"false\" },\n"
+    "        \"example\": \"true\"\n"
+    "      },\n"
+    "      \"LogStripTimestamps\": {\n"
+    "        \"name\": \"strip_timestamps\",\n"
+    "        \"in\": \"query\",\n"
+    "        \"required\": false,\n"
+    "        \"description\": \"The opposite of `timestamps`: false asks for them. Both, and not opposite, is 400.\",\n"
+    "        \"schema\": { \"type\": \"string\", \"enum\": [\"true\", \"false\"] },\n"
+    "        \"example\": \"true\"\n"
+    "      },\n"
+    "      \"LogTail\": {\n"
+    "        \"name\": \"tail\",\n"
+    "        \"in\": \"query\",\n"
+    "        \"required\": false,\n"
+    "        \"description\": \"Only the last N of the stored entries, after `stream` and `since`. 0 gives none. In text the last N lines, looked for in the newest 16 MiB.\",\n"
+    "        \"schema\": { \"type\": \"integer\", \"minimum\": 0, \"maximum\": 18446744073709551615 },\n"
+    "        \"example\": 50\n"
+    "      },\n"
+    "      \"LogSince\": {\n"
+    "        \"name\": \"since\",\n"
+    "        \"in\": \"query\",\n"
+    "        \"required\": false,\n"
+    "        \"description\": \"Only entries after this sequence, in every format.\",\n"
+    "        \"schema\": { \"type\": \"integer\", \"minimum\": 0, \"maximum\": 18446744073709551615 },\n"
+    "        \"example\": 7\n"
+    "      },\n"
+    "      \"LogFollow\": {\n"
+    "        \"name\": \"follow\",\n"
+    "        \"in\": \"query\",\n"
+    "        \"required\": false,\n"
+    "        \"description\": \"Go on with live output: as an event stream, or as more text or bytes.\",\n"
+    "        \"schema\": { \"type\": \"string\", \"enum\": [\"true\", \"false\"], \"default\": \"false\" },\n"
+    "        \"example\": \"true\"\n"
+    "      },\n"
+    "      \"LastEventId\": {\n"
+    "        \"name\": \"Last-Event-ID\",\n"
+    "        \"in\": \"header\",\n"
+    "        \"required\": false,\n"
+    "        \"description\": \"The same as `since`; the larger of the two counts. Works with and without `follow`. Empty means absent.\",\n"
+    "        \"schema\": { \"type\": \"string\", \"pattern\": \"^[0-9]*$\" },\n"
+    "        \"example\": \"7\"\n"
     "      }\n"
     "    },\n"
     "    \"schemas\": {\n"
@@ -12667,10 +20489,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "            },\n"
     "            \"additionalProperties\": true\n"
     "          },\n"
-    "          \"agent\": {\n"
-    "            \"type\": \"string\",\n"
-    "            \"description\": \"Errors about agents only; no endpoint here has them.\"\n"
-    "          },\n"
+    "          \"agent\": { \"type\": \"string\", \"description\": \"Errors about agents only; no endpoint here has them.\" },\n"
     "          \"sessionId\": {\n"
     "            \"type\": \"string\",\n"
     "            \"description\": \"Errors about sessions only; no endpoint here has them.\"\n"
@@ -12713,7 +20532,15 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "      \"Health\": {\n"
     "        \"type\": \"object\",\n"
     "        \"required\": [\"status\"],\n"
-    "        \"properties\": { \"status\": { \"const\": \"ok\" } },\n"
+    "        \"properties\": {\n"
+    "          \"status\": { \"const\": \"ok\" },\n"
+    "          \"storage\": {\n"
+    "            \"type\": \"string\",\n"
+    "            \"enum\": [\"degraded\"],\n"
+    "            \"description\": \"Only while state and logs cannot be stored. Everything goes on in memory, and storing resumes by itself.\"\n"
+    "          },\n"
+    "          \"storageReason\": { \"type\": \"string\", \"description\": \"Why, beside storage.\" }\n"
+    "        },\n"
     "        \"examples\": [{ \"status\": \"ok\" }],\n"
     "        \"additionalProperties\": true\n"
     "      },\n"
@@ -12751,6 +20578,20 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "            \"description\": \"Name of the signal that ended the process. Only after a death by signal.\"\n"
     "          },\n"
     "          \"coreDumped\": { \"const\": true, \"description\": \"The signal left a core dump. Only then present.\" },\n"
+    "          \"exitReason\": {\n"
+    "            \"type\": \"string\",\n"
+    "            \"enum\": [\"signaled\", \"stopped\", \"lost\"],\n"
+    "            \"description\": \"Why it is not running any more, unless it exited by itself with a code: killed by a signal, stopped by request (whichever way it then ended), or lost: nobody saw how it ended.\"\n"
+    "          },\n"
+    "          \"exitNote\": {\n"
+    "            \"type\": \"string\",\n"
+    "            \"description\": \"What there is to say about the end beside that, for people.\"\n"
+    "          },\n"
+    "          \"inputBytesDropped\": {\n"
+    "            \"type\": \"integer\",\n"
+    "            \"minimum\": 1,\n"
+    "            \"description\": \"Bytes of input that were accepted, waited in the queue, and were never delivered.\"\n"
+    "          },\n"
     "          \"createdAtMs\": {\n"
     "            \"type\": \"integer\",\n"
     "            \"minimum\": 0,\n"
@@ -12911,6 +20752,11 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "            \"maximum\": 65535,\n"
     "            \"description\": \"Height of the terminal; without `tty` it has no effect.\",\n"
     "            \"default\": 24\n"
+    "          },\n"
+    "          \"persist\": {\n"
+    "            \"type\": \"boolean\",\n"
+    "            \"default\": true,\n"
+    "            \"description\": \"false keeps the output in memory alone: it is not written to the log store, and ends with the record or the machine.\"\n"
     "          }\n"
     "        },\n"
     "        \"examples\": [\n"
@@ -13042,7 +20888,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "      },\n"
     "      \"ProcessConfig\": {\n"
     "        \"type\": \"object\",\n"
-    "        \"description\": \"All six members, each from 1 to 2^64-1. Kept in memory.\",\n"
+    "        \"description\": \"The first six members are required, each from 1 to 2^64-1. The further two are optional: absent, they stay as they are; they are shown once they differ from their defaults. Kept in the log store.\",\n"
     "        \"required\": [\n"
     "          \"maxConcurrentProcesses\",\n"
     "          \"defaultRunTimeoutMs\",\n"
@@ -13087,6 +20933,20 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "            \"minimum\": 1,\n"
     "            \"maximum\": 18446744073709551615,\n"
     "            \"description\": \"Decoded bytes of one input.\"\n"
+    "          },\n"
+    "          \"maxLogBytesTotal\": {\n"
+    "            \"type\": \"integer\",\n"
+    "            \"minimum\": 1,\n"
+    "            \"maximum\": 18446744073709551615,\n"
+    "            \"default\": 1073741824,\n"
+    "            \"description\": \"Retained output of all processes together. The oldest output of exited processes goes first.\"\n"
+    "          },\n"
+    "          \"maxExitedProcesses\": {\n"
+    "            \"type\": \"integer\",\n"
+    "            \"minimum\": 1,\n"
+    "            \"maximum\": 18446744073709551615,\n"
+    "            \"default\": 1000,\n"
+    "            \"description\": \"Records of exited processes that are kept. The oldest go first.\"\n"
     "          }\n"
     "        },\n"
     "        \"examples\": [\n"
@@ -13247,6 +21107,11 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "            \"minimum\": 0,\n"
     "            \"maximum\": 18446744073709551615,\n"
     "            \"description\": \"Decoded bytes that were accepted: all of them.\"\n"
+    "          },\n"
+    "          \"bytesQueued\": {\n"
+    "            \"type\": \"integer\",\n"
+    "            \"minimum\": 1,\n"
+    "            \"description\": \"Bytes of all input accepted so far that the process has not taken yet. Absent when there are none.\"\n"
     "          }\n"
     "        },\n"
     "        \"examples\": [{ \"bytesWritten\": 3 }],\n"
@@ -13425,10 +21290,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"bytes\": [\"fromSequence\"]\n"
     "        },\n"
     "        \"examples\": [\n"
-    "          {\n"
-    "            \"message\": \"invalid terminal frame: cols: must be between 1 and 65535, got 0\",\n"
-    "            \"type\": \"error\"\n"
-    "          },\n"
+    "          { \"message\": \"invalid terminal frame: cols: must be between 1 and 65535, got 0\", \"type\": \"error\" },\n"
     "          {\n"
     "            \"message\": \"output gap: entries 8 to 41 are no longer retained\",\n"
     "            \"type\": \"error\",\n"
@@ -14184,9 +22046,24 @@ SBX_PRIVATE void sbx_api_get_root(struct sbx_request *rq)
     meta_reply(rq, SBX_STR("{\"docs\":\"https://sandboxagent.dev\",\"name\":\"Sandbox Agent\"}"));
 }
 
+/* The server is well as long as it answers; that it cannot store for now is told beside that. */
 SBX_PRIVATE void sbx_api_get_health(struct sbx_request *rq)
 {
-    meta_reply(rq, SBX_STR("{\"status\":\"ok\"}"));
+    const char *trouble = sbx_store_trouble(rq->api->host->store);
+    struct sbx_json_writer w;
+    struct sbx_buf body;
+    if (trouble == NULL) {
+        meta_reply(rq, SBX_STR("{\"status\":\"ok\"}"));
+        return;
+    }
+    sbx_buf_init(&body);
+    sbx_json_begin(&w, &body);
+    sbx_json_object(&w);
+    sbx_json_put_z(&w, "status", "ok");
+    sbx_json_put_z(&w, "storage", "degraded");
+    sbx_json_put_z(&w, "storageReason", trouble);
+    sbx_json_object_end(&w);
+    sbx_reply_json(rq->conn, &body);
 }
 
 SBX_PRIVATE void sbx_api_get_openapi(struct sbx_request *rq)
@@ -14196,7 +22073,20 @@ SBX_PRIVATE void sbx_api_get_openapi(struct sbx_request *rq)
 /* ==== end api/api_meta.c ==================================================================== */
 
 /* ==== begin api/api_config.c ================================================================ */
-/* api_config.c - the runtime limits, read and replaced as a whole. */
+/* api_config.c - the runtime limits, read and replaced as a whole.
+ *
+ * Six of them are the contract's. Clients compare the members of the answer, so the further two are
+ * optional in a request (absent: as it is) and shown once they differ from their defaults. */
+
+static void config_put_further(struct sbx_json_writer *w, const struct sbx_limits *l)
+{
+    struct sbx_limits usual;
+    sbx_limits_default(&usual);
+    if (l->max_log_bytes_total != usual.max_log_bytes_total)
+        sbx_json_put_u64(w, "maxLogBytesTotal", l->max_log_bytes_total);
+    if (l->max_exited_processes != usual.max_exited_processes)
+        sbx_json_put_u64(w, "maxExitedProcesses", l->max_exited_processes);
+}
 
 static void config_reply(struct sbx_request *rq)
 {
@@ -14212,6 +22102,7 @@ static void config_reply(struct sbx_request *rq)
     sbx_json_put_u64(&w, "maxOutputBytes", l->max_output_bytes);
     sbx_json_put_u64(&w, "maxLogBytesPerProcess", l->max_log_bytes_per_process);
     sbx_json_put_u64(&w, "maxInputBytesPerRequest", l->max_input_bytes_per_request);
+    config_put_further(&w, l);
     sbx_json_object_end(&w);
     sbx_reply_json(rq->conn, &body);
 }
@@ -14223,7 +22114,7 @@ SBX_PRIVATE void sbx_api_get_config(struct sbx_request *rq)
 
 SBX_PRIVATE void sbx_api_set_config(struct sbx_request *rq)
 {
-    struct sbx_limits l;
+    struct sbx_limits l = rq->api->host->limits;
     struct sbx_json_doc doc;
     struct sbx_fields f;
     struct sbx_err err;
@@ -14237,6 +22128,8 @@ SBX_PRIVATE void sbx_api_set_config(struct sbx_request *rq)
     (void)sbx_field_u64(&f, "maxLogBytesPerProcess", SBX_REQUIRED, &l.max_log_bytes_per_process);
     (void)sbx_field_u64(&f, "maxInputBytesPerRequest", SBX_REQUIRED,
                         &l.max_input_bytes_per_request);
+    (void)sbx_field_u64(&f, "maxLogBytesTotal", SBX_NULLABLE, &l.max_log_bytes_total);
+    (void)sbx_field_u64(&f, "maxExitedProcesses", SBX_NULLABLE, &l.max_exited_processes);
     ok = sbx_fields_end(rq, &f);
     sbx_json_doc_deinit(&doc);
     if (!ok)
@@ -14246,6 +22139,8 @@ SBX_PRIVATE void sbx_api_set_config(struct sbx_request *rq)
         return;
     }
     rq->api->host->limits = l;
+    sbx_store_limits(rq->api->host->store);
+    sbx_proctab_retire(&rq->api->procs);
     config_reply(rq);
 }
 /* ==== end api/api_config.c ================================================================== */
@@ -14313,9 +22208,12 @@ SBX_PRIVATE void sbx_api_create_process(struct sbx_request *rq)
     struct sbx_json_doc doc;
     struct sbx_fields f;
     struct sbx_spec spec;
+    bool persist = true;
     if (!sbx_fields_begin(rq, &doc, &f))
         return;
     sbx_field_spec(&f, &spec);
+    (void)sbx_field_bool(&f, "persist", &persist);
+    spec.in_memory = !persist;
     (void)sbx_field_bool(&f, "tty", &spec.tty);
     (void)sbx_field_bool(&f, "interactive", &spec.interactive);
     (void)sbx_field_size(&f, "cols", SBX_NULLABLE, &spec.cols);
@@ -14558,7 +22456,8 @@ SBX_PRIVATE void sbx_api_run_process(struct sbx_request *rq)
  * The content of an input is checked before the process is looked up: that order is part of the
  * contract (bad base64 for an unknown id is 400). */
 
-static void input_reply_count(struct sbx_request *rq, size_t n)
+/* `queued`: of all that was accepted, what the process has not taken yet. */
+static void input_reply_count(struct sbx_request *rq, size_t n, size_t queued)
 {
     struct sbx_json_writer w;
     struct sbx_buf body;
@@ -14566,6 +22465,8 @@ static void input_reply_count(struct sbx_request *rq, size_t n)
     sbx_json_begin(&w, &body);
     sbx_json_object(&w);
     sbx_json_put_u64(&w, "bytesWritten", n);
+    if (queued > 0)
+        sbx_json_put_u64(&w, "bytesQueued", queued);
     sbx_json_object_end(&w);
     sbx_reply_json(rq->conn, &body);
 }
@@ -14581,7 +22482,7 @@ static void input_send(struct sbx_request *rq, const struct sbx_input_request *i
     }
     status = sbx_input_send_to(p, in->bytes, in->eof, &err);
     if (status == 0)
-        input_reply_count(rq, in->bytes.n);
+        input_reply_count(rq, in->bytes.n, sbx_input_queued(&p->in));
     else
         sbx_reply_error(rq->conn, status == 502 ? SBX_PROBLEM_STREAM_ERROR : SBX_PROBLEM_CONFLICT,
                         status, "%s", err.text);
@@ -14653,51 +22554,130 @@ SBX_PRIVATE void sbx_api_resize_terminal(struct sbx_request *rq)
 /* ==== end api/api_input.c =================================================================== */
 
 /* ==== begin api/api_logs.c ================================================================== */
-/* api_logs.c - the log of a process, fetched or followed.
+/* api_logs.c - the log of a process: fetched or followed, as JSON, as lines of text, or as bytes.
  *
  * A fetch covers what is there when it is asked for. A short one is one answer with a length; a
  * long one is written as it is read, by a cursor like every other reader, so that ten megabytes
  * of log do not become fourteen of JSON in memory. Should the log move past such a reader (it
  * stopped, and the process went on), its connection is cut in the middle of the answer: an
- * incomplete body is an error to every client, a complete one with a hole would be a lie. */
+ * incomplete body is an error to every client, a complete one with a hole would be a lie.
+ *
+ * Text and bytes are followed by the same reader, which then has no end before the log has one.
+ * Text tells of a hole in a line of its own; bytes have no room for that, so where some are known
+ * to be missing beforehand the request is refused, and otherwise the connection is cut. Following
+ * as JSON is the event stream of follow.c.
+ *
+ * Of two streams in one text a line waits for its end, so that the lines do not mix. A prompt has
+ * no end: a follower gets what was held for LOGS_HOLD_US. The timer runs only while it is held. */
 
 #define LOGS_ANSWER_BYTES (192u * 1024u) /* longer answers are streamed */
+#define LOGS_TICK_US 15000000u
+#define LOGS_HOLD_US 200000u
 
-struct logs_fetch {
+enum logs_format { LOGS_JSON, LOGS_TEXT, LOGS_RAW };
+
+/* What was asked for. */
+struct logs_query {
+    enum logs_format format;
+    const char *stream; /* its name */
+    unsigned streams;
+    bool follow;
+    bool timestamps;
+    bool has_position;  /* the reader knows where it was: it is told what is missing since */
+    uint64_t next;
+    struct sbx_log_tail tail;
+};
+
+struct logs_reader {
     struct sbx_source source;
     struct sbx_cursor cursor;
     struct sbx_proc *proc;
     struct sbx_conn *conn;
-    struct sbx_json_writer w; /* keeps track of commas between pieces */
+    enum logs_format format;
+    bool live;                /* a follower */
+    struct sbx_json_writer w; /* JSON: keeps track of commas between pieces */
+    struct sbx_log_text text;
+    uint64_t begin;           /* sequence with which it began */
     uint64_t last;            /* sequence up to which is fetched */
+    bool lost;                /* bytes: some are missing */
+    struct sbx_gap gap;       /* which */
+    struct sbx_timer hold;    /* text, live: runs while a line is held, */
+    uint64_t holding;         /* which is this one */
+    bool held_long;           /* long enough */
 };
 
-static bool logs_done(const struct logs_fetch *f)
+static const char *logs_type(enum logs_format format)
+{
+    static const char *const types[] = {"application/json", "text/plain; charset=utf-8",
+                                        "application/octet-stream"};
+    return types[format];
+}
+
+static bool logs_done(const struct logs_reader *f)
 {
     return f->cursor.next > f->last;
 }
 
-/* Writes entries into out until it is long enough or all are there. false: the log has moved on. */
-static bool logs_fill(struct logs_fetch *f, struct sbx_buf *out, size_t enough)
+static void logs_put_entry(struct logs_reader *f, const struct sbx_entry *e, struct sbx_buf *out)
+{
+    switch (f->format) {
+    case LOGS_JSON:
+        sbx_entry_json(&f->w, e);
+        break;
+    case LOGS_TEXT:
+        sbx_log_text_put(&f->text, e, out);
+        break;
+    case LOGS_RAW:
+        sbx_buf_add(out, e->data, e->len);
+        break;
+    }
+}
+
+/* Has the log moved past this reader while it was reading? Otherwise the gap was there before: what
+ * the reader missed before it came, or a hole that the store knows of. */
+static bool logs_was_outrun(const struct logs_reader *f, const struct sbx_gap *gap)
+{
+    return gap->from < sbx_log_first(&f->proc->log) && gap->from != f->begin;
+}
+
+/* false: the answer cannot go on. */
+static bool logs_put_gap(struct logs_reader *f, const struct sbx_gap *gap, struct sbx_buf *out)
+{
+    if (f->format == LOGS_RAW || (logs_was_outrun(f, gap) && !f->live)) {
+        f->lost = true;
+        f->gap = *gap;
+        return false;
+    }
+    if (f->format == LOGS_TEXT)
+        sbx_log_text_gap(&f->text, gap, out);
+    return true; /* in JSON the sequences show it */
+}
+
+/* Writes entries into out until it is long enough (MORE), until a follower has all for now (IDLE),
+ * or until all are there (END). f->lost: it cannot go on. */
+static enum sbx_pull logs_fill(struct logs_reader *f, struct sbx_buf *out, size_t enough)
 {
     struct sbx_entry e;
     struct sbx_gap gap;
     f->w.out = out;
     while (!logs_done(f) && sbx_buf_len(out) < enough) {
         enum sbx_step step = sbx_cursor_next(&f->cursor, &e, &gap);
-        if (step == SBX_STEP_GAP)
-            return false;
-        if (step != SBX_STEP_ENTRY || e.sequence > f->last)
-            break; /* only entries of other streams were left */
-        sbx_entry_json(&f->w, &e);
+        if (step == SBX_STEP_GAP && !logs_put_gap(f, &gap, out))
+            return SBX_PULL_IDLE;
+        if (step == SBX_STEP_DRY && f->live)
+            return SBX_PULL_IDLE;
+        if (step == SBX_STEP_DRY || step == SBX_STEP_END)
+            return SBX_PULL_END; /* only entries of other streams were left */
+        if (step == SBX_STEP_ENTRY && e.sequence <= f->last)
+            logs_put_entry(f, &e, out);
     }
-    if (sbx_buf_len(out) < enough)
-        f->cursor.next = f->last + 1;
-    return true;
+    return logs_done(f) ? SBX_PULL_END : SBX_PULL_MORE;
 }
 
-static void logs_begin(struct logs_fetch *f, struct sbx_buf *out, const char *stream)
+static void logs_begin(struct logs_reader *f, struct sbx_buf *out, const char *stream)
 {
+    if (f->format != LOGS_JSON)
+        return;
     sbx_json_begin(&f->w, out);
     sbx_json_object(&f->w);
     sbx_json_put_z(&f->w, "processId", f->proc->id);
@@ -14706,8 +22686,20 @@ static void logs_begin(struct logs_fetch *f, struct sbx_buf *out, const char *st
     sbx_json_array(&f->w);
 }
 
-static void logs_free(struct logs_fetch *f)
+static void logs_end(struct logs_reader *f, struct sbx_buf *out)
 {
+    if (f->format == LOGS_JSON) {
+        sbx_json_array_end(&f->w);
+        sbx_json_object_end(&f->w);
+    }
+    if (f->format == LOGS_TEXT)
+        sbx_log_text_end(&f->text, out);
+}
+
+static void logs_free(struct logs_reader *f)
+{
+    sbx_loop_cancel_timer(f->conn->net->loop, &f->hold);
+    sbx_log_text_deinit(&f->text);
     sbx_cursor_close(&f->cursor);
     sbx_proc_unref(f->proc);
     sbx_mem_free(f);
@@ -14716,112 +22708,216 @@ static void logs_free(struct logs_fetch *f)
 static void logs_gone(struct sbx_source *s, struct sbx_conn *c)
 {
     (void)c;
-    logs_free(SBX_LIST_OF(s, struct logs_fetch, source));
+    logs_free(SBX_LIST_OF(s, struct logs_reader, source));
+}
+
+static void logs_on_hold(struct sbx_timer *t)
+{
+    struct logs_reader *f = SBX_LIST_OF(t, struct logs_reader, hold);
+    f->held_long = true;
+    sbx_conn_wake(f->conn);
+}
+
+/* A follower has all for now: what it was not given yet is given when it was held long enough. */
+static void logs_rest(struct logs_reader *f, struct sbx_buf *out)
+{
+    struct sbx_loop *loop = f->conn->net->loop;
+    if (f->held_long && f->holding == sbx_log_text_held(&f->text))
+        sbx_log_text_flush(&f->text, out);
+    f->held_long = false;
+    if (f->holding == sbx_log_text_held(&f->text))
+        return;
+    f->holding = sbx_log_text_held(&f->text);
+    if (f->holding == 0)
+        sbx_loop_cancel_timer(loop, &f->hold);
+    else
+        sbx_loop_set_timer(loop, &f->hold, loop->now_us + LOGS_HOLD_US);
+}
+
+/* The flush closes the connection. */
+static enum sbx_pull logs_cut(struct sbx_conn *c)
+{
+    c->out.oom = true;
+    return SBX_PULL_IDLE;
 }
 
 static enum sbx_pull logs_pull(struct sbx_source *s, struct sbx_conn *c)
 {
-    struct logs_fetch *f = SBX_LIST_OF(s, struct logs_fetch, source);
-    while (!sbx_conn_is_full(c)) {
+    struct logs_reader *f = SBX_LIST_OF(s, struct logs_reader, source);
+    enum sbx_pull pull = SBX_PULL_MORE;
+    while (pull == SBX_PULL_MORE && !sbx_conn_is_full(c)) {
         struct sbx_buf piece;
         sbx_buf_init(&piece);
-        (void)sbx_buf_reserve(&piece, LOGS_ANSWER_BYTES + 100000);
-        if (!logs_fill(f, &piece, LOGS_ANSWER_BYTES) || piece.oom) {
+        if (!f->live)
+            (void)sbx_buf_reserve(&piece, LOGS_ANSWER_BYTES + 100000);
+        pull = logs_fill(f, &piece, LOGS_ANSWER_BYTES);
+        if (pull == SBX_PULL_END)
+            logs_end(f, &piece);
+        else if (pull == SBX_PULL_IDLE)
+            logs_rest(f, &piece);
+        if (f->lost || piece.oom) {
             sbx_buf_deinit(&piece);
-            c->out.oom = true;
-            return SBX_PULL_IDLE;
-        }
-        if (logs_done(f)) {
-            sbx_json_array_end(&f->w);
-            sbx_json_object_end(&f->w);
+            return logs_cut(c);
         }
         sbx_conn_put_chunk_buf(c, &piece);
-        if (logs_done(f))
-            return SBX_PULL_END;
     }
-    return SBX_PULL_MORE;
+    /* A peer that shut its side may be gone, and a text has no comment to find out with. Once it
+     * has all there is, the connection is not kept for what may still come. */
+    if (f->live && pull == SBX_PULL_IDLE && c->peer_shut && c->out.count == 0)
+        return logs_cut(c);
+    return pull;
 }
 
 static void logs_sent(struct sbx_source *s, struct sbx_conn *c)
 {
-    (void)c;
-    sbx_cursor_progress(&SBX_LIST_OF(s, struct logs_fetch, source)->cursor);
+    struct logs_reader *f = SBX_LIST_OF(s, struct logs_reader, source);
+    sbx_cursor_progress(&f->cursor);
+    if (f->live && c->peer_shut)
+        sbx_conn_wake(c);
 }
 
 static void logs_on_data(struct sbx_cursor *cursor)
 {
-    (void)cursor; /* a fetch is over what was there at its beginning */
+    struct logs_reader *f = SBX_LIST_OF(cursor, struct logs_reader, cursor);
+    if (f->live) /* a fetch is over what was there at its beginning */
+        sbx_conn_wake(f->conn);
 }
 
 static bool logs_took_some(struct sbx_cursor *cursor)
 {
-    return sbx_conn_took_some(SBX_LIST_OF(cursor, struct logs_fetch, cursor)->conn);
+    return sbx_conn_took_some(SBX_LIST_OF(cursor, struct logs_reader, cursor)->conn);
 }
 
+static void logs_tick(struct sbx_source *s, struct sbx_conn *c)
+{
+    (void)sbx_conn_abandons(c, SBX_LIST_OF(s, struct logs_reader, source)->proc->deleted);
+}
+
+/* What is being written finds out whether the peer still reads. */
 static void logs_peer_shut(struct sbx_source *s, struct sbx_conn *c)
 {
-    (void)s;
-    (void)c; /* what is being written finds out whether the peer still reads */
+    if (SBX_LIST_OF(s, struct logs_reader, source)->live)
+        sbx_conn_wake(c);
 }
 
-/* The first piece is in `out`; the rest follows by pulling. */
-static void logs_start_stream(struct logs_fetch *f, struct sbx_buf *out)
+static void logs_start_stream(struct logs_reader *f)
 {
     static const struct sbx_source_ops ops = {
         .pull = logs_pull,
         .gone = logs_gone,
         .sent = logs_sent,
+        .tick = logs_tick,
         .peer_shut = logs_peer_shut,
     };
-    struct sbx_response head = {.status = 200, .content_type = "application/json"};
-    f->source = (struct sbx_source){.ops = &ops};
+    struct sbx_response head = {.status = 200, .content_type = logs_type(f->format)};
+    if (f->live)
+        head.headers = sbx_follow_headers();
+    f->source = (struct sbx_source){.ops = &ops, .tick_us = f->live ? LOGS_TICK_US : 0};
     sbx_conn_start_stream(f->conn, &head, &f->source);
-    sbx_conn_put_chunk_buf(f->conn, out);
 }
 
-static void logs_answer_head(struct sbx_conn *c)
+static void logs_answer_head(struct sbx_conn *c, enum logs_format format, bool live)
 {
-    struct sbx_response head = {.status = 200, .content_type = "application/json",
+    struct sbx_response head = {.status = 200, .content_type = logs_type(format),
                                 .no_length = true};
+    if (live)
+        head.headers = sbx_follow_headers();
     sbx_conn_respond(c, &head);
 }
 
-static void logs_fetch(struct sbx_request *rq, struct sbx_proc *p, uint64_t next, unsigned streams,
-                       const char *stream)
+static void logs_refuse_gap(struct sbx_conn *c, uint64_t from, uint64_t to)
 {
-    struct logs_fetch *f;
-    struct sbx_buf out;
-    f = sbx_mem_calloc(sizeof *f);
-    if (f == NULL) {
-        sbx_reply_out_of_memory(rq->conn);
-        return;
-    }
+    sbx_reply_error(c, SBX_PROBLEM_CONFLICT, 0,
+                    "entries %" PRIu64 " to %" PRIu64 " are not kept any more, so the bytes from "
+                    "there on are not complete", from, to);
+}
+
+static struct logs_reader *logs_open(struct sbx_request *rq, struct sbx_proc *p,
+                                     const struct logs_query *q)
+{
+    struct logs_reader *f = sbx_mem_calloc(sizeof *f);
+    size_t i;
+    if (f == NULL)
+        return NULL;
     f->proc = sbx_proc_ref(p);
     f->conn = rq->conn;
-    f->last = sbx_log_last(&p->log);
-    if (next < sbx_log_first(&p->log))
-        next = sbx_log_first(&p->log); /* what is evicted is not part of a fetch */
-    sbx_cursor_open(&f->cursor, &p->log, next, streams, logs_on_data, logs_took_some);
+    f->format = q->format;
+    f->live = q->follow;
+    f->begin = q->next;
+    f->last = q->follow ? UINT64_MAX : sbx_log_last(&p->log);
+    sbx_timer_init(&f->hold, logs_on_hold);
+    sbx_log_text_init(&f->text, q->timestamps, q->streams == SBX_STREAMS_COMBINED);
+    for (i = 0; i < SBX_LOG_TEXT_STREAMS; i++)
+        sbx_log_text_skip(&f->text, (enum sbx_log_stream)i, q->tail.skip[i],
+                          sbx_log_last(&p->log));
+    sbx_cursor_open(&f->cursor, &p->log, f->begin, q->streams, logs_on_data, logs_took_some);
+    return f;
+}
+
+static void logs_reply(struct logs_reader *f, struct sbx_buf *out)
+{
+    struct sbx_response r = {.status = 200, .content_type = logs_type(f->format), .body = out};
+    logs_end(f, out);
+    if (out->oom) {
+        sbx_buf_deinit(out);
+        sbx_reply_out_of_memory(f->conn);
+    } else {
+        sbx_conn_respond(f->conn, &r);
+    }
+}
+
+/* The first piece decides: the whole answer, the beginning of a stream, or a refusal. */
+static void logs_fetch(struct logs_reader *f, const char *stream)
+{
+    struct sbx_conn *c = f->conn;
+    enum sbx_pull pull;
+    struct sbx_buf out;
     sbx_buf_init(&out);
     logs_begin(f, &out, stream);
-    (void)logs_fill(f, &out, LOGS_ANSWER_BYTES);
-    if (!logs_done(f) && !out.oom && rq->conn->is_head) {
-        sbx_buf_deinit(&out);
-        logs_free(f);
-        logs_answer_head(rq->conn);
+    pull = logs_fill(f, &out, LOGS_ANSWER_BYTES);
+    if (f->lost) {
+        logs_refuse_gap(c, f->gap.from, f->gap.to);
+    } else if (pull == SBX_PULL_END || out.oom) {
+        logs_reply(f, &out);
+    } else if (c->is_head) {
+        logs_answer_head(c, f->format, false);
+    } else {
+        logs_start_stream(f);
+        sbx_conn_put_chunk_buf(c, &out);
         return;
     }
-    if (!logs_done(f) && !out.oom) {
-        logs_start_stream(f, &out);
-        return;
-    }
-    sbx_json_array_end(&f->w);
-    sbx_json_object_end(&f->w);
-    sbx_reply_json(rq->conn, &out);
+    sbx_buf_deinit(&out);
     logs_free(f);
 }
 
-enum logs_param { LOGS_STREAM, LOGS_TAIL, LOGS_SINCE, LOGS_FOLLOW, LOGS_PARAMS };
+static void logs_follow(struct sbx_request *rq, struct sbx_proc *p, const struct logs_query *q)
+{
+    struct logs_reader *f;
+    if (rq->conn->is_head) {
+        logs_answer_head(rq->conn, q->format, true);
+        return;
+    }
+    f = logs_open(rq, p, q);
+    if (f == NULL)
+        sbx_reply_out_of_memory(rq->conn);
+    else
+        logs_start_stream(f);
+}
+
+enum logs_param {
+    LOGS_STREAM,
+    LOGS_FORMAT,
+    LOGS_TIMESTAMPS,
+    LOGS_STRIP,
+    LOGS_TAIL,
+    LOGS_SINCE,
+    LOGS_FOLLOW,
+    LOGS_PARAMS
+};
+
+/* The streams that can be asked for, in this order. */
+static const char *const logs_streams[] = {"stdout", "stderr", "pty", "combined", NULL};
+enum logs_which { LOGS_STDOUT, LOGS_STDERR, LOGS_PTY, LOGS_COMBINED };
 
 /* Sequence after which to start, of `since` and Last-Event-ID. false: answered with 400. */
 static bool logs_since(struct sbx_request *rq, const struct sbx_param *since, uint64_t *after)
@@ -14847,46 +22943,120 @@ static bool logs_has_position(const struct sbx_request *rq, const struct sbx_par
     return since->given || (h != NULL && h->value.n > 0);
 }
 
-/* Where to begin: after `after`, or at the last `tail` entries of the streams. A follower that
- * names no position begins with what is kept; one that does gets told what is missing. */
-static uint64_t logs_start(const struct sbx_request *rq, const struct sbx_proc *p,
-                           const struct sbx_param *params, uint64_t after, unsigned streams)
+/* Each parameter is fine by itself; are they together? false: answered with 400. */
+static bool logs_params_agree(struct sbx_request *rq, const struct sbx_param *params)
 {
-    uint64_t next = after == UINT64_MAX ? after : after + 1;
-    if (params[LOGS_TAIL].given)
-        return sbx_log_seek_tail(&p->log, streams, params[LOGS_TAIL].number, next);
-    if (!logs_has_position(rq, &params[LOGS_SINCE]) && next < sbx_log_first(&p->log))
-        return sbx_log_first(&p->log);
-    return next;
+    const struct sbx_param *stamps = &params[LOGS_TIMESTAMPS], *strip = &params[LOGS_STRIP];
+    if (stamps->given && strip->given && stamps->number == strip->number) {
+        sbx_reply_error(rq->conn, SBX_PROBLEM_INVALID_REQUEST, 400,
+                        "query parameters timestamps and strip_timestamps: \"%s\" and \"%s\" "
+                        "contradict each other", stamps->number != 0 ? "true" : "false",
+                        strip->number != 0 ? "true" : "false");
+        return false;
+    }
+    if (params[LOGS_FORMAT].number == LOGS_RAW && params[LOGS_STREAM].number == LOGS_COMBINED) {
+        sbx_reply_error(rq->conn, SBX_PROBLEM_INVALID_REQUEST, 400,
+                        "query parameter stream: \"combined\" has no raw bytes of its own; "
+                        "one of: stdout, stderr, pty");
+        return false;
+    }
+    return true;
+}
+
+static enum logs_which logs_default_stream(const struct sbx_proc *p, enum logs_format format)
+{
+    if (p->tty)
+        return LOGS_PTY;
+    return format == LOGS_RAW ? LOGS_STDOUT : LOGS_COMBINED;
+}
+
+/* Where to begin: after `after`, or at the last `tail` entries (lines, in text) of the streams. A
+ * reader that names no position begins with what is kept. One that does gets told what is missing,
+ * except in a fetch of JSON, where the sequences tell. */
+static void logs_seek(struct sbx_proc *p, const struct sbx_param *tail, uint64_t after,
+                      struct logs_query *q)
+{
+    uint64_t first;
+    bool told = q->has_position && (q->follow || q->format != LOGS_JSON);
+    sbx_log_refresh(&p->log);
+    first = sbx_log_first(&p->log);
+    q->next = after == UINT64_MAX ? after : after + 1;
+    if (tail->given && q->format == LOGS_TEXT) {
+        sbx_log_tail_find(&p->log, q->streams, tail->number, q->next, &q->tail);
+        q->next = q->tail.next;
+    } else if (tail->given) {
+        q->next = sbx_log_seek_tail(&p->log, q->streams, tail->number, q->next);
+    } else if (!told && q->next < first) {
+        q->next = first;
+    }
+}
+
+static void logs_read_query(const struct sbx_request *rq, struct sbx_proc *p,
+                            const struct sbx_param *params, uint64_t after, struct logs_query *q)
+{
+    static const unsigned sets[] = {SBX_STREAMS_OF(SBX_STREAM_STDOUT),
+                                    SBX_STREAMS_OF(SBX_STREAM_STDERR), SBX_STREAMS_PTY,
+                                    SBX_STREAMS_COMBINED};
+    size_t which;
+    *q = (struct logs_query){.format = (enum logs_format)params[LOGS_FORMAT].number,
+                             .follow = params[LOGS_FOLLOW].number != 0,
+                             .has_position = logs_has_position(rq, &params[LOGS_SINCE])};
+    which = params[LOGS_STREAM].given ? (size_t)params[LOGS_STREAM].number
+                                      : logs_default_stream(p, q->format);
+    q->stream = logs_streams[which];
+    q->streams = sets[which];
+    q->timestamps = params[LOGS_TIMESTAMPS].number != 0 ||
+                    (params[LOGS_STRIP].given && params[LOGS_STRIP].number == 0);
+    logs_seek(p, &params[LOGS_TAIL], after, q);
+}
+
+static void logs_answer(struct sbx_request *rq, struct sbx_proc *p, const struct logs_query *q)
+{
+    uint64_t first = sbx_log_first(&p->log);
+    struct logs_reader *f;
+    if (q->format == LOGS_RAW && q->next < first) {
+        logs_refuse_gap(rq->conn, q->next, first - 1);
+        return;
+    }
+    if (q->follow) {
+        if (q->format == LOGS_JSON)
+            sbx_follow_start(rq, p, q->next, q->streams);
+        else
+            logs_follow(rq, p, q);
+        return;
+    }
+    f = logs_open(rq, p, q);
+    if (f == NULL)
+        sbx_reply_out_of_memory(rq->conn);
+    else
+        logs_fetch(f, q->stream);
 }
 
 SBX_PRIVATE void sbx_api_get_logs(struct sbx_request *rq)
 {
-    static const char *const names[] = {"stdout", "stderr", "pty", "combined", NULL};
-    static const unsigned sets[] = {SBX_STREAMS_OF(SBX_STREAM_STDOUT),
-                                    SBX_STREAMS_OF(SBX_STREAM_STDERR), SBX_STREAMS_PTY,
-                                    SBX_STREAMS_COMBINED};
+    static const char *const formats[] = {"json", "text", "raw", NULL};
     struct sbx_param params[LOGS_PARAMS] = {
-        [LOGS_STREAM] = {.name = "stream", .kind = SBX_PARAM_WORD, .words = names},
+        [LOGS_STREAM] = {.name = "stream", .kind = SBX_PARAM_WORD, .words = logs_streams},
+        [LOGS_FORMAT] = {.name = "format", .kind = SBX_PARAM_WORD, .words = formats},
+        [LOGS_TIMESTAMPS] = {.name = "timestamps", .kind = SBX_PARAM_BOOL},
+        [LOGS_STRIP] = {.name = "strip_timestamps", .kind = SBX_PARAM_BOOL},
         [LOGS_TAIL] = {.name = "tail", .kind = SBX_PARAM_U64},
         [LOGS_SINCE] = {.name = "since", .kind = SBX_PARAM_U64},
         [LOGS_FOLLOW] = {.name = "follow", .kind = SBX_PARAM_BOOL},
     };
+    struct logs_query q;
     struct sbx_proc *p;
-    uint64_t after, which;
-    if (!sbx_query_read(rq, params, LOGS_PARAMS) || !logs_since(rq, &params[LOGS_SINCE], &after))
+    uint64_t after;
+    if (!sbx_query_read(rq, params, LOGS_PARAMS) || !logs_since(rq, &params[LOGS_SINCE], &after) ||
+        !logs_params_agree(rq, params))
         return;
     p = sbx_proctab_find(&rq->api->procs, rq->id);
     if (p == NULL) {
         sbx_reply_process_not_found(rq->conn, rq->id);
         return;
     }
-    which = params[LOGS_STREAM].given ? params[LOGS_STREAM].number : p->tty ? 2 : 3;
-    after = logs_start(rq, p, params, after, sets[which]);
-    if (params[LOGS_FOLLOW].number != 0)
-        sbx_follow_start(rq, p, after, sets[which]);
-    else
-        logs_fetch(rq, p, after, sets[which], names[which]);
+    logs_read_query(rq, p, params, after, &q);
+    logs_answer(rq, p, &q);
 }
 /* ==== end api/api_logs.c ==================================================================== */
 
@@ -15335,9 +23505,10 @@ static bool term_handshake_ok(struct sbx_request *rq)
 enum term_param { TERM_SINCE, TERM_REPLAY, TERM_PARAMS };
 
 /* Without a wish the last 256 KiB; `since` alone everything after it; both: the later start. */
-static uint64_t term_start(const struct sbx_proc *p, const struct sbx_param *params)
+static uint64_t term_start(struct sbx_proc *p, const struct sbx_param *params)
 {
     uint64_t since = params[TERM_SINCE].number, next = 1, by_bytes;
+    sbx_log_refresh(&p->log);
     if (params[TERM_SINCE].given)
         next = since == UINT64_MAX ? since : since + 1;
     if (params[TERM_SINCE].given && !params[TERM_REPLAY].given)
@@ -15472,6 +23643,15 @@ static const struct sbx_route routes_table[] = {
      sbx_api_resize_terminal, SBX_ROUTE_JSON},
     {"GET", "/v1/processes/{id}/terminal/ws", "connect_process_terminal",
      sbx_api_connect_terminal, SBX_ROUTE_TERMINAL},
+    /* Other names of the same, from an earlier proposal. Here "run" and "config" are ids. */
+    {"GET", "/v1/process", "list_processes_alias", sbx_api_list_processes, 0},
+    {"POST", "/v1/process", "create_process_alias", sbx_api_create_process,
+     SBX_ROUTE_JSON | SBX_ROUTE_STARTS},
+    {"GET", "/v1/process/{id}", "get_process_alias", sbx_api_get_process, 0},
+    {"DELETE", "/v1/process/{id}", "delete_process_alias", sbx_api_delete_process, 0},
+    {"POST", "/v1/process/{id}/stop", "stop_process_alias", sbx_api_stop_process, 0},
+    {"POST", "/v1/process/{id}/kill", "kill_process_alias", sbx_api_kill_process, 0},
+    {"GET", "/v1/process/{id}/logs", "get_process_logs_alias", sbx_api_get_logs, 0},
     {NULL, NULL, NULL, NULL, 0},
 };
 
@@ -15799,6 +23979,9 @@ struct sbx_config {
     uint16_t port;
     struct sbx_buf token;        /* empty: none */
     bool no_token;
+    const char *token_file;      /* read again on SIGHUP; NULL: none was given */
+    const char *data_dir;        /* NULL: the default; see datadir.h */
+    bool no_keeper;
     const char **origins;        /* owned array of borrowed strings */
     size_t norigins;
     struct sbx_buf cors_methods; /* "GET,POST" */
@@ -15818,6 +24001,8 @@ SBX_PRIVATE void sbx_config_deinit(struct sbx_config *c);
 SBX_PRIVATE int sbx_config_set_port(struct sbx_config *c, const char *value, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_set_token(struct sbx_config *c, const char *value, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx_err *err);
+/* Reads the token file again. On failure the old token stays. 0 or -errno. */
+SBX_PRIVATE int sbx_config_reload_token(struct sbx_config *c, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_add_origin(struct sbx_config *c, const char *value, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_add_method(struct sbx_config *c, const char *value, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_add_header(struct sbx_config *c, const char *value, struct sbx_err *err);
@@ -15899,6 +24084,11 @@ static int config_take_token(struct sbx_config *c, struct sbx_str token, const c
             return sbx_err_set(err, EINVAL, "the token in %s has control characters", where);
     if (sbx_str_trim(token).n != token.n)
         return sbx_err_set(err, EINVAL, "the token in %s begins or ends with a blank", where);
+    /* Room first: a token that cannot be kept must not cost the one there is. */
+    if (sbx_buf_reserve(&c->token, token.n) == NULL) {
+        c->token.oom = false;
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    }
     sbx_buf_clear(&c->token);
     sbx_buf_add_str(&c->token, token);
     return c->token.oom ? sbx_err_set(err, ENOMEM, "out of memory") : 0;
@@ -15930,8 +24120,15 @@ SBX_PRIVATE int sbx_config_set_token_file(struct sbx_config *c, const char *path
         token.n--;
     (void)snprintf(where, sizeof where, "--token-file %.200s", path);
     rc = config_take_token(c, token, where, err);
+    if (rc == 0)
+        c->token_file = path;
     memset(text, 0, sizeof text);
     return rc;
+}
+
+SBX_PRIVATE int sbx_config_reload_token(struct sbx_config *c, struct sbx_err *err)
+{
+    return c->token_file == NULL ? 0 : sbx_config_set_token_file(c, c->token_file, err);
 }
 
 SBX_PRIVATE int sbx_config_add_origin(struct sbx_config *c, const char *value, struct sbx_err *err)
@@ -16012,6 +24209,246 @@ SBX_PRIVATE int sbx_config_check(const struct sbx_config *c, struct sbx_err *err
 }
 /* ==== end app/config.c ====================================================================== */
 
+/* ==== begin app/datadir.h =================================================================== */
+/* datadir.h - the directory that the server keeps its state in: which one, made, and locked. */
+#ifndef SBX_APP_DATADIR_H
+#define SBX_APP_DATADIR_H
+
+struct sbx_datadir {
+    struct sbx_buf path; /* with a NUL at the end; empty: nothing is kept */
+    int lock;            /* -1: none */
+};
+
+/* flag: --data-dir, NULL when it was not given: $XDG_DATA_HOME/sandbox-agent, else
+ * ~/.local/share/sandbox-agent. ":memory:" keeps nothing. Makes the directory (0700) with those above
+ * it, and locks it. A default that cannot be made keeps nothing, with a warning; a directory that
+ * was asked for and cannot be had, or one that another server has, is an error. 0 or -errno. */
+SBX_PRIVATE int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const struct sbx_diag *diag,
+                     struct sbx_err *err);
+/* The same directory in a program that follows one which opened and locked it. */
+SBX_PRIVATE int sbx_datadir_find(struct sbx_datadir *d, const char *flag, struct sbx_err *err);
+SBX_PRIVATE void sbx_datadir_deinit(struct sbx_datadir *d);
+/* NULL: nothing is kept. */
+SBX_PRIVATE const char *sbx_datadir_path(const struct sbx_datadir *d);
+
+/* This process is the one to send signals to; alone: it is a server without a keeper. lock -1: does
+ * nothing. */
+SBX_PRIVATE void sbx_datadir_sign(int lock, bool alone);
+
+/* The keeper that has the directory of that flag, for an upgrade. 0, or -errno and err: nobody has,
+ * or a server alone. */
+SBX_PRIVATE int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err *err);
+
+#endif
+/* ==== end app/datadir.h ===================================================================== */
+
+/* ==== begin app/datadir.c =================================================================== */
+/* datadir.c - see datadir.h.
+ *
+ * The lock is flock(2) on a file of its own, which holds the owner's pid as text for people and for
+ * `sandbox-agent upgrade`. It belongs to the open file, so keeper and servers share it by
+ * inheritance, and it ends with the last of them however that ends. */
+
+#define DATADIR_ALONE " no-keeper"
+#define DATADIR_LOCK "/sandbox-agent.lock"
+
+static void datadir_set(struct sbx_buf *path, const char *a, const char *b)
+{
+    sbx_buf_clear(path);
+    sbx_buf_add_z(path, a);
+    sbx_buf_add_z(path, b);
+    sbx_buf_add_byte(path, '\0');
+}
+
+static bool datadir_is_set(const char *value)
+{
+    return value != NULL && value[0] != '\0';
+}
+
+/* XDG Base Directory Specification: a relative XDG_DATA_HOME is to be ignored. */
+static bool datadir_default(struct sbx_buf *path)
+{
+    const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    if (datadir_is_set(data) && data[0] == '/')
+        datadir_set(path, data, "/sandbox-agent");
+    else if (datadir_is_set(home))
+        datadir_set(path, home, "/.local/share/sandbox-agent");
+    else
+        return false;
+    return true;
+}
+
+static int datadir_make_one(const char *path)
+{
+    struct stat st;
+    if (mkdir(path, 0700) == 0)
+        return 0;
+    if (errno != EEXIST && (errno != EROFS || stat(path, &st) < 0))
+        return -errno;
+    if (stat(path, &st) < 0)
+        return -errno;
+    return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+static int datadir_make(char *path)
+{
+    char *slash;
+    int rc;
+    for (slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        rc = datadir_make_one(path);
+        *slash = '/';
+        if (rc < 0)
+            return rc;
+    }
+    return datadir_make_one(path);
+}
+
+static int datadir_open_lock(const char *dir, bool create)
+{
+    struct sbx_buf path;
+    int fd;
+    sbx_buf_init(&path);
+    datadir_set(&path, dir, DATADIR_LOCK);
+    if (path.oom)
+        return -ENOMEM;
+    fd = open((const char *)sbx_buf_data(&path), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+    if (fd < 0)
+        fd = -errno;
+    sbx_buf_deinit(&path);
+    return fd;
+}
+
+static pid_t datadir_read_owner(int lock, bool *alone)
+{
+    char text[32];
+    ssize_t got = pread(lock, text, sizeof text - 1, 0);
+    text[got > 0 ? got : 0] = '\0';
+    *alone = strstr(text, DATADIR_ALONE) != NULL;
+    return (pid_t)strtol(text, NULL, 10);
+}
+
+SBX_PRIVATE void sbx_datadir_sign(int lock, bool alone)
+{
+    char text[32];
+    int n = snprintf(text, sizeof text, "%ld%s\n", (long)getpid(), alone ? DATADIR_ALONE : "");
+    if (lock >= 0 && ftruncate(lock, 0) == 0)
+        (void)!pwrite(lock, text, (size_t)n, 0);
+}
+
+static int datadir_take_lock(struct sbx_datadir *d, struct sbx_err *err)
+{
+    const char *dir = sbx_datadir_path(d);
+    int fd = datadir_open_lock(dir, true), rc;
+    bool alone;
+    if (fd < 0)
+        return sbx_err_set(err, fd, "data directory \"%.200s\": %s", dir, strerror(-fd));
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        d->lock = fd;
+        sbx_datadir_sign(fd, true);
+        return 0;
+    }
+    rc = errno == EWOULDBLOCK
+             ? sbx_err_set(err, EEXIST,
+                           "data directory \"%.200s\" is in use by another server, pid %ld", dir,
+                           (long)datadir_read_owner(fd, &alone))
+             : sbx_err_set(err, errno, "data directory \"%.200s\": %s", dir, strerror(errno));
+    sbx_fd_close(&fd);
+    return rc;
+}
+
+static int datadir_take(struct sbx_datadir *d, struct sbx_err *err)
+{
+    int rc;
+    if (d->path.oom)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    rc = datadir_make((char *)sbx_buf_data(&d->path));
+    if (rc < 0)
+        return sbx_err_set(err, rc, "data directory \"%.200s\": %s", sbx_datadir_path(d),
+                           strerror(-rc));
+    return datadir_take_lock(d, err);
+}
+
+SBX_PRIVATE int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const struct sbx_diag *diag,
+                     struct sbx_err *err)
+{
+    int rc;
+    *d = (struct sbx_datadir){.lock = -1};
+    sbx_buf_init(&d->path);
+    if (flag != NULL && strcmp(flag, ":memory:") == 0)
+        return 0;
+    if (flag != NULL) {
+        datadir_set(&d->path, flag, "");
+        return datadir_take(d, err);
+    }
+    if (!datadir_default(&d->path)) {
+        sbx_diag(diag, SBX_DIAG_WARN, "neither XDG_DATA_HOME nor HOME is set: nothing is kept in a "
+                                      "file (--data-dir says where)");
+        return 0;
+    }
+    rc = datadir_take(d, err);
+    if (rc == 0 || rc == -EEXIST || rc == -ENOMEM)
+        return rc;
+    sbx_diag(diag, SBX_DIAG_WARN, "%s: nothing is kept in a file (--data-dir says where)",
+             err->text);
+    sbx_buf_clear(&d->path);
+    return 0;
+}
+
+SBX_PRIVATE int sbx_datadir_find(struct sbx_datadir *d, const char *flag, struct sbx_err *err)
+{
+    *d = (struct sbx_datadir){.lock = -1};
+    sbx_buf_init(&d->path);
+    if (flag != NULL && strcmp(flag, ":memory:") == 0)
+        return 0;
+    if (flag != NULL)
+        datadir_set(&d->path, flag, "");
+    else
+        (void)datadir_default(&d->path);
+    return d->path.oom ? sbx_err_set(err, ENOMEM, "out of memory") : 0;
+}
+
+SBX_PRIVATE void sbx_datadir_deinit(struct sbx_datadir *d)
+{
+    sbx_buf_deinit(&d->path);
+    sbx_fd_close(&d->lock);
+}
+
+SBX_PRIVATE const char *sbx_datadir_path(const struct sbx_datadir *d)
+{
+    return sbx_buf_len(&d->path) == 0 ? NULL : (const char *)sbx_buf_data(&d->path);
+}
+
+SBX_PRIVATE int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err *err)
+{
+    struct sbx_datadir d = {.lock = -1};
+    bool alone = false;
+    int fd, rc = 0;
+    sbx_buf_init(&d.path);
+    *owner = 0;
+    if (flag != NULL)
+        datadir_set(&d.path, flag, "");
+    else if (!datadir_default(&d.path))
+        return sbx_err_set(err, ENOENT, "neither --data-dir nor XDG_DATA_HOME nor HOME is given");
+    fd = d.path.oom ? -ENOMEM : datadir_open_lock(sbx_datadir_path(&d), false);
+    if (fd < 0)
+        rc = sbx_err_set(err, fd, "data directory \"%.200s\": %s", sbx_datadir_path(&d),
+                         strerror(-fd));
+    else if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+        rc = sbx_err_set(err, ESRCH, "no server uses the data directory \"%.200s\"",
+                         sbx_datadir_path(&d));
+    else
+        *owner = datadir_read_owner(fd, &alone);
+    if (alone)
+        rc = sbx_err_set(err, ENOTSUP, "the server (pid %ld) has no keeper to start another one",
+                         (long)*owner);
+    if (fd >= 0)
+        sbx_fd_close(&fd);
+    sbx_buf_deinit(&d.path);
+    return rc;
+}
+/* ==== end app/datadir.c ===================================================================== */
+
 /* ==== begin app/server.h ==================================================================== */
 /* server.h - everything wired together: processes, connections, signals, and the end. */
 #ifndef SBX_APP_SERVER_H
@@ -16019,10 +24456,14 @@ SBX_PRIVATE int sbx_config_check(const struct sbx_config *c, struct sbx_err *err
 
 struct sbx_server;
 
-/* Listens. NULL and err on failure. `config` must outlive the server. */
-SBX_PRIVATE struct sbx_server *sbx_server_open(const struct sbx_config *config, struct sbx_err *err);
+/* Listens. data_dir: where to keep things, NULL: nowhere. estate: of an earlier server, and the line
+ * to the keeper; NULL: it runs alone. NULL and err on failure. `config` and `data_dir` must outlive the
+ * server. */
+SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
+                                   struct sbx_estate *estate, struct sbx_err *err);
 SBX_PRIVATE const char *sbx_server_address(const struct sbx_server *s);
-/* Serves until SIGTERM, SIGINT or SIGHUP; then ends gracefully and returns 0. */
+/* Serves until SIGTERM or SIGINT, and then ends processes and itself; or, under a keeper, until
+ * SIGUSR2, and then leaves the processes to the next server. Returns 0. */
 SBX_PRIVATE int sbx_server_run(struct sbx_server *s);
 SBX_PRIVATE void sbx_server_close(struct sbx_server *s);
 
@@ -16032,29 +24473,38 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s);
 /* ==== begin app/server.c ==================================================================== */
 /* server.c - see server.h.
  *
- *   SERVING --TERM, INT, HUP--> STOPPING --all ended, or time is up--> loop stops
+ *   SERVING --TERM, INT--> STOPPING --all ended, or time is up--> loop stops
+ *           --USR2-------> LEAVING --answers are given, or time is up--> loop stops
+ *
+ * HUP reads the token file again.
  *
  * Stopping: the listener closes, idle connections close, every process gets SIGTERM and after the
  * grace SIGKILL. A run is an answer under way, so it may finish within the grace. Followers and
  * terminals see the exits and end by themselves. What is still open SERVER_LAST_US after the last
- * process is cut. A second signal skips the grace. */
+ * process is cut. A second signal skips the grace.
+ *
+ * Leaving makes room for the next server: no connection is accepted here any more, those that come
+ * wait in the listening socket, which the keeper has too. Requests under way are answered, streams
+ * and terminals are cut (their clients come back), processes are left as they are. */
 
 #define SERVER_STOP_CHECK_US 10000u
 #define SERVER_KILLED_US 500000u /* for the system to end what was killed */
 #define SERVER_LAST_US 300000u   /* for the last answers to be written */
 #define SERVER_FDS_KEPT 256u     /* for processes, beside connections */
 
-enum server_state { SERVER_SERVING, SERVER_STOPPING };
+enum server_state { SERVER_SERVING, SERVER_STOPPING, SERVER_LEAVING };
 
 struct sbx_server {
-    const struct sbx_config *config;
+    struct sbx_config *config;
+    const char *data_dir;
+    int lock;                 /* of the data directory, under a keeper; else -1 */
     enum server_state state;
     struct sbx_host host;
     struct sbx_net net;
     struct sbx_api api;
     struct sbx_listener listener;
     struct sbx_io signals;
-    struct sbx_timer check;   /* STOPPING: are we done? */
+    struct sbx_timer check;   /* STOPPING, LEAVING: are we done? */
     uint64_t kill_us;         /* STOPPING: when SIGKILL goes out */
     uint64_t quiet_us;        /* STOPPING: since when nothing runs; 0: something does */
     bool killed;
@@ -16091,6 +24541,7 @@ static bool server_is_quiet(const struct sbx_server *s)
 static void server_end_loop(struct sbx_server *s)
 {
     sbx_ptree_kill_descendants();
+    sbx_store_save(s->host.store);
     sbx_loop_stop(&s->host.loop);
 }
 
@@ -16115,6 +24566,66 @@ static void server_check_stop(struct sbx_timer *t)
         sbx_loop_set_timer(&s->host.loop, t, now + SERVER_STOP_CHECK_US);
 }
 
+/* --- leaving --- */
+
+static void server_close_streams(struct sbx_server *s)
+{
+    struct sbx_list *n, *next;
+    for (n = s->net.conns.next; n != &s->net.conns; n = next) {
+        struct sbx_conn *c = SBX_LIST_OF(n, struct sbx_conn, node);
+        next = n->next;
+        if (c->state == SBX_CONN_WEBSOCKET || c->state == SBX_CONN_STREAM)
+            sbx_conn_close(c);
+    }
+}
+
+static void server_check_leave(struct sbx_timer *t)
+{
+    struct sbx_server *s = SBX_LIST_OF(t, struct sbx_server, check);
+    uint64_t now = s->host.loop.now_us;
+    server_close_conns(s, true);
+    if (s->net.count > 0 && now < s->kill_us) {
+        sbx_loop_set_timer(&s->host.loop, t, now + SERVER_STOP_CHECK_US);
+        return;
+    }
+    sbx_runs_signal(&s->host, SIGKILL);
+    server_close_conns(s, false);
+    sbx_store_leave(s->host.store);
+    sbx_loop_stop(&s->host.loop);
+}
+
+static void server_begin_leave(struct sbx_server *s)
+{
+    uint64_t now = s->host.loop.now_us;
+    if (s->state != SERVER_SERVING)
+        return;
+    if (!sbx_keep_is_there(&s->host.keep)) {
+        sbx_diag(&s->host.diag, SBX_DIAG_WARN,
+                 "SIGUSR2: there is no keeper to start another server");
+        return;
+    }
+    sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGUSR2: leaving to the next server");
+    s->state = SERVER_LEAVING;
+    s->net.stopping = true;
+    s->kill_us = now + s->config->shutdown_grace_ms * 1000;
+    sbx_listener_close(&s->listener);
+    server_close_streams(s);
+    sbx_timer_init(&s->check, server_check_leave);
+    sbx_loop_set_timer(&s->host.loop, &s->check, now);
+}
+
+static void server_reload(struct sbx_server *s)
+{
+    struct sbx_err err;
+    if (s->config->token_file == NULL)
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: there is nothing to read again");
+    else if (sbx_config_reload_token(s->config, &err) < 0)
+        sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old token stays", err.text);
+    else
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the token was read again");
+    s->api.token = sbx_buf_view(&s->config->token);
+}
+
 static void server_begin_stop(struct sbx_server *s, int sig)
 {
     char name[16];
@@ -16123,9 +24634,11 @@ static void server_begin_stop(struct sbx_server *s, int sig)
         s->kill_us = now;
         return;
     }
+    sbx_loop_cancel_timer(&s->host.loop, &s->check);
     sbx_diag(&s->host.diag, SBX_DIAG_INFO, "%s: stopping, %zu processes running",
              sbx_sig_name(sig, name), sbx_proctab_running(&s->api.procs));
     s->state = SERVER_STOPPING;
+    sbx_timer_init(&s->check, server_check_stop);
     s->net.stopping = true;
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
     sbx_listener_close(&s->listener);
@@ -16143,14 +24656,16 @@ static void server_on_signal(struct sbx_io *io, short revents)
     while ((sig = sbx_sig_next()) != 0) {
         if (sig == SIGCHLD)
             children = true;
+        else if (sig == SIGHUP)
+            server_reload(s);
+        else if (sig == SIGUSR2)
+            server_begin_leave(s);
         else
             server_begin_stop(s, sig);
     }
     if (children)
         sbx_reap_collect(&s->host.reap);
 }
-
-/* --- opening --- */
 
 /* Children inherit our environment, but never the token. The memory of the variable itself is
  * wiped too: /proc/PID/environ of the server can be read by every process of the same user. */
@@ -16174,6 +24689,128 @@ static int server_take_environ(struct sbx_server *s)
     return 0;
 }
 
+/* --- the estate of an earlier server --- */
+
+static void server_on_kept_exit(void *ctx, uint64_t number, const struct sbx_exit *exit)
+{
+    struct sbx_server *s = ctx;
+    struct sbx_proc *p = sbx_proctab_number(&s->api.procs, number);
+    if (p != NULL)
+        sbx_proc_on_kept_exit(p, exit);
+    else
+        (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_PROCESS, number);
+}
+
+static void server_on_keeper_lost(void *ctx)
+{
+    struct sbx_server *s = ctx;
+    sbx_diag(&s->host.diag, SBX_DIAG_WARN,
+             "the keeper is gone: going on, but from now on processes end with this server");
+    sbx_datadir_sign(s->lock, true);
+}
+
+static void server_on_exited(void *ctx)
+{
+    sbx_proctab_retire(&((struct sbx_server *)ctx)->api.procs);
+}
+
+static struct sbx_store_log *server_pick_victim(void *ctx)
+{
+    return sbx_proctab_pick_victim(&((struct sbx_server *)ctx)->api.procs);
+}
+
+static int server_take(struct sbx_estate *estate, enum sbx_keep_kind kind)
+{
+    struct sbx_keep_item *item = sbx_estate_find(estate, kind, 0);
+    int fd = item == NULL ? -1 : item->fds[0];
+    if (item != NULL)
+        item->fds[0] = -1;
+    return fd;
+}
+
+struct server_restore {
+    struct sbx_server *server;
+    struct sbx_estate *estate;
+};
+
+static int server_restore_one(void *ctx, const struct sbx_db_process *record)
+{
+    const struct server_restore *r = ctx;
+    sbx_store_number_taken(r->server->host.store, record->number);
+    return sbx_proctab_restore(&r->server->api.procs, record,
+                               sbx_estate_find(r->estate, SBX_KEEP_PROCESS, record->number));
+}
+
+/* What nobody was ever told of: runs, whose clients are gone, and processes of which the record was
+ * not stored yet. */
+static void server_end_unknown(struct sbx_server *s)
+{
+    struct sbx_tail *tail = sbx_store_tail(s->host.store);
+    struct sbx_slot *slot = NULL;
+    while ((slot = sbx_tail_slot_next(tail, slot)) != NULL) {
+        if (slot->kind == SBX_SLOT_PROCESS &&
+            sbx_proctab_number(&s->api.procs, slot->number) != NULL)
+            continue;
+        if (sbx_ident_runs(slot->pid, slot->started_us))
+            sbx_ptree_signal(slot->pid, SIGKILL, 0);
+        sbx_tail_slot_free(tail, slot);
+    }
+    sbx_tail_drop_orphans(tail);
+}
+
+static void server_drop_unknown(struct sbx_server *s, const struct sbx_estate *estate)
+{
+    size_t i;
+    for (i = 0; i < estate->nitems; i++) {
+        const struct sbx_keep_item *item = &estate->items[i];
+        if (item->kind == SBX_KEEP_PROCESS &&
+            sbx_proctab_number(&s->api.procs, item->number) == NULL)
+            (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_PROCESS, item->number);
+    }
+}
+
+static int server_restore(struct sbx_server *s, struct sbx_estate *estate, struct sbx_err *err)
+{
+    struct server_restore r = {.server = s, .estate = estate};
+    struct sbx_db *db = sbx_store_db(s->host.store);
+    int rc = db == NULL ? 0 : sbx_db_load(db, server_restore_one, &r);
+    if (rc == 0)
+        rc = sbx_store_load_limits(s->host.store, &s->host.limits);
+    if (rc < 0)
+        return sbx_err_set(err, rc, "the stored state cannot be read: %s",
+                           rc == -ENOMEM ? "out of memory" : sbx_db_error(db));
+    server_end_unknown(s);
+    server_drop_unknown(s, estate);
+    sbx_proctab_retire(&s->api.procs);
+    return 0;
+}
+
+/* --- opening --- */
+
+static int server_open_store(struct sbx_server *s, struct sbx_estate *estate, struct sbx_err *err)
+{
+    struct sbx_host *h = &s->host;
+    struct sbx_store_options o = {.loop = &h->loop, .diag = &h->diag, .dir = s->data_dir,
+                                  .limits = &h->limits, .shared = estate->link >= 0,
+                                  .pick_victim = server_pick_victim, .ctx = s};
+    int fds[SBX_KEEP_FDS] = {-1, -1, -1};
+    o.memory = server_take(estate, SBX_KEEP_MEMORY);
+    h->store = sbx_store_open(&o, err);
+    if (h->store == NULL)
+        return err->code;
+    h->keep.on_exit = server_on_kept_exit;
+    h->keep.on_lost = server_on_keeper_lost;
+    h->keep.ctx = s;
+    h->on_exited = server_on_exited;
+    h->ctx = s;
+    if (sbx_keep_init(&h->keep, &h->loop, &h->diag, estate) < 0)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    fds[0] = sbx_tail_fd(sbx_store_tail(h->store));
+    if (fds[0] >= 0 && sbx_keep_put(&h->keep, SBX_KEEP_MEMORY, 0, 0, fds) < 0)
+        sbx_diag(&h->diag, SBX_DIAG_WARN, "the keeper did not take the memory of the logs");
+    return 0;
+}
+
 static int server_open_host(struct sbx_server *s)
 {
     struct sbx_host *h = &s->host;
@@ -16185,12 +24822,12 @@ static int server_open_host(struct sbx_server *s)
     sbx_list_init(&h->runs);
     sbx_list_init(&h->sinks);
     sbx_limits_default(&h->limits);
+    sbx_ident_boot(h->boot);
     rc = server_take_environ(s);
     if (rc < 0)
         return rc;
     h->scratch = sbx_mem_alloc(SBX_SCRATCH_BYTES);
-    h->store = sbx_store_open(&h->loop);
-    if (h->scratch == NULL || h->store == NULL)
+    if (h->scratch == NULL)
         return -ENOMEM;
     fd = sbx_sig_open(&h->spawn.reset);
     if (fd < 0)
@@ -16232,41 +24869,79 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
     return s->common.oom ? -ENOMEM : 0;
 }
 
-SBX_PRIVATE struct sbx_server *sbx_server_open(const struct sbx_config *config, struct sbx_err *err)
+/* What must work before anything is taken over. */
+static int server_open_base(struct sbx_server *s, struct sbx_err *err)
 {
+    size_t nofile = sbx_fd_raise_limit(&s->host.spawn.nofile_soft);
+    int rc = sbx_fd_adopt_inherited();
+    if (rc == 0)
+        rc = server_open_host(s);
+    if (rc == 0)
+        rc = server_open_net(s, nofile);
+    if (rc == 0)
+        return 0;
+    sbx_err_set(err, rc, "cannot start");
+    return sbx_err_add_reason(err);
+}
+
+static int server_open_listener(struct sbx_server *s, struct sbx_estate *estate,
+                                struct sbx_err *err)
+{
+    const struct sbx_config *c = s->config;
+    int fds[SBX_KEEP_FDS] = {-1, -1, -1}, rc;
+    int kept = server_take(estate, SBX_KEEP_LISTENER);
+    rc = sbx_listener_open(&s->listener, &s->net, c->host, c->port, kept, err);
+    if (rc < 0)
+        return rc;
+    fds[0] = s->listener.io.fd;
+    if (sbx_keep_put(&s->host.keep, SBX_KEEP_LISTENER, 0, 0, fds) < 0 ||
+        sbx_keep_ready(&s->host.keep) < 0)
+        sbx_diag(&s->host.diag, SBX_DIAG_WARN, "the keeper did not take the listening socket");
+    return 0;
+}
+
+SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
+                                   struct sbx_estate *estate, struct sbx_err *err)
+{
+    struct sbx_estate none = {.link = -1};
     struct sbx_server *s = sbx_mem_calloc(sizeof *s);
-    size_t nofile;
     int rc;
     if (s == NULL) {
         sbx_err_set(err, ENOMEM, "out of memory");
         return NULL;
     }
+    if (estate == NULL)
+        estate = &none;
     s->config = config;
+    s->data_dir = data_dir;
+    s->lock = server_take(estate, SBX_KEEP_LOCK);
     s->signals.fd = -1;
     s->listener.io.fd = -1;
+    s->host.keep.io.fd = -1;
     sbx_list_init(&s->net.conns);
     sbx_list_init(&s->api.follow_caches);
     sbx_timer_init(&s->check, server_check_stop);
-    nofile = sbx_fd_raise_limit(&s->host.spawn.nofile_soft);
-    rc = sbx_fd_adopt_inherited();
+    (void)sbx_ptree_become_subreaper();
+    rc = server_open_base(s, err);
     if (rc == 0)
-        rc = server_open_host(s);
+        rc = server_open_store(s, estate, err);
     if (rc == 0)
-        rc = server_open_net(s, nofile);
+        rc = server_restore(s, estate, err);
+    if (rc == 0)
+        rc = server_open_listener(s, estate, err);
     if (rc < 0) {
-        sbx_err_set(err, rc, "cannot start");
-        (void)sbx_err_add_reason(err);
-    } else {
-        rc = sbx_listener_open(&s->listener, &s->net, config->host, config->port, err);
-    }
-    if (rc < 0) {
+        /* What was taken over is still the estate of the one before, for another attempt. */
+        if (s->host.store != NULL)
+            sbx_store_leave(s->host.store);
         sbx_server_close(s);
         return NULL;
     }
-    sbx_ptree_become_subreaper();
-    if (s->api.token.n == 0)
+    if (s->api.token.n == 0 && estate->generation <= 1)
         sbx_diag(&s->host.diag, SBX_DIAG_WARN,
                  "no token: everybody who reaches %s is served", s->listener.address);
+    if (estate->generation > 1)
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "listening again on %s, %zu processes running",
+                 s->listener.address, sbx_proctab_running(&s->api.procs));
     return s;
 }
 
@@ -16290,13 +24965,16 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s)
         sbx_api_deinit(&s->api);
         sbx_runs_close_sinks(&s->host);
         sbx_loop_cancel_timer(&s->host.loop, &s->check);
+        sbx_loop_hold(&s->host.loop, false);
         sbx_loop_finish(&s->host.loop);
         if (s->signals.fd >= 0)
             sbx_io_stop(&s->signals);
+        sbx_keep_deinit(&s->host.keep);
     }
     sbx_sig_close();
     if (s->host.store != NULL)
         sbx_store_close(s->host.store);
+    sbx_fd_close(&s->lock);
     sbx_loop_deinit(&s->host.loop);
     sbx_buf_deinit(&s->common);
     sbx_buf_deinit(&s->net.head);
@@ -16324,7 +25002,7 @@ SBX_PRIVATE int sbx_cli_main(int argc, char **argv);
 enum cli_flag {
     CLI_HOST, CLI_PORT, CLI_TOKEN, CLI_TOKEN_FILE, CLI_NO_TOKEN, CLI_ORIGIN, CLI_METHOD,
     CLI_HEADER, CLI_CREDENTIALS, CLI_LOG_LEVEL, CLI_MAX_CONNECTIONS, CLI_REQUEST_TIMEOUT,
-    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_NO_TELEMETRY, CLI_HELP, CLI_VERSION
+    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_DATA_DIR, CLI_NO_KEEPER, CLI_NO_TELEMETRY, CLI_HELP, CLI_VERSION
 };
 
 struct cli_option {
@@ -16350,6 +25028,8 @@ static const struct cli_option cli_options[] = {
     {CLI_REQUEST_TIMEOUT, 0, "request-timeout", "MS", "time to send a request (60000)"},
     {CLI_IDLE_TIMEOUT, 0, "idle-timeout", "MS", "time a connection may stay idle (300000)"},
     {CLI_GRACE, 0, "shutdown-grace", "MS", "time between TERM and KILL when stopping (1500)"},
+    {CLI_DATA_DIR, 0, "data-dir", "DIR", "where state and logs are kept; :memory: keeps nothing"},
+    {CLI_NO_KEEPER, 0, "no-keeper", NULL, "run the server alone: processes end with it"},
     {CLI_NO_TELEMETRY, 0, "no-telemetry", NULL, "accepted for compatibility; there is none"},
     {CLI_HELP, 'h', "help", NULL, "show this help"},
     {CLI_VERSION, 'V', "version", NULL, "show the version"},
@@ -16361,6 +25041,7 @@ static void cli_usage(FILE *to)
 {
     size_t i;
     fprintf(to, "usage: sandbox-agent server [OPTIONS]\n"
+                "       sandbox-agent upgrade [--data-dir DIR]\n"
                 "       sandbox-agent routes\n"
                 "       sandbox-agent --help | --version\n\noptions of server:\n");
     for (i = 0; i < CLI_OPTIONS; i++) {
@@ -16374,7 +25055,9 @@ static void cli_usage(FILE *to)
             fprintf(to, "      %-32s %s\n", left, o->help);
     }
     fprintf(to, "\nThe --cors-allow-* flags with a value can be repeated.\n"
-                "The token can also be given in the environment as SANDBOX_AGENT_TOKEN.\n");
+                "The token can also be given in the environment as SANDBOX_AGENT_TOKEN.\n"
+                "Without --data-dir it is $XDG_DATA_HOME/sandbox-agent or ~/.local/share/sandbox-agent."
+                "\nupgrade makes the server of that directory start anew from the file of its program.\n");
 }
 
 static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, struct sbx_err *err)
@@ -16411,6 +25094,14 @@ static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, st
         return sbx_config_set_number(&c->idle_timeout_ms, "--idle-timeout", v, 1, err);
     case CLI_GRACE:
         return sbx_config_set_number(&c->shutdown_grace_ms, "--shutdown-grace", v, 0, err);
+    case CLI_DATA_DIR:
+        if (v[0] == '\0')
+            return sbx_err_set(err, EINVAL, "--data-dir is empty");
+        c->data_dir = v;
+        return 0;
+    case CLI_NO_KEEPER:
+        c->no_keeper = true;
+        return 0;
     case CLI_NO_TELEMETRY:
     case CLI_HELP:
     case CLI_VERSION:
@@ -16457,23 +25148,38 @@ static int cli_tell(enum cli_flag flag)
 {
     if (flag == CLI_VERSION)
         printf("sandbox-agent %s (store: %s, tls: %s)\n", SANDBOX_AGENT_VERSION,
-               sbx_store_backend(), sbx_tls_backend());
+               sbx_db_backend(), sbx_tls_backend());
     else
         cli_usage(stdout);
     return 0;
 }
 
+/* What the command line comes to. */
+struct cli_run {
+    struct sbx_config config;
+    struct sbx_datadir data;
+    struct sbx_estate estate;
+    char **argv; /* for a program that follows us: all words but the token's */
+    size_t argc;
+};
+
+static void cli_keep_word(struct cli_run *run, char *word)
+{
+    run->argv[run->argc++] = word;
+    run->argv[run->argc] = NULL;
+}
+
 /* -1: go on. Otherwise the exit status. */
-static int cli_parse(struct sbx_config *c, int argc, char **argv)
+static int cli_parse(struct cli_run *run, int argc, char **argv)
 {
     bool token_given = false;
     struct sbx_err err;
     int i;
     for (i = 0; i < argc; i++) {
-        char *value;
-        const struct cli_option *o = cli_find(argv[i], &value);
+        char *value, *word = argv[i];
+        const struct cli_option *o = cli_find(word, &value);
         if (o == NULL)
-            sbx_err_set(&err, EINVAL, "unknown option \"%s\"", argv[i]);
+            sbx_err_set(&err, EINVAL, "unknown option \"%s\"", word);
         else if (o->value == NULL && value != NULL)
             sbx_err_set(&err, EINVAL, "--%s takes no value", o->name);
         else if (o->value != NULL && value == NULL && i + 1 == argc)
@@ -16484,14 +25190,19 @@ static int cli_parse(struct sbx_config *c, int argc, char **argv)
             return cli_wrong(err.text);
         if (o->flag == CLI_HELP || o->flag == CLI_VERSION)
             return cli_tell(o->flag);
-        if (o->value != NULL && value == NULL)
+        if (o->flag != CLI_TOKEN)
+            cli_keep_word(run, word);
+        if (o->value != NULL && value == NULL) {
             value = argv[++i];
+            if (o->flag != CLI_TOKEN)
+                cli_keep_word(run, value);
+        }
         if (o->flag == CLI_TOKEN || o->flag == CLI_TOKEN_FILE) {
             if (token_given)
                 return cli_wrong("give the token once, by --token or by --token-file");
             token_given = true;
         }
-        if (cli_apply(c, o->flag, value, &err) < 0) {
+        if (cli_apply(&run->config, o->flag, value, &err) < 0) {
             if (o->flag != CLI_TOKEN_FILE)
                 return cli_wrong(err.text);
             fprintf(stderr, "sandbox-agent: %s\n", err.text);
@@ -16503,47 +25214,136 @@ static int cli_parse(struct sbx_config *c, int argc, char **argv)
     return -1;
 }
 
+/* The variable is wiped: /proc/PID/environ can be read by every process of the same user. */
 static int cli_token_from_env(struct sbx_config *c)
 {
-    const char *value = getenv("SANDBOX_AGENT_TOKEN");
+    char *value = getenv("SANDBOX_AGENT_TOKEN");
     struct sbx_err err;
-    if (value == NULL || value[0] == '\0' || sbx_buf_len(&c->token) > 0)
+    int rc = 0;
+    if (value == NULL || value[0] == '\0')
         return 0;
-    if (sbx_config_set_token(c, value, &err) == 0)
-        return 0;
-    fprintf(stderr, "sandbox-agent: SANDBOX_AGENT_TOKEN: not a valid token\n");
-    return -EINVAL;
+    if (sbx_buf_len(&c->token) == 0)
+        rc = sbx_config_set_token(c, value, &err);
+    if (rc < 0)
+        fprintf(stderr, "sandbox-agent: SANDBOX_AGENT_TOKEN: not a valid token\n");
+    else
+        memset(value, 0, strlen(value));
+    return rc;
 }
 
-static int cli_serve(struct sbx_config *c)
+static int cli_fail(const struct sbx_err *err)
+{
+    fprintf(stderr, "sandbox-agent: %s\n", err->text);
+    return 1;
+}
+
+static int cli_serve(struct cli_run *run)
 {
     struct sbx_server *server;
     struct sbx_err err;
     int status;
-    if (cli_token_from_env(c) < 0)
-        return 1;
-    server = sbx_config_check(c, &err) < 0 ? NULL : sbx_server_open(c, &err);
-    if (server == NULL) {
-        fprintf(stderr, "sandbox-agent: %s\n", err.text);
-        return 1;
+    server = sbx_server_open(&run->config, sbx_datadir_path(&run->data), &run->estate, &err);
+    if (server == NULL)
+        return cli_fail(&err);
+    if (run->estate.generation <= 1) {
+        printf("listening on %s\n", sbx_server_address(server));
+        (void)fflush(stdout);
     }
-    printf("listening on %s\n", sbx_server_address(server));
-    (void)fflush(stdout);
     status = sbx_server_run(server);
     sbx_server_close(server);
     return status;
 }
 
+/* The line that a next program gets its secret by has a NUL at its end. */
+static const char *cli_secret(struct sbx_config *c)
+{
+    if (sbx_buf_len(&c->token) == 0 || sbx_buf_reserve(&c->token, 1) == NULL)
+        return NULL;
+    sbx_buf_data(&c->token)[sbx_buf_len(&c->token)] = '\0';
+    return (const char *)sbx_buf_data(&c->token);
+}
+
+/* Becomes the keeper of a server, or the server alone. */
+static int cli_start(struct cli_run *run)
+{
+    struct sbx_diag diag = {.level = run->config.log_level};
+    struct sbx_keeper_options o = {.diag = &diag, .argv = run->argv, .lock = -1};
+    struct sbx_err err;
+    int status;
+    if (sbx_datadir_open(&run->data, run->config.data_dir, &diag, &err) < 0)
+        return cli_fail(&err);
+    if (run->config.no_keeper)
+        return cli_serve(run);
+    o.token = cli_secret(&run->config);
+    o.lock = run->data.lock;
+    run->data.lock = -1;
+    sbx_datadir_sign(o.lock, false);
+    status = sbx_keeper_run(&o, &run->estate, &err);
+    if (status == -ENOTSUP) {
+        sbx_diag(&diag, SBX_DIAG_WARN, "no keeper, processes end with the server: %s", err.text);
+        run->data.lock = o.lock;
+        sbx_datadir_sign(o.lock, true);
+    }
+    return status == SBX_KEEPER_SERVER || status == -ENOTSUP ? cli_serve(run) : status;
+}
+
+/* A program that was started by a keeper in the place of an older one finds all in order. */
+static int cli_continue(struct cli_run *run)
+{
+    struct sbx_err err;
+    if (sbx_datadir_find(&run->data, run->config.data_dir, &err) < 0)
+        return cli_fail(&err);
+    /* What the first program could not lock is not used by this one either. */
+    if (sbx_estate_find(&run->estate, SBX_KEEP_LOCK, 0) == NULL)
+        sbx_buf_clear(&run->data.path);
+    return cli_serve(run);
+}
+
 static int cli_server(int argc, char **argv)
 {
-    struct sbx_config config;
+    struct cli_run run = {.data = {.lock = -1}, .estate = {.link = -1}};
+    struct sbx_err err;
     int status;
-    sbx_config_init(&config);
-    status = cli_parse(&config, argc, argv);
+    sbx_config_init(&run.config);
+    run.argv = sbx_mem_calloc(((size_t)argc + 3) * sizeof *run.argv);
+    if (run.argv == NULL)
+        return cli_wrong("out of memory");
+    cli_keep_word(&run, argv[-2]);
+    cli_keep_word(&run, argv[-1]);
+    status = cli_parse(&run, argc, argv);
+    if (status < 0 && cli_token_from_env(&run.config) < 0)
+        status = 1;
+    if (status < 0 && sbx_config_check(&run.config, &err) < 0)
+        status = cli_fail(&err);
     if (status < 0)
-        status = cli_serve(&config);
-    sbx_config_deinit(&config);
+        status = sbx_estate_from_environ(&run.estate) ? cli_continue(&run) : cli_start(&run);
+    sbx_estate_deinit(&run.estate);
+    sbx_datadir_deinit(&run.data);
+    sbx_mem_free(run.argv);
+    sbx_config_deinit(&run.config);
     return status;
+}
+
+static int cli_upgrade(int argc, char **argv)
+{
+    const char *dir = NULL;
+    struct sbx_err err;
+    pid_t owner;
+    if (argc == 2 && strcmp(argv[0], "--data-dir") == 0)
+        dir = argv[1];
+    else if (argc == 1 && strncmp(argv[0], "--data-dir=", 11) == 0)
+        dir = argv[0] + 11;
+    else if (argc != 0)
+        return cli_wrong("usage: sandbox-agent upgrade [--data-dir DIR]");
+    if (sbx_datadir_owner(dir, &owner, &err) < 0)
+        return cli_fail(&err);
+    if (kill(owner, SIGUSR2) < 0) {
+        sbx_err_set(&err, errno, "process %ld", (long)owner);
+        (void)sbx_err_add_reason(&err);
+        return cli_fail(&err);
+    }
+    printf("process %ld starts its server anew\n", (long)owner);
+    return 0;
 }
 
 static int cli_routes(void)
@@ -16558,6 +25358,8 @@ SBX_PRIVATE int sbx_cli_main(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "server") == 0)
         return cli_server(argc - 2, argv + 2);
+    if (argc >= 2 && strcmp(argv[1], "upgrade") == 0)
+        return cli_upgrade(argc - 2, argv + 2);
     if (argc == 2 && strcmp(argv[1], "routes") == 0)
         return cli_routes();
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
@@ -16579,6 +25381,7 @@ SBX_PRIVATE int sbx_cli_main(int argc, char **argv)
 
 struct sandbox_agent {
     struct sbx_config config;
+    struct sbx_datadir data;
     struct sbx_server *server;
 };
 
@@ -16603,7 +25406,22 @@ static int main_configure(struct sbx_config *c, const struct sandbox_agent_optio
         rc = sbx_config_add_origin(c, o->cors_origins[i], err);
     if (rc == 0 && o->log_level != NULL)
         rc = sbx_config_set_log_level(c, o->log_level, err);
+    c->data_dir = o->data_dir != NULL ? o->data_dir : ":memory:";
     return rc < 0 ? rc : sbx_config_check(c, err);
+}
+
+static int main_open(struct sandbox_agent *a, const struct sandbox_agent_options *o,
+                     struct sbx_err *err)
+{
+    struct sbx_diag diag;
+    int rc = main_configure(&a->config, o, err);
+    diag.level = a->config.log_level;
+    if (rc == 0)
+        rc = sbx_datadir_open(&a->data, a->config.data_dir, &diag, err);
+    if (rc < 0)
+        return rc;
+    a->server = sbx_server_open(&a->config, sbx_datadir_path(&a->data), NULL, err);
+    return a->server == NULL ? err->code : 0;
 }
 
 struct sandbox_agent *sandbox_agent_open(const struct sandbox_agent_options *options, char *error,
@@ -16613,10 +25431,10 @@ struct sandbox_agent *sandbox_agent_open(const struct sandbox_agent_options *opt
     struct sbx_err err = {.code = -ENOMEM, .text = "out of memory"};
     if (a != NULL) {
         sbx_config_init(&a->config);
-        if (main_configure(&a->config, options, &err) == 0)
-            a->server = sbx_server_open(&a->config, &err);
-        if (a->server != NULL)
+        a->data.lock = -1;
+        if (main_open(a, options, &err) == 0)
             return a;
+        sbx_datadir_deinit(&a->data);
         sbx_config_deinit(&a->config);
         sbx_mem_free(a);
     }
@@ -16644,6 +25462,7 @@ void sandbox_agent_stop(struct sandbox_agent *agent)
 void sandbox_agent_close(struct sandbox_agent *agent)
 {
     sbx_server_close(agent->server);
+    sbx_datadir_deinit(&agent->data);
     sbx_config_deinit(&agent->config);
     sbx_mem_free(agent);
 }

@@ -1,8 +1,21 @@
-/* api_config.c - the runtime limits, read and replaced as a whole. */
+/* api_config.c - the runtime limits, read and replaced as a whole.
+ *
+ * Six of them are the contract's. Clients compare the members of the answer, so the further two are
+ * optional in a request (absent: as it is) and shown once they differ from their defaults. */
 #include "api/fields.h"
 #include "api/handlers.h"
 #include "api/problem.h"
 #include "base/json_write.h"
+
+static void config_put_further(struct sbx_json_writer *w, const struct sbx_limits *l)
+{
+    struct sbx_limits usual;
+    sbx_limits_default(&usual);
+    if (l->max_log_bytes_total != usual.max_log_bytes_total)
+        sbx_json_put_u64(w, "maxLogBytesTotal", l->max_log_bytes_total);
+    if (l->max_exited_processes != usual.max_exited_processes)
+        sbx_json_put_u64(w, "maxExitedProcesses", l->max_exited_processes);
+}
 
 static void config_reply(struct sbx_request *rq)
 {
@@ -18,6 +31,7 @@ static void config_reply(struct sbx_request *rq)
     sbx_json_put_u64(&w, "maxOutputBytes", l->max_output_bytes);
     sbx_json_put_u64(&w, "maxLogBytesPerProcess", l->max_log_bytes_per_process);
     sbx_json_put_u64(&w, "maxInputBytesPerRequest", l->max_input_bytes_per_request);
+    config_put_further(&w, l);
     sbx_json_object_end(&w);
     sbx_reply_json(rq->conn, &body);
 }
@@ -29,7 +43,7 @@ void sbx_api_get_config(struct sbx_request *rq)
 
 void sbx_api_set_config(struct sbx_request *rq)
 {
-    struct sbx_limits l;
+    struct sbx_limits l = rq->api->host->limits;
     struct sbx_json_doc doc;
     struct sbx_fields f;
     struct sbx_err err;
@@ -43,6 +57,8 @@ void sbx_api_set_config(struct sbx_request *rq)
     (void)sbx_field_u64(&f, "maxLogBytesPerProcess", SBX_REQUIRED, &l.max_log_bytes_per_process);
     (void)sbx_field_u64(&f, "maxInputBytesPerRequest", SBX_REQUIRED,
                         &l.max_input_bytes_per_request);
+    (void)sbx_field_u64(&f, "maxLogBytesTotal", SBX_NULLABLE, &l.max_log_bytes_total);
+    (void)sbx_field_u64(&f, "maxExitedProcesses", SBX_NULLABLE, &l.max_exited_processes);
     ok = sbx_fields_end(rq, &f);
     sbx_json_doc_deinit(&doc);
     if (!ok)
@@ -52,5 +68,7 @@ void sbx_api_set_config(struct sbx_request *rq)
         return;
     }
     rq->api->host->limits = l;
+    sbx_store_limits(rq->api->host->store);
+    sbx_proctab_retire(&rq->api->procs);
     config_reply(rq);
 }

@@ -9,7 +9,8 @@
 
 #include <errno.h>
 
-static void input_reply_count(struct sbx_request *rq, size_t n)
+/* `queued`: of all that was accepted, what the process has not taken yet. */
+static void input_reply_count(struct sbx_request *rq, size_t n, size_t queued)
 {
     struct sbx_json_writer w;
     struct sbx_buf body;
@@ -17,6 +18,8 @@ static void input_reply_count(struct sbx_request *rq, size_t n)
     sbx_json_begin(&w, &body);
     sbx_json_object(&w);
     sbx_json_put_u64(&w, "bytesWritten", n);
+    if (queued > 0)
+        sbx_json_put_u64(&w, "bytesQueued", queued);
     sbx_json_object_end(&w);
     sbx_reply_json(rq->conn, &body);
 }
@@ -32,7 +35,7 @@ static void input_send(struct sbx_request *rq, const struct sbx_input_request *i
     }
     status = sbx_input_send_to(p, in->bytes, in->eof, &err);
     if (status == 0)
-        input_reply_count(rq, in->bytes.n);
+        input_reply_count(rq, in->bytes.n, sbx_input_queued(&p->in));
     else
         sbx_reply_error(rq->conn, status == 502 ? SBX_PROBLEM_STREAM_ERROR : SBX_PROBLEM_CONFLICT,
                         status, "%s", err.text);

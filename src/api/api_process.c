@@ -69,9 +69,12 @@ void sbx_api_create_process(struct sbx_request *rq)
     struct sbx_json_doc doc;
     struct sbx_fields f;
     struct sbx_spec spec;
+    bool persist = true;
     if (!sbx_fields_begin(rq, &doc, &f))
         return;
     sbx_field_spec(&f, &spec);
+    (void)sbx_field_bool(&f, "persist", &persist);
+    spec.in_memory = !persist;
     (void)sbx_field_bool(&f, "tty", &spec.tty);
     (void)sbx_field_bool(&f, "interactive", &spec.interactive);
     (void)sbx_field_size(&f, "cols", SBX_NULLABLE, &spec.cols);

@@ -454,9 +454,10 @@ static bool term_handshake_ok(struct sbx_request *rq)
 enum term_param { TERM_SINCE, TERM_REPLAY, TERM_PARAMS };
 
 /* Without a wish the last 256 KiB; `since` alone everything after it; both: the later start. */
-static uint64_t term_start(const struct sbx_proc *p, const struct sbx_param *params)
+static uint64_t term_start(struct sbx_proc *p, const struct sbx_param *params)
 {
     uint64_t since = params[TERM_SINCE].number, next = 1, by_bytes;
+    sbx_log_refresh(&p->log);
     if (params[TERM_SINCE].given)
         next = since == UINT64_MAX ? since : since + 1;
     if (params[TERM_SINCE].given && !params[TERM_REPLAY].given)

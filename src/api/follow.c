@@ -257,6 +257,12 @@ static bool follow_took_some(struct sbx_cursor *cursor)
     return sbx_conn_took_some(SBX_LIST_OF(cursor, struct follower, cursor)->conn);
 }
 
+struct sbx_str sbx_follow_headers(void)
+{
+    /* Proxies that buffer answers would hold output back; this asks nginx not to. */
+    return SBX_STR("cache-control: no-cache\r\nx-accel-buffering: no\r\n");
+}
+
 void sbx_follow_start(struct sbx_request *rq, struct sbx_proc *p, uint64_t next, unsigned streams)
 {
     static const struct sbx_source_ops ops = {
@@ -267,9 +273,7 @@ void sbx_follow_start(struct sbx_request *rq, struct sbx_proc *p, uint64_t next,
         .peer_shut = follow_peer_shut,
     };
     struct sbx_response head = {
-        .status = 200, .content_type = "text/event-stream",
-        /* Proxies that buffer answers would hold events back; this asks nginx not to. */
-        .headers = SBX_STR("cache-control: no-cache\r\nx-accel-buffering: no\r\n")};
+        .status = 200, .content_type = "text/event-stream", .headers = sbx_follow_headers()};
     struct follower *f;
     if (rq->conn->is_head) {
         head.no_length = true;

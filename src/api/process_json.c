@@ -24,6 +24,11 @@ static void process_json_end(struct sbx_json_writer *w, const struct sbx_proc *p
     if (p->exit.kind == SBX_EXIT_CODE)
         sbx_json_put_u64(w, "exitCode", (uint64_t)p->exit.value);
     sbx_exit_signal_json(w, &p->exit);
+    /* An exit by itself, with a code, looks as it always did. */
+    if (p->reason != SBX_REASON_EXITED)
+        sbx_json_put_z(w, "exitReason", sbx_exit_reason_name(p->reason));
+    if (p->note[0] != '\0')
+        sbx_json_put_z(w, "exitNote", p->note);
     sbx_json_put_u64(w, "createdAtMs", p->created_ms);
     sbx_json_put_u64(w, "exitedAtMs", p->exited_ms);
 }
@@ -51,6 +56,8 @@ void sbx_process_json(struct sbx_json_writer *w, const struct sbx_proc *p)
         sbx_json_put_u64(w, "pid", (uint64_t)p->leader);
         sbx_json_put_u64(w, "createdAtMs", p->created_ms);
     }
+    if (p->input_dropped > 0)
+        sbx_json_put_u64(w, "inputBytesDropped", p->input_dropped);
     sbx_json_object_end(w);
 }
 

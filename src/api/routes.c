@@ -27,6 +27,15 @@ static const struct sbx_route routes_table[] = {
      sbx_api_resize_terminal, SBX_ROUTE_JSON},
     {"GET", "/v1/processes/{id}/terminal/ws", "connect_process_terminal",
      sbx_api_connect_terminal, SBX_ROUTE_TERMINAL},
+    /* Other names of the same, from an earlier proposal. Here "run" and "config" are ids. */
+    {"GET", "/v1/process", "list_processes_alias", sbx_api_list_processes, 0},
+    {"POST", "/v1/process", "create_process_alias", sbx_api_create_process,
+     SBX_ROUTE_JSON | SBX_ROUTE_STARTS},
+    {"GET", "/v1/process/{id}", "get_process_alias", sbx_api_get_process, 0},
+    {"DELETE", "/v1/process/{id}", "delete_process_alias", sbx_api_delete_process, 0},
+    {"POST", "/v1/process/{id}/stop", "stop_process_alias", sbx_api_stop_process, 0},
+    {"POST", "/v1/process/{id}/kill", "kill_process_alias", sbx_api_kill_process, 0},
+    {"GET", "/v1/process/{id}/logs", "get_process_logs_alias", sbx_api_get_logs, 0},
     {NULL, NULL, NULL, NULL, 0},
 };
 

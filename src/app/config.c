@@ -72,6 +72,11 @@ static int config_take_token(struct sbx_config *c, struct sbx_str token, const c
             return sbx_err_set(err, EINVAL, "the token in %s has control characters", where);
     if (sbx_str_trim(token).n != token.n)
         return sbx_err_set(err, EINVAL, "the token in %s begins or ends with a blank", where);
+    /* Room first: a token that cannot be kept must not cost the one there is. */
+    if (sbx_buf_reserve(&c->token, token.n) == NULL) {
+        c->token.oom = false;
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    }
     sbx_buf_clear(&c->token);
     sbx_buf_add_str(&c->token, token);
     return c->token.oom ? sbx_err_set(err, ENOMEM, "out of memory") : 0;
@@ -103,8 +108,15 @@ int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx
         token.n--;
     (void)snprintf(where, sizeof where, "--token-file %.200s", path);
     rc = config_take_token(c, token, where, err);
+    if (rc == 0)
+        c->token_file = path;
     memset(text, 0, sizeof text);
     return rc;
+}
+
+int sbx_config_reload_token(struct sbx_config *c, struct sbx_err *err)
+{
+    return c->token_file == NULL ? 0 : sbx_config_set_token_file(c, c->token_file, err);
 }
 
 int sbx_config_add_origin(struct sbx_config *c, const char *value, struct sbx_err *err)

@@ -15,6 +15,9 @@ struct sbx_config {
     uint16_t port;
     struct sbx_buf token;        /* empty: none */
     bool no_token;
+    const char *token_file;      /* read again on SIGHUP; NULL: none was given */
+    const char *data_dir;        /* NULL: the default; see datadir.h */
+    bool no_keeper;
     const char **origins;        /* owned array of borrowed strings */
     size_t norigins;
     struct sbx_buf cors_methods; /* "GET,POST" */
@@ -34,6 +37,8 @@ void sbx_config_deinit(struct sbx_config *c);
 int sbx_config_set_port(struct sbx_config *c, const char *value, struct sbx_err *err);
 int sbx_config_set_token(struct sbx_config *c, const char *value, struct sbx_err *err);
 int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx_err *err);
+/* Reads the token file again. On failure the old token stays. 0 or -errno. */
+int sbx_config_reload_token(struct sbx_config *c, struct sbx_err *err);
 int sbx_config_add_origin(struct sbx_config *c, const char *value, struct sbx_err *err);
 int sbx_config_add_method(struct sbx_config *c, const char *value, struct sbx_err *err);
 int sbx_config_add_header(struct sbx_config *c, const char *value, struct sbx_err *err);

@@ -2,6 +2,7 @@
 #include "app/sandbox_agent.h"
 #include "app/cli.h"
 #include "app/config.h"
+#include "app/datadir.h"
 #include "app/server.h"
 #include "base/mem.h"
 
@@ -12,6 +13,7 @@
 
 struct sandbox_agent {
     struct sbx_config config;
+    struct sbx_datadir data;
     struct sbx_server *server;
 };
 
@@ -36,7 +38,22 @@ static int main_configure(struct sbx_config *c, const struct sandbox_agent_optio
         rc = sbx_config_add_origin(c, o->cors_origins[i], err);
     if (rc == 0 && o->log_level != NULL)
         rc = sbx_config_set_log_level(c, o->log_level, err);
+    c->data_dir = o->data_dir != NULL ? o->data_dir : ":memory:";
     return rc < 0 ? rc : sbx_config_check(c, err);
+}
+
+static int main_open(struct sandbox_agent *a, const struct sandbox_agent_options *o,
+                     struct sbx_err *err)
+{
+    struct sbx_diag diag;
+    int rc = main_configure(&a->config, o, err);
+    diag.level = a->config.log_level;
+    if (rc == 0)
+        rc = sbx_datadir_open(&a->data, a->config.data_dir, &diag, err);
+    if (rc < 0)
+        return rc;
+    a->server = sbx_server_open(&a->config, sbx_datadir_path(&a->data), NULL, err);
+    return a->server == NULL ? err->code : 0;
 }
 
 struct sandbox_agent *sandbox_agent_open(const struct sandbox_agent_options *options, char *error,
@@ -46,10 +63,10 @@ struct sandbox_agent *sandbox_agent_open(const struct sandbox_agent_options *opt
     struct sbx_err err = {.code = -ENOMEM, .text = "out of memory"};
     if (a != NULL) {
         sbx_config_init(&a->config);
-        if (main_configure(&a->config, options, &err) == 0)
-            a->server = sbx_server_open(&a->config, &err);
-        if (a->server != NULL)
+        a->data.lock = -1;
+        if (main_open(a, options, &err) == 0)
             return a;
+        sbx_datadir_deinit(&a->data);
         sbx_config_deinit(&a->config);
         sbx_mem_free(a);
     }
@@ -77,6 +94,7 @@ void sandbox_agent_stop(struct sandbox_agent *agent)
 void sandbox_agent_close(struct sandbox_agent *agent)
 {
     sbx_server_close(agent->server);
+    sbx_datadir_deinit(&agent->data);
     sbx_config_deinit(&agent->config);
     sbx_mem_free(agent);
 }

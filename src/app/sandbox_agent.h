@@ -5,7 +5,8 @@
  *   cc -O2 -DSBX_NO_MAIN -c sandbox_agent.c                       to be linked elsewhere
  *
  * A program that embeds the agent uses open, run, stop and close. There can be one agent in a
- * process: it owns the process's signal handlers (CHLD, TERM, INT, HUP) and reaps its children. */
+ * process: it owns the process's signal handlers (CHLD, TERM, INT, HUP, USR2) and reaps its children. It runs
+ * without a keeper: processes end with it. */
 #ifndef SANDBOX_AGENT_H
 #define SANDBOX_AGENT_H
 
@@ -29,6 +30,7 @@ struct sandbox_agent_options {
     const char *const *cors_origins; /* allowed web origins */
     size_t ncors_origins;
     const char *log_level;            /* "error", "warn", "info", "debug"; NULL: "info" */
+    const char *data_dir; /* where records and logs are kept; NULL: nowhere, they end with close */
 };
 
 /* Listens. NULL, and a sentence in error (at most error_size bytes with its NUL), on failure. */

@@ -1,13 +1,21 @@
 /* server.c - see server.h.
  *
- *   SERVING --TERM, INT, HUP--> STOPPING --all ended, or time is up--> loop stops
+ *   SERVING --TERM, INT--> STOPPING --all ended, or time is up--> loop stops
+ *           --USR2-------> LEAVING --answers are given, or time is up--> loop stops
+ *
+ * HUP reads the token file again.
  *
  * Stopping: the listener closes, idle connections close, every process gets SIGTERM and after the
  * grace SIGKILL. A run is an answer under way, so it may finish within the grace. Followers and
  * terminals see the exits and end by themselves. What is still open SERVER_LAST_US after the last
- * process is cut. A second signal skips the grace. */
+ * process is cut. A second signal skips the grace.
+ *
+ * Leaving makes room for the next server: no connection is accepted here any more, those that come
+ * wait in the listening socket, which the keeper has too. Requests under way are answered, streams
+ * and terminals are cut (their clients come back), processes are left as they are. */
 #include "app/server.h"
 #include "api/api.h"
+#include "app/datadir.h"
 #include "base/mem.h"
 #include "net/listener.h"
 #include "os/fd.h"
@@ -26,17 +34,19 @@
 #define SERVER_LAST_US 300000u   /* for the last answers to be written */
 #define SERVER_FDS_KEPT 256u     /* for processes, beside connections */
 
-enum server_state { SERVER_SERVING, SERVER_STOPPING };
+enum server_state { SERVER_SERVING, SERVER_STOPPING, SERVER_LEAVING };
 
 struct sbx_server {
-    const struct sbx_config *config;
+    struct sbx_config *config;
+    const char *data_dir;
+    int lock;                 /* of the data directory, under a keeper; else -1 */
     enum server_state state;
     struct sbx_host host;
     struct sbx_net net;
     struct sbx_api api;
     struct sbx_listener listener;
     struct sbx_io signals;
-    struct sbx_timer check;   /* STOPPING: are we done? */
+    struct sbx_timer check;   /* STOPPING, LEAVING: are we done? */
     uint64_t kill_us;         /* STOPPING: when SIGKILL goes out */
     uint64_t quiet_us;        /* STOPPING: since when nothing runs; 0: something does */
     bool killed;
@@ -73,6 +83,7 @@ static bool server_is_quiet(const struct sbx_server *s)
 static void server_end_loop(struct sbx_server *s)
 {
     sbx_ptree_kill_descendants();
+    sbx_store_save(s->host.store);
     sbx_loop_stop(&s->host.loop);
 }
 
@@ -97,6 +108,66 @@ static void server_check_stop(struct sbx_timer *t)
         sbx_loop_set_timer(&s->host.loop, t, now + SERVER_STOP_CHECK_US);
 }
 
+/* --- leaving --- */
+
+static void server_close_streams(struct sbx_server *s)
+{
+    struct sbx_list *n, *next;
+    for (n = s->net.conns.next; n != &s->net.conns; n = next) {
+        struct sbx_conn *c = SBX_LIST_OF(n, struct sbx_conn, node);
+        next = n->next;
+        if (c->state == SBX_CONN_WEBSOCKET || c->state == SBX_CONN_STREAM)
+            sbx_conn_close(c);
+    }
+}
+
+static void server_check_leave(struct sbx_timer *t)
+{
+    struct sbx_server *s = SBX_LIST_OF(t, struct sbx_server, check);
+    uint64_t now = s->host.loop.now_us;
+    server_close_conns(s, true);
+    if (s->net.count > 0 && now < s->kill_us) {
+        sbx_loop_set_timer(&s->host.loop, t, now + SERVER_STOP_CHECK_US);
+        return;
+    }
+    sbx_runs_signal(&s->host, SIGKILL);
+    server_close_conns(s, false);
+    sbx_store_leave(s->host.store);
+    sbx_loop_stop(&s->host.loop);
+}
+
+static void server_begin_leave(struct sbx_server *s)
+{
+    uint64_t now = s->host.loop.now_us;
+    if (s->state != SERVER_SERVING)
+        return;
+    if (!sbx_keep_is_there(&s->host.keep)) {
+        sbx_diag(&s->host.diag, SBX_DIAG_WARN,
+                 "SIGUSR2: there is no keeper to start another server");
+        return;
+    }
+    sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGUSR2: leaving to the next server");
+    s->state = SERVER_LEAVING;
+    s->net.stopping = true;
+    s->kill_us = now + s->config->shutdown_grace_ms * 1000;
+    sbx_listener_close(&s->listener);
+    server_close_streams(s);
+    sbx_timer_init(&s->check, server_check_leave);
+    sbx_loop_set_timer(&s->host.loop, &s->check, now);
+}
+
+static void server_reload(struct sbx_server *s)
+{
+    struct sbx_err err;
+    if (s->config->token_file == NULL)
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: there is nothing to read again");
+    else if (sbx_config_reload_token(s->config, &err) < 0)
+        sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old token stays", err.text);
+    else
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the token was read again");
+    s->api.token = sbx_buf_view(&s->config->token);
+}
+
 static void server_begin_stop(struct sbx_server *s, int sig)
 {
     char name[16];
@@ -105,9 +176,11 @@ static void server_begin_stop(struct sbx_server *s, int sig)
         s->kill_us = now;
         return;
     }
+    sbx_loop_cancel_timer(&s->host.loop, &s->check);
     sbx_diag(&s->host.diag, SBX_DIAG_INFO, "%s: stopping, %zu processes running",
              sbx_sig_name(sig, name), sbx_proctab_running(&s->api.procs));
     s->state = SERVER_STOPPING;
+    sbx_timer_init(&s->check, server_check_stop);
     s->net.stopping = true;
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
     sbx_listener_close(&s->listener);
@@ -125,14 +198,16 @@ static void server_on_signal(struct sbx_io *io, short revents)
     while ((sig = sbx_sig_next()) != 0) {
         if (sig == SIGCHLD)
             children = true;
+        else if (sig == SIGHUP)
+            server_reload(s);
+        else if (sig == SIGUSR2)
+            server_begin_leave(s);
         else
             server_begin_stop(s, sig);
     }
     if (children)
         sbx_reap_collect(&s->host.reap);
 }
-
-/* --- opening --- */
 
 /* Children inherit our environment, but never the token. The memory of the variable itself is
  * wiped too: /proc/PID/environ of the server can be read by every process of the same user. */
@@ -156,6 +231,128 @@ static int server_take_environ(struct sbx_server *s)
     return 0;
 }
 
+/* --- the estate of an earlier server --- */
+
+static void server_on_kept_exit(void *ctx, uint64_t number, const struct sbx_exit *exit)
+{
+    struct sbx_server *s = ctx;
+    struct sbx_proc *p = sbx_proctab_number(&s->api.procs, number);
+    if (p != NULL)
+        sbx_proc_on_kept_exit(p, exit);
+    else
+        (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_PROCESS, number);
+}
+
+static void server_on_keeper_lost(void *ctx)
+{
+    struct sbx_server *s = ctx;
+    sbx_diag(&s->host.diag, SBX_DIAG_WARN,
+             "the keeper is gone: going on, but from now on processes end with this server");
+    sbx_datadir_sign(s->lock, true);
+}
+
+static void server_on_exited(void *ctx)
+{
+    sbx_proctab_retire(&((struct sbx_server *)ctx)->api.procs);
+}
+
+static struct sbx_store_log *server_pick_victim(void *ctx)
+{
+    return sbx_proctab_pick_victim(&((struct sbx_server *)ctx)->api.procs);
+}
+
+static int server_take(struct sbx_estate *estate, enum sbx_keep_kind kind)
+{
+    struct sbx_keep_item *item = sbx_estate_find(estate, kind, 0);
+    int fd = item == NULL ? -1 : item->fds[0];
+    if (item != NULL)
+        item->fds[0] = -1;
+    return fd;
+}
+
+struct server_restore {
+    struct sbx_server *server;
+    struct sbx_estate *estate;
+};
+
+static int server_restore_one(void *ctx, const struct sbx_db_process *record)
+{
+    const struct server_restore *r = ctx;
+    sbx_store_number_taken(r->server->host.store, record->number);
+    return sbx_proctab_restore(&r->server->api.procs, record,
+                               sbx_estate_find(r->estate, SBX_KEEP_PROCESS, record->number));
+}
+
+/* What nobody was ever told of: runs, whose clients are gone, and processes of which the record was
+ * not stored yet. */
+static void server_end_unknown(struct sbx_server *s)
+{
+    struct sbx_tail *tail = sbx_store_tail(s->host.store);
+    struct sbx_slot *slot = NULL;
+    while ((slot = sbx_tail_slot_next(tail, slot)) != NULL) {
+        if (slot->kind == SBX_SLOT_PROCESS &&
+            sbx_proctab_number(&s->api.procs, slot->number) != NULL)
+            continue;
+        if (sbx_ident_runs(slot->pid, slot->started_us))
+            sbx_ptree_signal(slot->pid, SIGKILL, 0);
+        sbx_tail_slot_free(tail, slot);
+    }
+    sbx_tail_drop_orphans(tail);
+}
+
+static void server_drop_unknown(struct sbx_server *s, const struct sbx_estate *estate)
+{
+    size_t i;
+    for (i = 0; i < estate->nitems; i++) {
+        const struct sbx_keep_item *item = &estate->items[i];
+        if (item->kind == SBX_KEEP_PROCESS &&
+            sbx_proctab_number(&s->api.procs, item->number) == NULL)
+            (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_PROCESS, item->number);
+    }
+}
+
+static int server_restore(struct sbx_server *s, struct sbx_estate *estate, struct sbx_err *err)
+{
+    struct server_restore r = {.server = s, .estate = estate};
+    struct sbx_db *db = sbx_store_db(s->host.store);
+    int rc = db == NULL ? 0 : sbx_db_load(db, server_restore_one, &r);
+    if (rc == 0)
+        rc = sbx_store_load_limits(s->host.store, &s->host.limits);
+    if (rc < 0)
+        return sbx_err_set(err, rc, "the stored state cannot be read: %s",
+                           rc == -ENOMEM ? "out of memory" : sbx_db_error(db));
+    server_end_unknown(s);
+    server_drop_unknown(s, estate);
+    sbx_proctab_retire(&s->api.procs);
+    return 0;
+}
+
+/* --- opening --- */
+
+static int server_open_store(struct sbx_server *s, struct sbx_estate *estate, struct sbx_err *err)
+{
+    struct sbx_host *h = &s->host;
+    struct sbx_store_options o = {.loop = &h->loop, .diag = &h->diag, .dir = s->data_dir,
+                                  .limits = &h->limits, .shared = estate->link >= 0,
+                                  .pick_victim = server_pick_victim, .ctx = s};
+    int fds[SBX_KEEP_FDS] = {-1, -1, -1};
+    o.memory = server_take(estate, SBX_KEEP_MEMORY);
+    h->store = sbx_store_open(&o, err);
+    if (h->store == NULL)
+        return err->code;
+    h->keep.on_exit = server_on_kept_exit;
+    h->keep.on_lost = server_on_keeper_lost;
+    h->keep.ctx = s;
+    h->on_exited = server_on_exited;
+    h->ctx = s;
+    if (sbx_keep_init(&h->keep, &h->loop, &h->diag, estate) < 0)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    fds[0] = sbx_tail_fd(sbx_store_tail(h->store));
+    if (fds[0] >= 0 && sbx_keep_put(&h->keep, SBX_KEEP_MEMORY, 0, 0, fds) < 0)
+        sbx_diag(&h->diag, SBX_DIAG_WARN, "the keeper did not take the memory of the logs");
+    return 0;
+}
+
 static int server_open_host(struct sbx_server *s)
 {
     struct sbx_host *h = &s->host;
@@ -167,12 +364,12 @@ static int server_open_host(struct sbx_server *s)
     sbx_list_init(&h->runs);
     sbx_list_init(&h->sinks);
     sbx_limits_default(&h->limits);
+    sbx_ident_boot(h->boot);
     rc = server_take_environ(s);
     if (rc < 0)
         return rc;
     h->scratch = sbx_mem_alloc(SBX_SCRATCH_BYTES);
-    h->store = sbx_store_open(&h->loop);
-    if (h->scratch == NULL || h->store == NULL)
+    if (h->scratch == NULL)
         return -ENOMEM;
     fd = sbx_sig_open(&h->spawn.reset);
     if (fd < 0)
@@ -214,41 +411,79 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
     return s->common.oom ? -ENOMEM : 0;
 }
 
-struct sbx_server *sbx_server_open(const struct sbx_config *config, struct sbx_err *err)
+/* What must work before anything is taken over. */
+static int server_open_base(struct sbx_server *s, struct sbx_err *err)
 {
+    size_t nofile = sbx_fd_raise_limit(&s->host.spawn.nofile_soft);
+    int rc = sbx_fd_adopt_inherited();
+    if (rc == 0)
+        rc = server_open_host(s);
+    if (rc == 0)
+        rc = server_open_net(s, nofile);
+    if (rc == 0)
+        return 0;
+    sbx_err_set(err, rc, "cannot start");
+    return sbx_err_add_reason(err);
+}
+
+static int server_open_listener(struct sbx_server *s, struct sbx_estate *estate,
+                                struct sbx_err *err)
+{
+    const struct sbx_config *c = s->config;
+    int fds[SBX_KEEP_FDS] = {-1, -1, -1}, rc;
+    int kept = server_take(estate, SBX_KEEP_LISTENER);
+    rc = sbx_listener_open(&s->listener, &s->net, c->host, c->port, kept, err);
+    if (rc < 0)
+        return rc;
+    fds[0] = s->listener.io.fd;
+    if (sbx_keep_put(&s->host.keep, SBX_KEEP_LISTENER, 0, 0, fds) < 0 ||
+        sbx_keep_ready(&s->host.keep) < 0)
+        sbx_diag(&s->host.diag, SBX_DIAG_WARN, "the keeper did not take the listening socket");
+    return 0;
+}
+
+struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
+                                   struct sbx_estate *estate, struct sbx_err *err)
+{
+    struct sbx_estate none = {.link = -1};
     struct sbx_server *s = sbx_mem_calloc(sizeof *s);
-    size_t nofile;
     int rc;
     if (s == NULL) {
         sbx_err_set(err, ENOMEM, "out of memory");
         return NULL;
     }
+    if (estate == NULL)
+        estate = &none;
     s->config = config;
+    s->data_dir = data_dir;
+    s->lock = server_take(estate, SBX_KEEP_LOCK);
     s->signals.fd = -1;
     s->listener.io.fd = -1;
+    s->host.keep.io.fd = -1;
     sbx_list_init(&s->net.conns);
     sbx_list_init(&s->api.follow_caches);
     sbx_timer_init(&s->check, server_check_stop);
-    nofile = sbx_fd_raise_limit(&s->host.spawn.nofile_soft);
-    rc = sbx_fd_adopt_inherited();
+    (void)sbx_ptree_become_subreaper();
+    rc = server_open_base(s, err);
     if (rc == 0)
-        rc = server_open_host(s);
+        rc = server_open_store(s, estate, err);
     if (rc == 0)
-        rc = server_open_net(s, nofile);
+        rc = server_restore(s, estate, err);
+    if (rc == 0)
+        rc = server_open_listener(s, estate, err);
     if (rc < 0) {
-        sbx_err_set(err, rc, "cannot start");
-        (void)sbx_err_add_reason(err);
-    } else {
-        rc = sbx_listener_open(&s->listener, &s->net, config->host, config->port, err);
-    }
-    if (rc < 0) {
+        /* What was taken over is still the estate of the one before, for another attempt. */
+        if (s->host.store != NULL)
+            sbx_store_leave(s->host.store);
         sbx_server_close(s);
         return NULL;
     }
-    sbx_ptree_become_subreaper();
-    if (s->api.token.n == 0)
+    if (s->api.token.n == 0 && estate->generation <= 1)
         sbx_diag(&s->host.diag, SBX_DIAG_WARN,
                  "no token: everybody who reaches %s is served", s->listener.address);
+    if (estate->generation > 1)
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "listening again on %s, %zu processes running",
+                 s->listener.address, sbx_proctab_running(&s->api.procs));
     return s;
 }
 
@@ -272,13 +507,16 @@ void sbx_server_close(struct sbx_server *s)
         sbx_api_deinit(&s->api);
         sbx_runs_close_sinks(&s->host);
         sbx_loop_cancel_timer(&s->host.loop, &s->check);
+        sbx_loop_hold(&s->host.loop, false);
         sbx_loop_finish(&s->host.loop);
         if (s->signals.fd >= 0)
             sbx_io_stop(&s->signals);
+        sbx_keep_deinit(&s->host.keep);
     }
     sbx_sig_close();
     if (s->host.store != NULL)
         sbx_store_close(s->host.store);
+    sbx_fd_close(&s->lock);
     sbx_loop_deinit(&s->host.loop);
     sbx_buf_deinit(&s->common);
     sbx_buf_deinit(&s->net.head);

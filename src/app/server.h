@@ -3,13 +3,18 @@
 #define SBX_APP_SERVER_H
 
 #include "app/config.h"
+#include "proc/estate.h"
 
 struct sbx_server;
 
-/* Listens. NULL and err on failure. `config` must outlive the server. */
-struct sbx_server *sbx_server_open(const struct sbx_config *config, struct sbx_err *err);
+/* Listens. data_dir: where to keep things, NULL: nowhere. estate: of an earlier server, and the line
+ * to the keeper; NULL: it runs alone. NULL and err on failure. `config` and `data_dir` must outlive the
+ * server. */
+struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
+                                   struct sbx_estate *estate, struct sbx_err *err);
 const char *sbx_server_address(const struct sbx_server *s);
-/* Serves until SIGTERM, SIGINT or SIGHUP; then ends gracefully and returns 0. */
+/* Serves until SIGTERM or SIGINT, and then ends processes and itself; or, under a keeper, until
+ * SIGUSR2, and then leaves the processes to the next server. Returns 0. */
 int sbx_server_run(struct sbx_server *s);
 void sbx_server_close(struct sbx_server *s);
 

@@ -174,8 +174,38 @@ static void listener_on_pause_over(struct sbx_timer *t)
         sbx_loop_set_timer(l->net->loop, t, l->net->loop->now_us + LISTENER_PAUSE_US);
 }
 
+/* Is the socket bound to that address? Any port is right when the system was to choose it. */
+static bool listener_is_at(int fd, const union listener_addr *want)
+{
+    union listener_addr a;
+    socklen_t len = sizeof a;
+    memset(&a, 0, sizeof a);
+    if (fd < 0 || getsockname(fd, &a.sa, &len) < 0 || a.sa.sa_family != want->sa.sa_family)
+        return false;
+    if (a.sa.sa_family == AF_INET)
+        return a.in.sin_addr.s_addr == want->in.sin_addr.s_addr &&
+               (want->in.sin_port == 0 || a.in.sin_port == want->in.sin_port);
+    return memcmp(&a.in6.sin6_addr, &want->in6.sin6_addr, sizeof a.in6.sin6_addr) == 0 &&
+           (want->in6.sin6_port == 0 || a.in6.sin6_port == want->in6.sin6_port);
+}
+
+/* A new listening socket, or -errno. */
+static int listener_bind(const union listener_addr *a, socklen_t len)
+{
+    int rc, fd = socket(a->sa.sa_family, SOCK_STREAM, 0);
+    if (fd < 0)
+        return -errno;
+    (void)sbx_fd_set_cloexec(fd);
+    listener_set_options(fd);
+    if (bind(fd, &a->sa, len) == 0 && listen(fd, LISTENER_BACKLOG) == 0)
+        return fd;
+    rc = -errno;
+    (void)close(fd);
+    return rc;
+}
+
 int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const char *host, uint16_t port,
-                      struct sbx_err *err)
+                      int kept, struct sbx_err *err)
 {
     union listener_addr a;
     socklen_t len;
@@ -183,13 +213,11 @@ int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const char *h
     *l = (struct sbx_listener){.net = net, .reserve = -1, .io = {.fd = -1}};
     if (listener_parse(host, port, &a, &len) < 0)
         return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", host);
-    sbx_err_set(err, 1, "cannot listen on %s port %u", host, port);
-    fd = socket(a.sa.sa_family, SOCK_STREAM, 0);
-    if (fd < 0)
-        goto fail;
-    (void)sbx_fd_set_cloexec(fd);
-    listener_set_options(fd);
-    if (bind(fd, &a.sa, len) < 0 || listen(fd, LISTENER_BACKLOG) < 0 || sbx_fd_set_nonblock(fd) < 0)
+    if (!listener_is_at(kept, &a))
+        sbx_fd_close(&kept);
+    fd = kept >= 0 ? kept : listener_bind(&a, len);
+    rc = fd < 0 ? fd : sbx_fd_set_nonblock(fd);
+    if (rc < 0)
         goto fail;
     listener_name(l, fd);
     l->reserve = sbx_fd_open_null(false);
@@ -198,11 +226,11 @@ int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const char *h
     rc = sbx_io_watch(&l->io, POLLIN);
     if (rc == 0)
         return 0;
-    errno = -rc;
 fail:
-    err->code = -errno;
-    sbx_fd_close(&fd);
+    if (fd >= 0)
+        sbx_fd_close(&fd);
     sbx_fd_close(&l->reserve);
+    sbx_err_set(err, rc, "cannot listen on %s port %u", host, port);
     return sbx_err_add_reason(err);
 }
 

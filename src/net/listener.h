@@ -16,10 +16,11 @@ struct sbx_listener {
     char address[80];       /* "http://127.0.0.1:2468", as it listens */
 };
 
-/* host: an IP address or a name that the hosts file or numeric parsing resolves ("localhost");
- * port 0: the system chooses. 0 or a negative errno with the address named in err. */
+/* host: an IP address or "localhost"; port 0: the system chooses. kept: a listening socket of an
+ * earlier server, which is used if it is of that address, and closed otherwise; -1: none. 0 or a
+ * negative errno with the address named in err. */
 int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const char *host, uint16_t port,
-                      struct sbx_err *err);
+                      int kept, struct sbx_err *err);
 void sbx_listener_close(struct sbx_listener *l); /* idempotent */
 
 /* Is it an IP address, or localhost? */

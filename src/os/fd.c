@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #ifdef __linux__
@@ -15,6 +18,14 @@ int sbx_fd_set_cloexec(int fd)
 {
     int flags = fcntl(fd, F_GETFD);
     if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)
+        return -errno;
+    return 0;
+}
+
+int sbx_fd_clear_cloexec(int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+    if (flags < 0 || fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC) < 0)
         return -errno;
     return 0;
 }
@@ -62,6 +73,40 @@ int sbx_fd_open_null(bool for_writing)
         return rc;
     (void)close(w);
     return r;
+}
+
+int sbx_fd_packet_pair(int *a, int *b)
+{
+    int s[2];
+#ifdef SOCK_CLOEXEC
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s) < 0)
+        return -errno;
+#else
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s) < 0)
+        return -errno;
+    (void)sbx_fd_set_cloexec(s[0]);
+    (void)sbx_fd_set_cloexec(s[1]);
+#endif
+    *a = s[0];
+    *b = s[1];
+    return 0;
+}
+
+int sbx_fd_open_unnamed(void)
+{
+    char path[] = "/tmp/sandbox-agent.XXXXXX";
+    int fd;
+#ifdef MFD_CLOEXEC
+    fd = memfd_create("sandbox-agent", MFD_CLOEXEC);
+    if (fd >= 0)
+        return fd;
+#endif
+    fd = mkstemp(path);
+    if (fd < 0)
+        return -errno;
+    (void)sbx_fd_set_cloexec(fd);
+    (void)unlink(path);
+    return fd;
 }
 
 void sbx_fd_close(int *fd)
@@ -148,4 +193,13 @@ size_t sbx_fd_raise_limit(size_t *original)
         (void)setrlimit(RLIMIT_NOFILE, &rl);
     }
     return fd_soft_limit();
+}
+
+void sbx_fd_restore_limit(size_t original)
+{
+    struct rlimit rl;
+    if (getrlimit(RLIMIT_NOFILE, &rl) < 0 || fd_soft_limit() == original)
+        return;
+    rl.rlim_cur = original;
+    (void)setrlimit(RLIMIT_NOFILE, &rl);
 }

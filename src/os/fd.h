@@ -11,7 +11,12 @@
 int sbx_fd_pipe(int *read_end, int *write_end); /* both close-on-exec, both blocking */
 int sbx_fd_set_nonblock(int fd);
 int sbx_fd_set_cloexec(int fd);
+int sbx_fd_clear_cloexec(int fd);
 int sbx_fd_open_null(bool for_writing); /* /dev/null; a pipe end with no peer where there is none */
+/* Two connected sockets that keep messages apart and carry descriptors; close-on-exec, blocking. */
+int sbx_fd_packet_pair(int *a, int *b);
+/* A file of no name, readable and writable; in memory where the system has that. */
+int sbx_fd_open_unnamed(void);
 void sbx_fd_close(int *fd); /* closes unless -1, and sets it to -1 */
 
 /* Bytes that wait to be read, 0 when that cannot be told. */
@@ -31,5 +36,7 @@ int sbx_fd_adopt_inherited(void);
 /* Raises the soft limit of open files to the hard one and returns it; *original gets the soft
  * limit that children are given back. */
 size_t sbx_fd_raise_limit(size_t *original);
+/* Puts the soft limit back. Descriptors above it stay open. */
+void sbx_fd_restore_limit(size_t original);
 
 #endif

@@ -180,6 +180,16 @@ void sbx_task_cancel(struct sbx_task *t)
     sbx_list_remove(&t->node);
 }
 
+void sbx_loop_hold(struct sbx_loop *loop, bool held)
+{
+    loop->held = held;
+}
+
+static bool loop_is_held(const struct sbx_loop *loop, size_t phase)
+{
+    return loop->held && phase == SBX_PHASE_FLUSH;
+}
+
 void sbx_loop_stop(struct sbx_loop *loop)
 {
     loop->stopping = true;
@@ -189,7 +199,7 @@ static bool loop_has_tasks(const struct sbx_loop *loop)
 {
     size_t i;
     for (i = 0; i < SBX_PHASES; i++)
-        if (!sbx_list_empty(&loop->tasks[i]))
+        if (!loop_is_held(loop, i) && !sbx_list_empty(&loop->tasks[i]))
             return true;
     return false;
 }
@@ -320,7 +330,8 @@ static void loop_run_phases(struct sbx_loop *loop)
 {
     size_t i;
     for (i = 0; i < SBX_PHASES; i++)
-        loop_run_phase(&loop->tasks[i]);
+        if (!loop_is_held(loop, i))
+            loop_run_phase(&loop->tasks[i]);
 }
 
 void sbx_loop_turn(struct sbx_loop *loop)

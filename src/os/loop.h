@@ -60,6 +60,7 @@ struct sbx_loop {
     struct sbx_list tasks[SBX_PHASES];
     uint64_t now_us;     /* monotonic time of this turn */
     bool stopping;
+    bool held;
 };
 
 int sbx_loop_init(struct sbx_loop *loop);
@@ -70,6 +71,9 @@ void sbx_loop_turn(struct sbx_loop *loop);
 void sbx_loop_stop(struct sbx_loop *loop);
 /* Runs the tasks that are pending, without waiting for anything: the last step before deinit. */
 void sbx_loop_finish(struct sbx_loop *loop);
+
+/* While held, phase FLUSH is put off: nothing is written to anybody. */
+void sbx_loop_hold(struct sbx_loop *loop, bool held);
 
 void sbx_io_init(struct sbx_io *io, struct sbx_loop *loop, int fd,
                  void (*on_ready)(struct sbx_io *io, short revents));

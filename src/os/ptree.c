@@ -26,9 +26,9 @@ struct ptree_set {
     size_t n;
 };
 
-void sbx_ptree_become_subreaper(void)
+bool sbx_ptree_become_subreaper(void)
 {
-    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+    return prctl(PR_SET_CHILD_SUBREAPER, 1) == 0;
 }
 
 static void ptree_add(struct ptree_set *set, pid_t pid)
@@ -80,11 +80,13 @@ static void ptree_add_children(struct ptree_set *set, pid_t parent)
     (void)closedir(dir);
 }
 
-/* Our own children in that session, the leader excepted, and all their descendants. */
+/* Our own children in that session, the leader excepted, and all their descendants. Our parent's
+ * too: what an earlier server was subreaper of has passed to the keeper. */
 static void ptree_add_orphans(struct ptree_set *set, pid_t session)
 {
     size_t i, from = set->n, keep = set->n;
     ptree_add_children(set, getpid());
+    ptree_add_children(set, getppid());
     for (i = from; i < set->n; i++)
         if (set->pids[i] != session && getsid(set->pids[i]) == session)
             set->pids[keep++] = set->pids[i];
@@ -152,6 +154,16 @@ void sbx_ptree_kill_descendants(void)
     ptree_kill_all(&set, SIGKILL, 0);
 }
 
+bool sbx_ptree_each_child(void (*each)(void *ctx, pid_t pid), void *ctx)
+{
+    struct ptree_set set = {.n = 0};
+    size_t i;
+    ptree_add_children(&set, getpid());
+    for (i = 0; i < set.n; i++)
+        each(ctx, set.pids[i]);
+    return set.n > 0;
+}
+
 bool sbx_ptree_ignores(pid_t pid, int sig)
 {
     static const char key[] = "\nSigIgn:\t";
@@ -172,8 +184,9 @@ bool sbx_ptree_ignores(pid_t pid, int sig)
 
 #else
 
-void sbx_ptree_become_subreaper(void)
+bool sbx_ptree_become_subreaper(void)
 {
+    return getpid() == 1;
 }
 
 void sbx_ptree_signal(pid_t leader, int sig, int then)
@@ -194,6 +207,13 @@ void sbx_ptree_signal_orphans(pid_t session, int sig, int then)
 
 void sbx_ptree_kill_descendants(void)
 {
+}
+
+bool sbx_ptree_each_child(void (*each)(void *ctx, pid_t pid), void *ctx)
+{
+    (void)each;
+    (void)ctx;
+    return false;
 }
 
 bool sbx_ptree_ignores(pid_t pid, int sig)

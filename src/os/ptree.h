@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Makes orphaned descendants children of this process where that exists. */
-void sbx_ptree_become_subreaper(void);
+/* Makes orphaned descendants children of this process where that exists. Are they? */
+bool sbx_ptree_become_subreaper(void);
 
 /* Sends sig, and after it `then` unless that is 0, to everything of `leader`, which must not have
  * been reaped yet: its pid, and the ids of its group and session, cannot have been given to
@@ -23,6 +23,10 @@ void sbx_ptree_signal_orphans(pid_t session, int sig, int then);
 
 /* SIGKILL to everything below this process, whatever session it is in. */
 void sbx_ptree_kill_descendants(void);
+
+/* Calls each() for the children of this process, those that have ended and were not waited for
+ * included. False where they cannot be told. */
+bool sbx_ptree_each_child(void (*each)(void *ctx, pid_t pid), void *ctx);
 
 /* Does the process ignore the signal? Yes where that cannot be told. */
 bool sbx_ptree_ignores(pid_t pid, int sig);

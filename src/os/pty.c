@@ -38,6 +38,11 @@ static void pty_set_modes(int slave)
 #endif
 }
 
+int sbx_pty_reopen_slave(int master)
+{
+    return pty_open_slave(master);
+}
+
 int sbx_pty_open(uint16_t cols, uint16_t rows, int *master, int *slave)
 {
     int m = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);

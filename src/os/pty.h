@@ -9,6 +9,9 @@
  * The master is non-blocking. 0 or a negative errno. */
 int sbx_pty_open(uint16_t cols, uint16_t rows, int *master, int *slave);
 
+/* The slave side of a terminal once more. A descriptor or a negative errno. */
+int sbx_pty_reopen_slave(int master);
+
 /* Sets the size; the kernel sends SIGWINCH to the foreground group when it changed. */
 int sbx_pty_resize(int master, uint16_t cols, uint16_t rows);
 

@@ -39,9 +39,12 @@ static void sig_note_ignored(sigset_t *set)
     }
 }
 
+static const int sig_caught[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR2};
+
+#define SIG_CAUGHT (sizeof sig_caught / sizeof sig_caught[0])
+
 int sbx_sig_open(sigset_t *child_reset)
 {
-    static const int caught[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP};
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t none;
     size_t i;
@@ -55,13 +58,13 @@ int sbx_sig_open(sigset_t *child_reset)
     (void)sbx_fd_set_nonblock(w);
     sig_pipe_read = r;
     sig_pipe_write = w;
-    for (i = 0; i < sizeof caught / sizeof caught[0]; i++) {
-        if (caught[i] == SIGHUP && sigismember(child_reset, SIGHUP))
+    for (i = 0; i < SIG_CAUGHT; i++) {
+        if (sig_caught[i] == SIGHUP && sigismember(child_reset, SIGHUP))
             continue;
-        rc = sig_catch(caught[i]);
+        rc = sig_catch(sig_caught[i]);
         if (rc < 0)
             return rc;
-        sigaddset(child_reset, caught[i]);
+        sigaddset(child_reset, sig_caught[i]);
     }
     (void)sigaction(SIGPIPE, &ignore, NULL);
     sigaddset(child_reset, SIGPIPE);
@@ -77,6 +80,17 @@ void sbx_sig_close(void)
     sig_pipe_write = -1;
     sbx_fd_close(&w);
     sbx_fd_close(&sig_pipe_read);
+}
+
+/* PIPE stays ignored: every open ignores it and has children reset it, whatever it was before. */
+void sbx_sig_reset(void)
+{
+    struct sigaction dfl = {.sa_handler = SIG_DFL}, now;
+    size_t i;
+    for (i = 0; i < SIG_CAUGHT; i++)
+        if (sigaction(sig_caught[i], NULL, &now) == 0 && now.sa_handler == sig_on_signal)
+            (void)sigaction(sig_caught[i], &dfl, NULL);
+    sbx_sig_close();
 }
 
 int sbx_sig_next(void)

@@ -3,8 +3,10 @@
 #define SBX_PROC_HOST_H
 
 #include "os/diag.h"
+#include "os/ident.h"
 #include "os/loop.h"
 #include "os/spawn.h"
+#include "proc/keep.h"
 #include "proc/limits.h"
 #include "proc/reap.h"
 #include "proc/store.h"
@@ -17,6 +19,10 @@ struct sbx_host {
     struct sbx_reap reap;
     struct sbx_spawn_env spawn;
     struct sbx_store *store;
+    struct sbx_keep keep;
+    char boot[SBX_BOOT_ID_MAX];
+    void (*on_exited)(void *ctx); /* a process has become EXITED; may be NULL */
+    void *ctx;
     struct sbx_limits limits;
     struct sbx_list runs;  /* one-shot commands under way: run.h */
     struct sbx_list sinks; /* pipes of background children that outlived a run */

@@ -15,12 +15,21 @@
 
 static void input_flush(struct sbx_input *in);
 
+static void input_note(struct sbx_input *in)
+{
+    if (in->note != NULL)
+        *in->note = sbx_input_queued(in);
+}
+
 static void input_shut(struct sbx_input *in, enum sbx_input_state state)
 {
     sbx_io_stop(&in->io);
     sbx_fd_close(&in->io.fd);
     sbx_buf_deinit(&in->queue);
+    input_note(in);
     in->state = state;
+    if (in->on_closed != NULL)
+        in->on_closed(in);
 }
 
 static void input_on_ready(struct sbx_io *io, short revents)
@@ -68,6 +77,7 @@ static ssize_t input_write(struct sbx_input *in, const uint8_t *p, size_t n)
 /* After the queue was written or filled: what to wait for. */
 static void input_settle(struct sbx_input *in)
 {
+    input_note(in);
     if (sbx_input_queued(in) > 0) {
         /* Without memory for the poll set the next request tries again. */
         (void)sbx_io_watch(&in->io, POLLOUT);

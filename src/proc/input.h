@@ -24,6 +24,8 @@ struct sbx_input {
     struct sbx_buf queue;
     bool terminal;
     bool line_open; /* terminal: the last byte accepted was not a newline */
+    uint64_t *note; /* where the length of the queue is kept up to date; may be NULL */
+    void (*on_closed)(struct sbx_input *in); /* the descriptor was closed; may be NULL */
 };
 
 /* Takes over fd. 0 or -errno. */

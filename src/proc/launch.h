@@ -26,6 +26,7 @@ struct sbx_spec {
     size_t nenv;
     bool tty;
     bool interactive;
+    bool in_memory; /* its output is not to be stored */
     uint16_t cols, rows;
 };
 

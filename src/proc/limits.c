@@ -12,6 +12,8 @@ void sbx_limits_default(struct sbx_limits *l)
         .max_output_bytes = 1048576,
         .max_log_bytes_per_process = 10485760,
         .max_input_bytes_per_request = 65536,
+        .max_log_bytes_total = 1073741824,
+        .max_exited_processes = 1000,
     };
 }
 
@@ -19,10 +21,12 @@ int sbx_limits_check(struct sbx_limits *l, struct sbx_err *err)
 {
     if (l->max_concurrent_processes == 0)
         return sbx_err_set(err, EINVAL, "maxConcurrentProcesses must be greater than 0");
+    if (l->max_exited_processes == 0)
+        return sbx_err_set(err, EINVAL, "maxExitedProcesses must be greater than 0");
     if (l->default_run_timeout_ms == 0 || l->max_run_timeout_ms == 0)
         return sbx_err_set(err, EINVAL, "timeouts must be greater than 0");
     if (l->max_output_bytes == 0 || l->max_log_bytes_per_process == 0 ||
-        l->max_input_bytes_per_request == 0)
+        l->max_input_bytes_per_request == 0 || l->max_log_bytes_total == 0)
         return sbx_err_set(err, EINVAL, "byte limits must be greater than 0");
     if (l->default_run_timeout_ms > l->max_run_timeout_ms)
         l->default_run_timeout_ms = l->max_run_timeout_ms;

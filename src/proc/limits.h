@@ -1,4 +1,4 @@
-/* limits.h - the six limits that clients read and set (GET and POST /v1/processes/config). */
+/* limits.h - the limits that clients read and set (GET and POST /v1/processes/config). */
 #ifndef SBX_PROC_LIMITS_H
 #define SBX_PROC_LIMITS_H
 
@@ -13,6 +13,8 @@ struct sbx_limits {
     uint64_t max_output_bytes;            /* of one stream of a run */
     uint64_t max_log_bytes_per_process;   /* fixed for a process when it is created */
     uint64_t max_input_bytes_per_request; /* decoded */
+    uint64_t max_log_bytes_total;         /* of all processes */
+    uint64_t max_exited_processes;        /* records kept */
 };
 
 void sbx_limits_default(struct sbx_limits *l);

@@ -52,14 +52,19 @@ static void log_on_recheck(struct sbx_timer *t)
     log_ask_again(SBX_LIST_OF(t, struct sbx_log, recheck));
 }
 
-int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct sbx_store *store, uint64_t cap,
+int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct sbx_store *store,
+                 const struct sbx_store_log_options *o, const struct sbx_db_process *known,
                  void (*on_room)(void *ctx), void *ctx)
 {
+    struct sbx_store_log_options own = *o;
     *log = (struct sbx_log){.loop = loop, .on_room = on_room, .ctx = ctx};
     sbx_list_init(&log->cursors);
     sbx_timer_init(&log->recheck, log_on_recheck);
     sbx_task_init(&log->again, log_run_again);
-    log->store = sbx_store_log_open(store, cap, log_on_commit, log);
+    own.on_commit = log_on_commit;
+    own.ctx = log;
+    log->store = known == NULL ? sbx_store_log_open(store, &own)
+                               : sbx_store_log_restore(store, &own, known);
     return log->store == NULL ? -ENOMEM : 0;
 }
 
@@ -71,6 +76,11 @@ void sbx_log_deinit(struct sbx_log *log)
     if (log->store != NULL)
         sbx_store_log_close(log->store);
     log->store = NULL;
+}
+
+void sbx_log_refresh(struct sbx_log *log)
+{
+    sbx_store_log_refresh(log->store);
 }
 
 uint64_t sbx_log_first(const struct sbx_log *log)
@@ -146,9 +156,23 @@ uint8_t *sbx_log_reserve(struct sbx_log *log, size_t *room)
     return sbx_store_log_reserve(log->store, room);
 }
 
+bool sbx_log_survives(const struct sbx_log *log)
+{
+    return sbx_store_log_survives(log->store);
+}
+
+void sbx_log_expect(struct sbx_log *log, size_t n, enum sbx_log_stream stream)
+{
+    log->expecting = true;
+    log->read_ms = sbx_clock_wall_ms();
+    sbx_store_log_expect(log->store, n, stream, log->read_ms);
+}
+
 void sbx_log_append(struct sbx_log *log, size_t n, enum sbx_log_stream stream)
 {
-    sbx_store_log_append(log->store, n, stream, sbx_clock_wall_ms());
+    sbx_store_log_append(log->store, n, stream,
+                         log->expecting ? log->read_ms : sbx_clock_wall_ms());
+    log->expecting = false;
 }
 
 bool sbx_log_is_committed(const struct sbx_log *log)
@@ -160,18 +184,18 @@ void sbx_log_end(struct sbx_log *log)
 {
     assert(sbx_log_is_committed(log));
     log->ended = true;
+    sbx_store_log_end(log->store);
     log_on_commit(log);
 }
 
 uint64_t sbx_log_seek_tail(const struct sbx_log *log, unsigned streams, uint64_t entries,
                            uint64_t not_before)
 {
-    uint64_t first = sbx_log_first(log), at = sbx_log_last(log) + 1;
+    uint64_t at = sbx_log_last(log) + 1;
     struct sbx_entry e;
-    if (not_before > first)
-        first = not_before;
-    while (entries > 0 && at > first && sbx_store_log_read(log->store, at - 1, &e)) {
-        at--;
+    while (entries > 0 && at > not_before && sbx_store_log_read_before(log->store, at, &e) &&
+           e.sequence >= not_before) {
+        at = e.sequence;
         if ((streams & SBX_STREAMS_OF(e.stream)) != 0)
             entries--;
     }
@@ -182,9 +206,9 @@ uint64_t sbx_log_seek_bytes(const struct sbx_log *log, uint64_t bytes)
 {
     uint64_t at = sbx_log_last(log) + 1;
     struct sbx_entry e;
-    while (sbx_store_log_read(log->store, at - 1, &e) && e.len <= bytes) {
+    while (sbx_store_log_read_before(log->store, at, &e) && e.len <= bytes) {
         bytes -= e.len;
-        at--;
+        at = e.sequence;
     }
     return at;
 }
@@ -198,6 +222,7 @@ void sbx_cursor_open(struct sbx_cursor *c, struct sbx_log *log, uint64_t next, u
                              .took_some = took_some, .progress_us = log->loop->now_us};
     sbx_list_init(&c->node);
     sbx_list_add_tail(&log->cursors, &c->node);
+    sbx_store_log_watch(log->store, true);
     if (next == 0)
         c->next = 1;
     c->offset_known = c->next == 1;
@@ -218,6 +243,7 @@ void sbx_cursor_close(struct sbx_cursor *c)
     if (c->log == NULL)
         return;
     sbx_list_remove(&c->node);
+    sbx_store_log_watch(c->log->store, !sbx_list_empty(&c->log->cursors));
     log_ask_again(c->log);
     c->log = NULL;
 }
@@ -239,13 +265,10 @@ enum sbx_step sbx_cursor_next(struct sbx_cursor *c, struct sbx_entry *e, struct 
 {
     struct sbx_store_log *store = c->log->store;
     while (c->next <= sbx_store_log_last(store)) {
-        if (c->next < sbx_store_log_first(store)) {
-            if (sbx_store_log_read(store, sbx_store_log_first(store), e))
-                return cursor_gap(c, e, gap);
+        if (!sbx_store_log_read_from(store, c->next, e))
             return SBX_STEP_DRY; /* all that is committed was evicted by what is not yet */
-        }
-        if (!sbx_store_log_read(store, c->next, e))
-            return SBX_STEP_DRY;
+        if (e->sequence != c->next)
+            return cursor_gap(c, e, gap);
         c->next++;
         c->offset = e->offset + e->len;
         c->offset_known = true;

@@ -29,9 +29,11 @@ struct sbx_log {
     struct sbx_store_log *store;
     struct sbx_list cursors;
     bool ended;                /* the process is done: cursors at the end are finished */
+    bool expecting;            /* sbx_log_expect was called and the read is under way */
     bool waiting;              /* somebody asked may_grow and was told to wait */
     struct sbx_timer recheck;
     struct sbx_task again;
+    uint64_t read_ms;          /* when the bytes at hand were read */
     void (*on_room)(void *ctx); /* ask may_grow again */
     void *ctx;
 };
@@ -57,11 +59,15 @@ struct sbx_gap {
 
 enum sbx_step { SBX_STEP_ENTRY, SBX_STEP_GAP, SBX_STEP_DRY, SBX_STEP_END };
 
-/* 0 or -ENOMEM. on_room: the process may be read again. */
-int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct sbx_store *store, uint64_t cap,
+/* 0 or -ENOMEM. on_commit and ctx of `o` are set here. `known`: a log of an earlier server as its
+ * record tells it, or NULL for a new one. on_room: the process may be read again. */
+int sbx_log_init(struct sbx_log *log, struct sbx_loop *loop, struct sbx_store *store,
+                 const struct sbx_store_log_options *o, const struct sbx_db_process *known,
                  void (*on_room)(void *ctx), void *ctx);
 void sbx_log_deinit(struct sbx_log *log);
 
+/* Before a place in the log is looked for: what was read by now becomes readable. */
+void sbx_log_refresh(struct sbx_log *log);
 uint64_t sbx_log_first(const struct sbx_log *log); /* oldest kept sequence */
 uint64_t sbx_log_cap(const struct sbx_log *log);   /* payload bytes kept */
 uint64_t sbx_log_last(const struct sbx_log *log);  /* newest sequence, 0 when nothing was written */
@@ -69,6 +75,11 @@ uint64_t sbx_log_last(const struct sbx_log *log);  /* newest sequence, 0 when no
 /* May the process's output be read now? false: on_room says when to ask again. */
 bool sbx_log_may_grow(struct sbx_log *log);
 uint8_t *sbx_log_reserve(struct sbx_log *log, size_t *room);
+/* Should the number of bytes be known before they are read (sbx_log_expect)? */
+bool sbx_log_survives(const struct sbx_log *log);
+/* Exactly n of the reserved bytes are read now, unless nothing comes. sbx_log_append follows. */
+void sbx_log_expect(struct sbx_log *log, size_t n, enum sbx_log_stream stream);
+/* n reserved bytes were read; 0 after sbx_log_expect: nothing came. */
 void sbx_log_append(struct sbx_log *log, size_t n, enum sbx_log_stream stream);
 /* Is all that was appended readable? */
 bool sbx_log_is_committed(const struct sbx_log *log);

@@ -70,6 +70,8 @@ void sbx_output_close(struct sbx_output *o)
 static void output_at_end(struct sbx_output *o)
 {
     sbx_output_close(o);
+    if (o->on_closed != NULL)
+        o->on_closed(o);
     output_set_drained(o);
 }
 
@@ -165,12 +167,28 @@ static void output_grow_pipe(struct sbx_output *o)
 
 enum output_step { OUTPUT_MORE, OUTPUT_EMPTY, OUTPUT_CHANGED };
 
+/* A log that outlives the server wants to know beforehand how much is read, see tail.c. Where the
+ * system says that nothing is there, one byte finds out: the end, or what came since. */
+static size_t output_expect(struct sbx_output *o, size_t room)
+{
+    size_t there;
+    if (!sbx_log_survives(o->log))
+        return room;
+    there = sbx_fd_readable_bytes(o->io.fd);
+    if (there == 0)
+        there = 1;
+    if (there < room)
+        room = there;
+    sbx_log_expect(o->log, room, o->stream);
+    return room;
+}
+
 /* One read into the log: is there more, was that all, or has the state changed (waiting, closed)?
  * A pipe that gave less than it could is empty; asking again would only find the next line of a
  * writer that is as fast as we are, one system call a line. */
 static enum output_step output_step(struct sbx_output *o, size_t *total)
 {
-    size_t room;
+    size_t room, most;
     uint8_t *to;
     ssize_t got;
     if (!o->forced && !sbx_log_may_grow(o->log)) {
@@ -182,14 +200,15 @@ static enum output_step output_step(struct sbx_output *o, size_t *total)
         output_wait_for_memory(o);
         return OUTPUT_CHANGED;
     }
-    got = sbx_fd_read(o->io.fd, to, room);
+    most = output_expect(o, room);
+    got = sbx_fd_read(o->io.fd, to, most);
+    sbx_log_append(o->log, got > 0 ? (size_t)got : 0, o->stream);
     if (got == -EAGAIN)
         return OUTPUT_EMPTY;
     if (got <= 0) {
         output_at_end(o);
         return OUTPUT_CHANGED;
     }
-    sbx_log_append(o->log, (size_t)got, o->stream);
     *total += (size_t)got;
     output_count_drain(o, (size_t)got);
     return (size_t)got == room || o->stream == SBX_STREAM_PTY ? OUTPUT_MORE : OUTPUT_EMPTY;

@@ -39,6 +39,7 @@ struct sbx_output {
     uint64_t last_read_us;
     size_t drain_left;       /* bytes that were in the pipe at exit and are not read yet */
     void (*on_drained)(struct sbx_output *o);
+    void (*on_closed)(struct sbx_output *o); /* at its end, before on_drained; may be NULL */
 };
 
 /* Takes over fd (non-blocking from here on). A terminal is told by its stream. 0 or -errno. */

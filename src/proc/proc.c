@@ -1,14 +1,19 @@
 /* proc.c - see proc.h.
  *
- * Facts and who sets them: `state` by proc_set_state alone; `exit` by proc_on_child_exit; a
- * descriptor's end by its output or input. "Done" is derived: the child is reaped and each output
- * is drained. The step to EXITED is a task of the PULL phase, after COMMIT, because what the
- * drain appended becomes readable at the commit of the same turn and not before.
+ * Facts and who sets them: `state` by proc_set_state alone; `exit` by proc_end; a descriptor's end by
+ * its output or input. "Done" is derived: the child has ended and each output is drained. Then the
+ * exit goes to the store together with the last output, and when that is committed the step to
+ * EXITED follows, in phase PULL of the same turn.
+ *
+ * An exit is written to the shared memory before the child is reaped, so a successor finds it there
+ * if this server dies before it could be stored.
  *
  * The slave side of a terminal stays open here until the leader has ended: a program may close all
  * its own descriptors of it and open /dev/tty later, and without a slave in between the master
  * would read as ended. */
 #include "proc/proc.h"
+#include "base/json_read.h"
+#include "base/json_write.h"
 #include "base/mem.h"
 #include "os/clock.h"
 #include "os/fd.h"
@@ -17,16 +22,20 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PROC_HANGUP_US 100000u
+#define RESTORE_TRIES 50u     /* for the system to end what was killed */
+#define RESTORE_STEP_US 1000u
 
 static void proc_assert(const struct sbx_proc *p)
 {
     assert(p->refs > 0);
-    assert((p->child.pid != 0) == (p->state == SBX_PROC_RUNNING));
+    assert(p->adopted || (p->child.pid != 0) == (p->state == SBX_PROC_RUNNING));
     assert(p->state != SBX_PROC_EXITED || p->log.ended);
     assert(p->state == SBX_PROC_RUNNING || p->in.state == SBX_INPUT_CLOSED);
 }
@@ -54,49 +63,222 @@ static void proc_tell_waiters(struct sbx_proc *p)
     }
 }
 
-static void proc_settle(struct sbx_task *t)
+const char *sbx_exit_reason_name(enum sbx_exit_reason reason)
 {
-    struct sbx_proc *p = SBX_LIST_OF(t, struct sbx_proc, settle);
+    static const char *const names[] = {"exited", "signaled", "stopped", "lost"};
+    return names[reason];
+}
+
+/* --- what outlives the server --- */
+
+static struct sbx_proc *proc_of_record(struct sbx_record *r)
+{
+    return SBX_LIST_OF(r, struct sbx_proc, record);
+}
+
+static struct sbx_str proc_args_json(const struct sbx_proc *p, struct sbx_buf *scratch)
+{
+    struct sbx_json_writer w;
+    size_t i;
+    sbx_json_begin(&w, scratch);
+    sbx_json_array(&w);
+    for (i = 0; i < p->nargs; i++)
+        sbx_json_string(&w, p->args[i]);
+    sbx_json_array_end(&w);
+    return sbx_buf_view(scratch);
+}
+
+static void proc_describe_exit(const struct sbx_proc *p, struct sbx_db_process *out)
+{
+    out->exited = true;
+    out->exited_ms = p->exited_ms;
+    out->exit_kind = (int)p->exit.kind;
+    out->exit_value = p->exit.value;
+    out->core_dumped = p->exit.core;
+    out->exit_reason = sbx_str_z(sbx_exit_reason_name(p->reason));
+}
+
+static void proc_describe(struct sbx_record *r, struct sbx_db_process *out, struct sbx_buf *scratch)
+{
+    const struct sbx_proc *p = proc_of_record(r);
+    *out = (struct sbx_db_process){
+        .number = p->number, .command = p->command, .args = proc_args_json(p, scratch),
+        .env_names = sbx_str_z(p->env_names != NULL ? p->env_names : "[]"),
+        .has_cwd = p->has_cwd, .cwd = p->cwd, .tty = p->tty, .interactive = p->interactive,
+        .persist = !p->in_memory, .cols = p->cols, .rows = p->rows, .pid = p->leader,
+        .started_us = p->started_us, .boot_id = sbx_str_z(p->host->boot),
+        .created_ms = p->created_ms, .exit_reason = SBX_STR(""),
+        .exit_note = sbx_str_z(p->note), .input_dropped = p->input_dropped};
+    sbx_store_log_describe(p->log.store, out);
+    if (p->ending || p->state == SBX_PROC_EXITED)
+        proc_describe_exit(p, out);
+}
+
+static void proc_on_stored(struct sbx_record *r)
+{
+    struct sbx_proc *p = proc_of_record(r);
+    if (p->state == SBX_PROC_DRAINING && p->ending)
+        sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, &p->settle);
+}
+
+static void proc_free_slot(struct sbx_proc *p)
+{
+    if (p->slot != NULL)
+        sbx_tail_slot_free(sbx_store_tail(p->host->store), p->slot);
+    p->slot = NULL;
+}
+
+static void proc_keep(struct sbx_proc *p, pid_t pid)
+{
+    int fds[SBX_KEEP_FDS] = {p->tty ? -1 : p->in.io.fd, p->out[0].io.fd,
+                             p->nout > 1 ? p->out[1].io.fd : -1};
+    size_t i;
+    if (p->in.state == SBX_INPUT_CLOSED || p->in.state == SBX_INPUT_BROKEN)
+        fds[0] = -1;
+    for (i = 0; i < p->nout; i++)
+        if (p->out[i].state == SBX_OUTPUT_CLOSED)
+            fds[i + 1] = -1;
+    p->kept = sbx_keep_put(&p->host->keep, SBX_KEEP_PROCESS, p->number, pid, fds) == 0;
+    if (!p->kept)
+        sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: the keeper did not take it", p->id);
+}
+
+static bool proc_is_silent(const struct sbx_proc *p)
+{
+    size_t i;
+    for (i = 0; i < p->nout; i++)
+        if (p->out[i].state != SBX_OUTPUT_CLOSED)
+            return false;
+    return true;
+}
+
+static void proc_keep_no_more(struct sbx_proc *p)
+{
+    if (p->kept)
+        (void)sbx_keep_drop(&p->host->keep, SBX_KEEP_PROCESS, p->number);
+    p->kept = false;
+}
+
+/* After the exit the keeper may reap it. It goes on to hold what a background child writes to. */
+static void proc_release_exited(struct sbx_proc *p)
+{
+    if (!p->kept)
+        return;
+    if (proc_is_silent(p))
+        proc_keep_no_more(p);
+    else
+        proc_keep(p, 0);
+}
+
+static void proc_on_output_closed(struct sbx_output *o)
+{
+    struct sbx_proc *p = SBX_LIST_OF(o->log, struct sbx_proc, log);
+    if (!p->kept)
+        return;
+    if (p->state == SBX_PROC_EXITED && proc_is_silent(p))
+        proc_keep_no_more(p);
+    else
+        (void)sbx_keep_close_fd(&p->host->keep, p->number, o == &p->out[0] ? 1 : 2);
+}
+
+/* The end of a pipe is its last descriptor: the process sees it only when the keeper's is closed. */
+static void proc_on_input_closed(struct sbx_input *in)
+{
+    struct sbx_proc *p = SBX_LIST_OF(in, struct sbx_proc, in);
+    if (p->kept && !p->tty)
+        (void)sbx_keep_close_fd(&p->host->keep, p->number, 0);
+}
+
+/* --- the end --- */
+
+static bool proc_is_drained(const struct sbx_proc *p)
+{
     size_t i;
     for (i = 0; i < p->nout; i++)
         if (!p->out[i].drained)
-            return;
-    if (p->state != SBX_PROC_DRAINING)
+            return false;
+    return true;
+}
+
+static void proc_settle(struct sbx_task *t)
+{
+    struct sbx_proc *p = SBX_LIST_OF(t, struct sbx_proc, settle);
+    if (p->state != SBX_PROC_DRAINING || !p->ending || p->record.awaited)
         return;
     if (!sbx_log_is_committed(&p->log)) {
-        sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, t); /* the next turn's, after its commit */
+        /* A background child wrote once more: with that. */
+        sbx_store_record(p->host->store, &p->record);
         return;
     }
     sbx_proc_ref(p);
     proc_set_state(p, SBX_PROC_EXITED);
     sbx_log_end(&p->log);
+    proc_free_slot(p);
+    proc_release_exited(p);
     proc_assert(p);
     proc_tell_waiters(p);
+    if (p->host->on_exited != NULL)
+        p->host->on_exited(p->host->ctx);
     sbx_proc_unref(p);
 }
 
+/* Everything the leader wrote is in the log: store it, and how the leader ended, in one go. */
 static void proc_on_drained(struct sbx_output *o)
 {
     struct sbx_proc *p = SBX_LIST_OF(o->log, struct sbx_proc, log);
-    sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, &p->settle);
+    if (p->state != SBX_PROC_DRAINING || p->ending || !proc_is_drained(p))
+        return;
+    p->ending = true;
+    sbx_store_log_hasten(p->log.store);
+    sbx_store_record(p->host->store, &p->record);
 }
 
-static void proc_on_child_exit(struct sbx_child *c, const struct sbx_exit *exit)
+static enum sbx_exit_reason proc_reason(const struct sbx_proc *p)
 {
-    struct sbx_proc *p = SBX_LIST_OF(c, struct sbx_proc, child);
+    if (p->exit.kind == SBX_EXIT_UNKNOWN)
+        return SBX_REASON_LOST;
+    if (p->stop_asked)
+        return SBX_REASON_STOPPED;
+    return p->exit.kind == SBX_EXIT_SIGNAL ? SBX_REASON_SIGNALED : SBX_REASON_EXITED;
+}
+
+static void proc_note_exit(struct sbx_proc *p)
+{
+    if (p->slot == NULL || p->slot->exited_ms != 0)
+        return;
+    p->slot->exit_kind = (int32_t)p->exit.kind;
+    p->slot->exit_value = p->exit.value;
+    p->slot->exit_core = p->exit.core;
+    sbx_tail_publish(&p->slot->exited_ms, p->exited_ms);
+}
+
+static void proc_end(struct sbx_proc *p, const struct sbx_exit *exit, uint64_t exited_ms)
+{
     size_t i;
     p->exit = *exit;
-    p->exited_ms = sbx_clock_wall_ms();
+    p->reason = proc_reason(p);
     /* The wall clock may have been set back meanwhile; an end before its beginning helps nobody. */
-    if (p->exited_ms < p->created_ms)
-        p->exited_ms = p->created_ms;
+    p->exited_ms = exited_ms < p->created_ms ? p->created_ms : exited_ms;
+    proc_note_exit(p);
     proc_set_state(p, SBX_PROC_DRAINING);
     sbx_loop_cancel_timer(&p->host->loop, &p->hangup);
+    p->input_dropped += sbx_input_queued(&p->in);
     sbx_input_close(&p->in);
     sbx_fd_close(&p->slave);
     for (i = 0; i < p->nout; i++)
         sbx_output_drain(&p->out[i]);
     proc_assert(p);
+}
+
+static void proc_on_child_exit(struct sbx_child *c, const struct sbx_exit *exit)
+{
+    proc_end(SBX_LIST_OF(c, struct sbx_proc, child), exit, sbx_clock_wall_ms());
+}
+
+void sbx_proc_on_kept_exit(struct sbx_proc *p, const struct sbx_exit *exit)
+{
+    if (p->adopted && p->state == SBX_PROC_RUNNING)
+        proc_end(p, exit, sbx_clock_wall_ms());
 }
 
 static void proc_on_room(void *ctx)
@@ -117,14 +299,20 @@ static void proc_on_hangup(struct sbx_timer *t)
         sbx_ptree_signal(p->leader, SIGHUP, 0);
 }
 
-static void proc_free(struct sbx_task *t)
+static void proc_free_memory(struct sbx_proc *p)
 {
-    struct sbx_proc *p = SBX_LIST_OF(t, struct sbx_proc, free);
+    sbx_mem_free(p->env_names);
     sbx_mem_free(p->args);
     sbx_mem_free(p);
 }
 
-static struct sbx_str proc_keep(char **at, struct sbx_str s)
+static void proc_free(struct sbx_task *t)
+{
+    struct sbx_proc *p = SBX_LIST_OF(t, struct sbx_proc, free);
+    proc_free_memory(p);
+}
+
+static struct sbx_str proc_copy(char **at, struct sbx_str s)
 {
     struct sbx_str kept = {*at, s.n};
     if (s.n > 0)
@@ -141,6 +329,25 @@ static size_t proc_text_size(const struct sbx_spec *spec)
     return n;
 }
 
+static bool proc_name_env(struct sbx_proc *p, const struct sbx_spec *spec)
+{
+    struct sbx_json_writer w;
+    struct sbx_buf out;
+    size_t i;
+    if (spec->nenv == 0)
+        return true;
+    sbx_buf_init(&out);
+    sbx_json_begin(&w, &out);
+    sbx_json_array(&w);
+    for (i = 0; i < spec->nenv; i++)
+        sbx_json_string(&w, spec->env[i].name);
+    sbx_json_array_end(&w);
+    if (!out.oom)
+        p->env_names = sbx_mem_strndup((const char *)sbx_buf_data(&out), sbx_buf_len(&out));
+    sbx_buf_deinit(&out);
+    return p->env_names != NULL;
+}
+
 static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
                                  const struct sbx_spec *spec)
 {
@@ -150,8 +357,8 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     if (p == NULL)
         return NULL;
     p->args = spec->nargs > 0 ? sbx_mem_alloc(args_size) : NULL;
-    if (spec->nargs > 0 && p->args == NULL) {
-        sbx_mem_free(p);
+    if ((spec->nargs > 0 && p->args == NULL) || !proc_name_env(p, spec)) {
+        proc_free_memory(p);
         return NULL;
     }
     at = p->text;
@@ -160,16 +367,20 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     p->host = host;
     p->number = number;
     (void)snprintf(p->id, sizeof p->id, "proc_%llu", (unsigned long long)number);
-    p->command = proc_keep(&at, spec->command);
-    p->cwd = proc_keep(&at, spec->cwd);
+    p->command = proc_copy(&at, spec->command);
+    p->cwd = proc_copy(&at, spec->cwd);
     for (i = 0; i < spec->nargs; i++)
-        p->args[i] = proc_keep(&at, spec->args[i]);
+        p->args[i] = proc_copy(&at, spec->args[i]);
     p->nargs = spec->nargs;
     p->has_cwd = spec->has_cwd;
     p->tty = spec->tty;
     p->interactive = spec->interactive;
+    p->in_memory = spec->in_memory;
     p->cols = spec->cols;
     p->rows = spec->rows;
+    sbx_record_init(&p->record);
+    p->record.describe = proc_describe;
+    p->record.on_stored = proc_on_stored;
     sbx_list_init(&p->waiters);
     sbx_task_init(&p->settle, proc_settle);
     sbx_task_init(&p->free, proc_free);
@@ -177,27 +388,55 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     return p;
 }
 
-/* The descriptors of a started child become outputs and input of p. On failure those that were not
- * taken over are closed here. */
-static int proc_take_over(struct sbx_proc *p, const struct sbx_launched *l)
+static bool proc_open_log(struct sbx_proc *p, uint64_t cap, bool grows,
+                          const struct sbx_db_process *known)
+{
+    struct sbx_store_log_options o = {.number = p->number, .cap = cap, .in_file = !p->in_memory,
+                                      .grows = grows, .slot = p->slot};
+    return sbx_log_init(&p->log, &p->host->loop, p->host->store, &o, known, proc_on_room, p) == 0;
+}
+
+/* The descriptors become outputs and input of p; -1 where there is none (any more). */
+static int proc_take_over(struct sbx_proc *p, int in, const int out[2])
 {
     static const enum sbx_log_stream pipes[2] = {SBX_STREAM_STDOUT, SBX_STREAM_STDERR};
     struct sbx_loop *loop = &p->host->loop;
-    size_t i, n = p->tty ? 1 : 2;
-    int rc = sbx_input_open(&p->in, loop, l->in, p->tty);
-    for (i = 0; i < n; i++) {
-        int one = sbx_output_open(&p->out[i], loop, &p->log, l->out[i],
-                                  p->tty ? SBX_STREAM_PTY : pipes[i], proc_on_drained);
+    size_t i;
+    int rc = 0, one;
+    p->nout = p->tty ? 1 : 2;
+    if (in >= 0)
+        rc = sbx_input_open(&p->in, loop, in, p->tty);
+    p->in.on_closed = proc_on_input_closed;
+    p->in.note = p->slot != NULL ? &p->slot->input_queued : NULL;
+    for (i = 0; i < p->nout; i++) {
+        p->out[i] = (struct sbx_output){.state = SBX_OUTPUT_CLOSED, .log = &p->log,
+                                        .io = {.loop = loop, .fd = -1},
+                                        .on_drained = proc_on_drained};
+        one = out[i] < 0 ? 0 : sbx_output_open(&p->out[i], loop, &p->log, out[i],
+                                               p->tty ? SBX_STREAM_PTY : pipes[i],
+                                               proc_on_drained);
+        p->out[i].on_closed = proc_on_output_closed;
         if (one < 0)
             rc = one;
     }
-    p->nout = n;
-    p->slave = l->slave;
-    p->child.pid = l->pid;
-    p->leader = l->pid;
-    p->child.on_exit = proc_on_child_exit;
-    sbx_reap_add(&p->host->reap, &p->child);
+    if (rc < 0)
+        sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: a descriptor could not be watched", p->id);
     return rc;
+}
+
+/* Of a process that was not started, or could not be restored. */
+static void proc_abandon(struct sbx_proc *p)
+{
+    proc_free_slot(p);
+    if (p->log.store != NULL)
+        sbx_log_deinit(&p->log);
+    proc_free_memory(p);
+}
+
+static bool proc_prepare(struct sbx_proc *p)
+{
+    p->slot = sbx_tail_slot_new(sbx_store_tail(p->host->store), SBX_SLOT_PROCESS, p->number);
+    return proc_open_log(p, p->host->limits.max_log_bytes_per_process, false, NULL);
 }
 
 struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec,
@@ -205,26 +444,196 @@ struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const st
 {
     struct sbx_launched l;
     struct sbx_proc *p = proc_new(host, number, spec);
-    if (p == NULL || sbx_log_init(&p->log, &host->loop, host->store,
-                                  host->limits.max_log_bytes_per_process, proc_on_room, p) < 0) {
+    if (p == NULL || !proc_prepare(p)) {
         sbx_err_set(err, ENOMEM, "%s (os error %d)", strerror(ENOMEM), ENOMEM);
         goto fail;
     }
     p->created_ms = sbx_clock_wall_ms();
+    p->started_us = sbx_ident_now_us();
+    if (p->slot != NULL)
+        p->slot->started_us = p->started_us;
     if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_PIPE, spec->tty, &l, err) < 0)
         goto fail;
-    if (proc_take_over(p, &l) < 0)
-        sbx_diag(&host->diag, SBX_DIAG_WARN, "%s: a descriptor could not be watched", p->id);
+    if (p->slot != NULL)
+        p->slot->pid = l.pid;
+    (void)proc_take_over(p, l.in, l.out);
+    p->slave = l.slave;
+    p->leader = p->child.pid = l.pid;
+    p->child.on_exit = proc_on_child_exit;
+    sbx_reap_add(&host->reap, &p->child);
+    proc_keep(p, l.pid);
+    sbx_store_record(host->store, &p->record);
     sbx_diag(&host->diag, SBX_DIAG_DEBUG, "%s: started, pid %ld", p->id, (long)l.pid);
     return p;
 fail:
-    if (p != NULL) {
-        if (p->log.store != NULL)
-            sbx_log_deinit(&p->log);
-        sbx_mem_free(p->args);
-        sbx_mem_free(p);
-    }
+    if (p != NULL)
+        proc_abandon(p);
     return NULL;
+}
+
+/* --- of an earlier server --- */
+
+/* The arguments of a record as views of doc, or of nothing when it cannot be read. */
+static bool restore_args(const struct sbx_json_doc *doc, struct sbx_spec *spec)
+{
+    const struct sbx_json *item;
+    if (doc->root == NULL || doc->root->type != SBX_JSON_ARRAY || doc->root->count == 0)
+        return true;
+    spec->args = sbx_mem_alloc(doc->root->count * sizeof *spec->args);
+    if (spec->args == NULL)
+        return false;
+    for (item = doc->root->child; item != NULL; item = item->next)
+        spec->args[spec->nargs++] = item->text;
+    return true;
+}
+
+static struct sbx_proc *restore_new(struct sbx_host *host, const struct sbx_db_process *r)
+{
+    struct sbx_spec spec = {.command = r->command, .has_cwd = r->has_cwd, .cwd = r->cwd,
+                            .tty = r->tty, .interactive = r->interactive,
+                            .in_memory = !r->persist, .cols = r->cols, .rows = r->rows};
+    struct sbx_json_doc doc = {0};
+    struct sbx_proc *p = NULL;
+    struct sbx_err err;
+    if (sbx_json_parse(&doc, r->args, &err) < 0)
+        sbx_diag(&host->diag, SBX_DIAG_WARN, "proc_%llu: its arguments are damaged: %s",
+                 (unsigned long long)r->number, err.text);
+    if (restore_args(&doc, &spec))
+        p = proc_new(host, r->number, &spec);
+    if (p != NULL && !sbx_str_eq_z(r->env_names, "[]"))
+        p->env_names = sbx_mem_strndup(r->env_names.p, r->env_names.n);
+    sbx_mem_free(spec.args);
+    sbx_json_doc_deinit(&doc);
+    return p;
+}
+
+static enum sbx_exit_reason restore_reason(struct sbx_str name)
+{
+    static const enum sbx_exit_reason all[] = {SBX_REASON_EXITED, SBX_REASON_SIGNALED,
+                                               SBX_REASON_STOPPED};
+    size_t i;
+    for (i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (sbx_str_eq_z(name, sbx_exit_reason_name(all[i])))
+            return all[i];
+    return SBX_REASON_LOST;
+}
+
+/* It is EXITED from the beginning, without the steps to it. */
+static void restore_as_exited(struct sbx_proc *p)
+{
+    p->state = SBX_PROC_EXITED;
+    if (!sbx_log_is_committed(&p->log))
+        sbx_log_refresh(&p->log);
+    p->log.ended = true;
+    sbx_store_log_end(p->log.store);
+    proc_free_slot(p);
+}
+
+static void restore_exit(struct sbx_proc *p, const struct sbx_db_process *r)
+{
+    p->exit = (struct sbx_exit){.kind = (enum sbx_exit_kind)r->exit_kind, .value = r->exit_value,
+                                .core = r->core_dumped};
+    p->exited_ms = r->exited_ms;
+    p->reason = restore_reason(r->exit_reason);
+    (void)snprintf(p->note, sizeof p->note, "%.*s", (int)r->exit_note.n, r->exit_note.p);
+    restore_as_exited(p);
+}
+
+/* Ends a process that the record of a lost one names, if it is still that one. */
+static void restore_end_survivor(struct sbx_proc *p)
+{
+    unsigned tries;
+    if (!sbx_ident_runs(p->leader, p->started_us))
+        return;
+    sbx_ptree_signal(p->leader, SIGKILL, 0);
+    for (tries = 0; tries < RESTORE_TRIES; tries++) {
+        if (!sbx_ident_runs(p->leader, p->started_us))
+            return;
+        (void)usleep(RESTORE_STEP_US);
+    }
+    (void)snprintf(p->note, sizeof p->note, "process %ld still runs and could not be ended",
+                   (long)p->leader);
+    sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: %s", p->id, p->note);
+}
+
+static void restore_lost(struct sbx_proc *p, const struct sbx_db_process *r)
+{
+    p->exit = (struct sbx_exit){.kind = SBX_EXIT_UNKNOWN};
+    p->reason = SBX_REASON_LOST;
+    p->exited_ms = sbx_clock_wall_ms();
+    if (r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, p->host->boot))
+        restore_end_survivor(p);
+    restore_as_exited(p);
+    sbx_store_record(p->host->store, &p->record);
+}
+
+/* Takes the descriptors of the item: those of a terminal are one there and two here. */
+static void restore_descriptors(struct sbx_proc *p, struct sbx_keep_item *item, bool runs)
+{
+    int in = item->fds[0], out[2] = {item->fds[1], item->fds[2]};
+    item->fds[0] = item->fds[1] = item->fds[2] = -1;
+    if (p->tty && out[0] >= 0 && runs) {
+        in = fcntl(out[0], F_DUPFD_CLOEXEC, 3);
+        p->slave = sbx_pty_reopen_slave(out[0]);
+    }
+    p->kept = true;
+    (void)proc_take_over(p, in, out);
+}
+
+static struct sbx_exit restore_exit_of_slot(const struct sbx_slot *slot)
+{
+    return (struct sbx_exit){.kind = (enum sbx_exit_kind)slot->exit_kind,
+                             .value = slot->exit_value, .core = slot->exit_core != 0};
+}
+
+/* It runs, or ended meanwhile: the dead server saw that (it is in the slot), or the keeper did. */
+static void restore_running(struct sbx_proc *p, struct sbx_keep_item *item)
+{
+    uint64_t exited_ms = p->slot == NULL ? 0 : p->slot->exited_ms;
+    struct sbx_exit exit = item->exit;
+    bool exited = item->exited || exited_ms != 0;
+    if (exited_ms != 0)
+        exit = restore_exit_of_slot(p->slot);
+    p->adopted = true;
+    if (p->slot != NULL) {
+        p->stop_asked = p->slot->stop_asked != 0;
+        p->input_dropped += p->slot->input_queued;
+        p->slot->input_queued = 0;
+    }
+    restore_descriptors(p, item, !exited);
+    if (exited)
+        proc_end(p, &exit, exited_ms != 0 ? exited_ms : sbx_clock_wall_ms());
+    else if (p->input_dropped > 0)
+        sbx_store_record(p->host->store, &p->record);
+}
+
+struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_process *record,
+                                  struct sbx_keep_item *item)
+{
+    struct sbx_proc *p = restore_new(host, record);
+    if (p == NULL)
+        return NULL;
+    p->created_ms = record->created_ms;
+    p->leader = (pid_t)record->pid;
+    p->started_us = record->started_us;
+    p->input_dropped = record->input_dropped;
+    p->slot = record->exited ? NULL
+                             : sbx_tail_slot_find(sbx_store_tail(host->store), record->number);
+    if (!proc_open_log(p, record->log_cap, item != NULL, record)) {
+        proc_abandon(p);
+        return NULL;
+    }
+    if (record->exited)
+        restore_exit(p, record);
+    else if (item != NULL)
+        restore_running(p, item);
+    else
+        restore_lost(p, record);
+    if (record->exited && item != NULL) {
+        restore_descriptors(p, item, false);
+        proc_release_exited(p);
+    }
+    return p;
 }
 
 struct sbx_proc *sbx_proc_ref(struct sbx_proc *p)
@@ -236,12 +645,21 @@ struct sbx_proc *sbx_proc_ref(struct sbx_proc *p)
 void sbx_proc_detach(struct sbx_proc *p)
 {
     size_t i;
+    p->in.on_closed = NULL;
+    p->in.note = NULL;
     sbx_input_close(&p->in);
     sbx_fd_close(&p->slave);
     for (i = 0; i < p->nout; i++)
         sbx_output_close(&p->out[i]);
     sbx_loop_cancel_timer(&p->host->loop, &p->hangup);
     sbx_reap_remove(&p->host->reap, &p->child);
+}
+
+void sbx_proc_forget(struct sbx_proc *p)
+{
+    sbx_record_drop(&p->record);
+    proc_keep_no_more(p);
+    sbx_store_forget(p->host->store, p->number);
 }
 
 void sbx_proc_unref(struct sbx_proc *p)
@@ -251,6 +669,7 @@ void sbx_proc_unref(struct sbx_proc *p)
         return;
     assert(sbx_list_empty(&p->waiters));
     sbx_proc_detach(p);
+    sbx_record_drop(&p->record);
     sbx_task_cancel(&p->settle);
     sbx_log_deinit(&p->log);
     sbx_loop_defer(&p->host->loop, SBX_PHASE_FREE, &p->free);
@@ -271,9 +690,12 @@ static bool proc_may_have_remains(const struct sbx_proc *p)
 
 void sbx_proc_signal(struct sbx_proc *p, int sig)
 {
-    if (p->state == SBX_PROC_RUNNING)
+    if (p->state == SBX_PROC_RUNNING) {
+        p->stop_asked = true;
+        if (p->slot != NULL)
+            p->slot->stop_asked = 1;
         sbx_ptree_signal(p->leader, sig, proc_and_then(sig));
-    else if (proc_may_have_remains(p))
+    } else if (proc_may_have_remains(p))
         sbx_ptree_signal_orphans(p->leader, sig, proc_and_then(sig));
 }
 
@@ -323,6 +745,7 @@ int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows)
         return rc;
     p->cols = cols;
     p->rows = rows;
+    sbx_store_record(p->host->store, &p->record);
     /* The kernel tells the foreground group, and only of a change. A shell in the background wants
      * to know as well, and a viewer that repeats its size wants a redraw. */
     (void)kill(p->leader, SIGWINCH);

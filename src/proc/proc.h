@@ -2,9 +2,12 @@
  *
  *   RUNNING --child ended (SIGCHLD)--> DRAINING --output drained and committed--> EXITED
  *
- * A process is done when it is reaped and its output is drained. DRAINING is shown as running: an
- * exit that is visible before the last output would make readers miss it. The drain is bounded,
- * see output.h. */
+ * A process is done when it is reaped, its output is drained, and both are stored. DRAINING is shown
+ * as running: an exit that is visible before the last output would make readers miss it. The drain
+ * is bounded, see output.h.
+ *
+ * A process outlives the server. What the next one needs is with the keeper (descriptors), in the
+ * database (the record) and in the shared memory (exit, counters, output); see sbx_proc_restore. */
 #ifndef SBX_PROC_PROC_H
 #define SBX_PROC_PROC_H
 
@@ -21,6 +24,15 @@
 
 enum sbx_proc_state { SBX_PROC_RUNNING, SBX_PROC_DRAINING, SBX_PROC_EXITED };
 
+/* Why a process is not running any more. Lost: nobody knows, since whoever could have seen it (server
+ * and keeper, or the machine) went away. */
+enum sbx_exit_reason {
+    SBX_REASON_EXITED,
+    SBX_REASON_SIGNALED,
+    SBX_REASON_STOPPED, /* it was asked to, whichever way it then ended */
+    SBX_REASON_LOST
+};
+
 #define SBX_PROC_ID_MAX 26 /* "proc_" and 20 digits and a NUL */
 
 struct sbx_proc {
@@ -29,7 +41,17 @@ struct sbx_proc {
     enum sbx_proc_state state;
     struct sbx_child child;
     pid_t leader;              /* pid, group and session id at start; only compared after exit */
-    struct sbx_exit exit;      /* meaningful from DRAINING on */
+    bool adopted;              /* of an earlier server: the keeper waits for it, not we */
+    bool kept;                 /* the keeper has its descriptors */
+    bool stop_asked;
+    bool ending;               /* DRAINING: everything is read, the exit is being stored */
+    uint64_t started_us;       /* os/ident.h */
+    struct sbx_slot *slot;     /* while it runs; may be NULL */
+    struct sbx_record record;
+    struct sbx_exit exit;      /* meaningful from DRAINING on, like the next three */
+    enum sbx_exit_reason reason;
+    char note[120];            /* what there is to say beside it; usually empty */
+    uint64_t input_dropped;    /* bytes of input that were accepted and never delivered */
     uint64_t number;
     char id[SBX_PROC_ID_MAX];
     struct sbx_str command;    /* strings are in `text` */
@@ -37,7 +59,9 @@ struct sbx_proc {
     size_t nargs;
     struct sbx_str cwd;
     bool has_cwd;
+    char *env_names;           /* JSON array; NULL: none */
     bool tty, interactive;
+    bool in_memory;            /* its output is not stored */
     uint16_t cols, rows;
     uint64_t created_ms, exited_ms;
     struct sbx_log log;
@@ -63,10 +87,22 @@ struct sbx_waiter {
  * start. The caller owns the one reference. */
 struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec,
                                 struct sbx_err *err);
+/* One of an earlier server, as its record tells it. `item`: what the keeper has of it, of which the
+ * descriptors are taken; NULL: nothing. One that ran and is not with the keeper is lost; if it still
+ * lives it is ended. NULL when out of memory. */
+struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_process *record,
+                                  struct sbx_keep_item *item);
+/* The keeper saw an adopted process end. */
+void sbx_proc_on_kept_exit(struct sbx_proc *p, const struct sbx_exit *exit);
+
 struct sbx_proc *sbx_proc_ref(struct sbx_proc *p);
 void sbx_proc_unref(struct sbx_proc *p);
-/* Closes what is still open of a deleted or abandoned process. */
+/* Closes what is still open here of a deleted or abandoned process. The keeper's duplicates stay. */
 void sbx_proc_detach(struct sbx_proc *p);
+/* The record goes: the keeper and the database forget it, too. */
+void sbx_proc_forget(struct sbx_proc *p);
+
+const char *sbx_exit_reason_name(enum sbx_exit_reason reason);
 
 static inline bool sbx_proc_exited(const struct sbx_proc *p)
 {

@@ -50,6 +50,12 @@ struct sbx_proc *sbx_proctab_find(const struct sbx_proctab *t, struct sbx_str id
     return t->procs[i];
 }
 
+struct sbx_proc *sbx_proctab_number(const struct sbx_proctab *t, uint64_t number)
+{
+    size_t i = proctab_lower_bound(t, number);
+    return i < t->count && t->procs[i]->number == number ? t->procs[i] : NULL;
+}
+
 static int proctab_reserve(struct sbx_proctab *t)
 {
     size_t cap = t->cap == 0 ? 16 : t->cap * 2;
@@ -83,16 +89,67 @@ int sbx_proctab_create(struct sbx_proctab *t, const struct sbx_spec *spec, struc
     return 0;
 }
 
-void sbx_proctab_delete(struct sbx_proctab *t, struct sbx_proc *p)
+int sbx_proctab_restore(struct sbx_proctab *t, const struct sbx_db_process *record,
+                        struct sbx_keep_item *item)
+{
+    struct sbx_proc *p = proctab_reserve(t) < 0 ? NULL
+                                                : sbx_proc_restore(t->host, record, item);
+    if (p == NULL)
+        return -ENOMEM;
+    assert(t->count == 0 || t->procs[t->count - 1]->number < p->number);
+    t->procs[t->count++] = p;
+    return 0;
+}
+
+static void proctab_remove(struct sbx_proctab *t, struct sbx_proc *p)
 {
     size_t i = proctab_lower_bound(t, p->number);
     assert(i < t->count && t->procs[i] == p && sbx_proc_exited(p));
     memmove(&t->procs[i], &t->procs[i + 1], (t->count - i - 1) * sizeof *t->procs);
     t->count--;
     p->deleted = true;
-    sbx_proc_kill(p); /* what it left behind could not be reached any more */
+    sbx_proc_forget(p);
     sbx_proc_detach(p);
     sbx_proc_unref(p);
+}
+
+void sbx_proctab_delete(struct sbx_proctab *t, struct sbx_proc *p)
+{
+    sbx_proc_kill(p); /* what it left behind could not be reached any more */
+    proctab_remove(t, p);
+}
+
+/* The one that exited longest ago, of those whose logs are not empty if that is wanted. */
+static struct sbx_proc *proctab_oldest_exited(const struct sbx_proctab *t, bool with_log)
+{
+    struct sbx_proc *oldest = NULL;
+    size_t i;
+    for (i = 0; i < t->count; i++) {
+        struct sbx_proc *p = t->procs[i];
+        if (sbx_proc_exited(p) && (oldest == NULL || p->exited_ms < oldest->exited_ms) &&
+            (!with_log || sbx_store_log_kept(p->log.store) > 0))
+            oldest = p;
+    }
+    return oldest;
+}
+
+void sbx_proctab_retire(struct sbx_proctab *t)
+{
+    size_t exited = t->count - sbx_proctab_running(t);
+    for (; exited > t->host->limits.max_exited_processes; exited--)
+        proctab_remove(t, proctab_oldest_exited(t, false));
+}
+
+struct sbx_store_log *sbx_proctab_pick_victim(const struct sbx_proctab *t)
+{
+    struct sbx_proc *p = proctab_oldest_exited(t, true);
+    size_t i;
+    for (i = 0; p == NULL && i < t->count; i++)
+        p = t->procs[i];
+    for (i = 0; p != NULL && !sbx_proc_exited(p) && i < t->count; i++)
+        if (sbx_store_log_kept(t->procs[i]->log.store) > sbx_store_log_kept(p->log.store))
+            p = t->procs[i];
+    return p == NULL ? NULL : p->log.store;
 }
 
 size_t sbx_proctab_running(const struct sbx_proctab *t)

@@ -16,10 +16,19 @@ void sbx_proctab_deinit(struct sbx_proctab *t); /* forgets all; ends none */
 /* NULL when there is none of that id; ids are "proc_N" with N as we write it. */
 struct sbx_proc *sbx_proctab_find(const struct sbx_proctab *t, struct sbx_str id);
 
+struct sbx_proc *sbx_proctab_number(const struct sbx_proctab *t, uint64_t number); /* or NULL */
+
 /* Starts and enters a process. 0 and *out (borrowed); -EBUSY at the limit of running processes, or
  * the negative errno of the start with err->text. Nothing is entered on failure. */
 int sbx_proctab_create(struct sbx_proctab *t, const struct sbx_spec *spec, struct sbx_proc **out,
                        struct sbx_err *err);
+/* Enters one of an earlier server; see sbx_proc_restore. 0 or -ENOMEM. */
+int sbx_proctab_restore(struct sbx_proctab *t, const struct sbx_db_process *record,
+                        struct sbx_keep_item *item);
+/* Forgets the oldest exited ones above the limit. */
+void sbx_proctab_retire(struct sbx_proctab *t);
+/* The log to shorten first: of the process that exited longest ago, else of the longest. */
+struct sbx_store_log *sbx_proctab_pick_victim(const struct sbx_proctab *t);
 /* Forgets an exited process. Readers that are still at it keep it until they are done. */
 void sbx_proctab_delete(struct sbx_proctab *t, struct sbx_proc *p);
 

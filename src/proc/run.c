@@ -127,6 +127,20 @@ static void run_free(struct sbx_task *t)
     sbx_mem_free(SBX_LIST_OF(t, struct sbx_run, free));
 }
 
+static void run_take_slot(struct sbx_run *run)
+{
+    run->slot = sbx_tail_slot_new(sbx_store_tail(run->host->store), SBX_SLOT_RUN, 0);
+    if (run->slot != NULL)
+        run->slot->started_us = sbx_ident_now_us();
+}
+
+static void run_free_slot(struct sbx_run *run)
+{
+    if (run->slot != NULL)
+        sbx_tail_slot_free(sbx_store_tail(run->host->store), run->slot);
+    run->slot = NULL;
+}
+
 static void run_finish(struct sbx_run *run)
 {
     size_t i;
@@ -137,6 +151,7 @@ static void run_finish(struct sbx_run *run)
         sbx_capture_finish(&run->out[i]);
     }
     sbx_reap_remove(&run->host->reap, &run->child);
+    run_free_slot(run);
     run->on_done(run, run->ctx);
 }
 
@@ -172,11 +187,15 @@ struct sbx_run *sbx_run_start(struct sbx_host *host, const struct sbx_spec *spec
         return NULL;
     }
     run->started_us = sbx_clock_mono_us();
+    run->host = host;
+    run_take_slot(run);
     if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_NULL, true, &l, err) < 0) {
+        run_free_slot(run);
         sbx_mem_free(run);
         return NULL;
     }
-    run->host = host;
+    if (run->slot != NULL)
+        run->slot->pid = l.pid;
     sbx_list_init(&run->node);
     sbx_list_add_tail(&host->runs, &run->node);
     sbx_task_init(&run->free, run_free);
@@ -209,6 +228,7 @@ void sbx_run_free(struct sbx_run *run)
     sbx_list_remove(&run->node);
     sbx_loop_cancel_timer(&run->host->loop, &run->timeout);
     sbx_reap_remove(&run->host->reap, &run->child);
+    run_free_slot(run);
     for (i = 0; i < 2; i++) {
         sbx_io_stop(&run->out[i].io);
         if (run->out[i].io.fd >= 0)

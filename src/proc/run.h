@@ -15,6 +15,7 @@ struct sbx_run {
     struct sbx_host *host;
     struct sbx_child child;
     pid_t leader;
+    struct sbx_slot *slot;     /* tells a successor what to end; may be NULL */
     struct sbx_capture out[2]; /* stdout, stderr */
     bool grown;                /* a pipe's buffer was enlarged */
     struct sbx_timer timeout;

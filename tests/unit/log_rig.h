@@ -20,6 +20,8 @@
 
 static struct {
     struct sbx_loop loop;
+    struct sbx_diag diag;
+    struct sbx_limits limits;
     struct sbx_store *store;
     struct sbx_log log;
     uint64_t total;
@@ -57,12 +59,18 @@ static inline bool took_some(struct sbx_cursor *c)
 
 static inline void open_log(uint64_t cap)
 {
+    struct sbx_store_options o = {.loop = &t.loop, .diag = &t.diag, .limits = &t.limits,
+                                  .memory = -1};
+    struct sbx_store_log_options lo = {.number = 1, .cap = cap, .in_file = true};
+    struct sbx_err err;
     memset(&t, 0, sizeof t);
     assert_int_equal(sbx_loop_init(&t.loop), 0);
     t.loop.now_us = 1000 * SECOND;
-    t.store = sbx_store_open(&t.loop);
+    t.diag.level = SBX_DIAG_ERROR;
+    sbx_limits_default(&t.limits);
+    t.store = sbx_store_open(&o, &err);
     assert_non_null(t.store);
-    assert_int_equal(sbx_log_init(&t.log, &t.loop, t.store, cap, on_room, &t), 0);
+    assert_int_equal(sbx_log_init(&t.log, &t.loop, t.store, &lo, NULL, on_room, &t), 0);
 }
 
 static inline void close_log(void)

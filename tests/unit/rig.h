@@ -51,9 +51,13 @@ static inline void rig_on_signal(struct sbx_io *io, short revents)
             sbx_reap_collect(&rig->host.reap);
 }
 
-static inline void rig_open(struct rig *rig)
+/* shared: output is written to memory that outlives the server, see proc/tail. */
+static inline void rig_open_with(struct rig *rig, bool shared)
 {
     struct sbx_host *h = &rig->host;
+    struct sbx_store_options o = {.loop = &h->loop, .diag = &h->diag, .limits = &h->limits,
+                                  .memory = -1, .shared = shared};
+    struct sbx_err err;
     int fd;
     memset(rig, 0, sizeof *rig);
     sbx_ptree_become_subreaper();
@@ -67,13 +71,20 @@ static inline void rig_open(struct rig *rig)
     h->environ = environ;
     (void)sbx_fd_raise_limit(&h->spawn.nofile_soft);
     h->scratch = sbx_mem_alloc(SBX_SCRATCH_BYTES);
-    h->store = sbx_store_open(&h->loop);
+    sbx_ident_boot(h->boot);
+    h->keep.io.fd = -1;
+    h->store = sbx_store_open(&o, &err);
     assert_non_null(h->scratch);
     assert_non_null(h->store);
     fd = sbx_sig_open(&h->spawn.reset);
     assert_true(fd >= 0);
     sbx_io_init(&rig->signals, &h->loop, fd, rig_on_signal);
     assert_int_equal(sbx_io_watch(&rig->signals, POLLIN), 0);
+}
+
+static inline void rig_open(struct rig *rig)
+{
+    rig_open_with(rig, false);
 }
 
 static inline void rig_close(struct rig *rig)

@@ -27,6 +27,8 @@ struct piece { /* what one append brought */
 
 static struct {
     struct sbx_loop loop;
+    struct sbx_diag diag;
+    struct sbx_limits limits;
     struct sbx_store *store;
     struct sbx_store_log *log;
     unsigned commits;     /* calls of on_commit */
@@ -43,14 +45,46 @@ static inline void on_commit(void *ctx)
     t.commits++;
 }
 
-static inline void open_store(uint64_t cap)
+/* What a log of the rig is opened with. */
+static inline struct sbx_store_log_options log_options(uint64_t cap)
+{
+    return (struct sbx_store_log_options){.number = 1, .cap = cap, .in_file = true,
+                                          .on_commit = on_commit, .ctx = &t};
+}
+
+/* A store in memory alone; `dir` and the like may be set before it is opened. */
+static inline struct sbx_store_options store_options(void)
+{
+    return (struct sbx_store_options){.loop = &t.loop, .diag = &t.diag, .limits = &t.limits,
+                                      .memory = -1};
+}
+
+static inline void open_store_with(uint64_t cap, const struct sbx_store_options *o)
+{
+    struct sbx_store_log_options lo = log_options(cap);
+    struct sbx_err err;
+    t.store = sbx_store_open(o, &err);
+    if (t.store == NULL)
+        fail_msg("%s", err.text);
+    t.log = sbx_store_log_open(t.store, &lo);
+    assert_non_null(t.log);
+}
+
+/* The rig without a store. */
+static inline void open_rig(void)
 {
     memset(&t, 0, sizeof t);
     assert_int_equal(sbx_loop_init(&t.loop), 0);
-    t.store = sbx_store_open(&t.loop);
-    assert_non_null(t.store);
-    t.log = sbx_store_log_open(t.store, cap, on_commit, &t);
-    assert_non_null(t.log);
+    t.diag.level = SBX_DIAG_ERROR;
+    sbx_limits_default(&t.limits);
+}
+
+static inline void open_store(uint64_t cap)
+{
+    struct sbx_store_options o;
+    open_rig();
+    o = store_options();
+    open_store_with(cap, &o);
 }
 
 static inline void close_store(void)

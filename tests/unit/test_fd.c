@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -159,6 +160,73 @@ static void test_limit(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* Messages stay apart, and the end is seen. */
+static void test_packet_pair(void **state)
+{
+    int a, b;
+    char buf[8];
+    (void)state;
+    assert_int_equal(sbx_fd_packet_pair(&a, &b), 0);
+    assert_true(is_cloexec(a) && is_cloexec(b));
+    assert_int_equal(fcntl(a, F_GETFL) & O_NONBLOCK, 0);
+    assert_int_equal(sbx_fd_write(a, "one", 3), 3);
+    assert_int_equal(sbx_fd_write(a, "two", 3), 3);
+    assert_int_equal(sbx_fd_read(b, buf, sizeof buf), 3);
+    assert_memory_equal(buf, "one", 3);
+    assert_int_equal(sbx_fd_read(b, buf, sizeof buf), 3);
+    assert_memory_equal(buf, "two", 3);
+    sbx_fd_close(&a);
+    assert_int_equal(sbx_fd_read(b, buf, sizeof buf), 0);
+    sbx_fd_close(&b);
+}
+
+static void test_unnamed_file(void **state)
+{
+    struct stat st;
+    char buf[8];
+    int fd = sbx_fd_open_unnamed();
+    (void)state;
+    assert_true(fd >= 0 && is_cloexec(fd));
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_true(S_ISREG(st.st_mode));
+    assert_int_equal(st.st_nlink, 0);
+    assert_int_equal(sbx_fd_write(fd, "hello", 5), 5);
+    assert_int_equal(pread(fd, buf, sizeof buf, 0), 5);
+    assert_memory_equal(buf, "hello", 5);
+    sbx_fd_close(&fd);
+}
+
+static void test_cloexec_is_cleared(void **state)
+{
+    int r, w;
+    (void)state;
+    assert_int_equal(sbx_fd_pipe(&r, &w), 0);
+    assert_int_equal(sbx_fd_clear_cloexec(r), 0);
+    assert_false(is_cloexec(r));
+    assert_true(is_cloexec(w));
+    assert_int_equal(sbx_fd_set_cloexec(r), 0);
+    assert_true(is_cloexec(r));
+    sbx_fd_close(&r);
+    sbx_fd_close(&w);
+    assert_int_equal(sbx_fd_clear_cloexec(r), -EBADF);
+}
+
+static void test_limit_is_put_back(void **state)
+{
+    struct rlimit before, low, now;
+    size_t original;
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    low = before;
+    low.rlim_cur = before.rlim_max > 100 ? 100 : before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    (void)sbx_fd_raise_limit(&original);
+    sbx_fd_restore_limit(original);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &now), 0);
+    assert_true(now.rlim_cur == low.rlim_cur && now.rlim_max == before.rlim_max);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +236,10 @@ int main(void)
         cmocka_unit_test(test_interrupted_read),
         cmocka_unit_test(test_inherited_descriptors),
         cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_packet_pair),
+        cmocka_unit_test(test_unnamed_file),
+        cmocka_unit_test(test_cloexec_is_cleared),
+        cmocka_unit_test(test_limit_is_put_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The six limits: defaults, what is refused, and what follows from them. */
+/* The limits: defaults, what is refused, and what follows from them. */
 #include "proc/limits.h"
 
 #include <errno.h>
@@ -28,6 +28,8 @@ static void test_defaults(void **state)
     assert_int_equal(l.max_output_bytes, 1048576);
     assert_int_equal(l.max_log_bytes_per_process, 10485760);
     assert_int_equal(l.max_input_bytes_per_request, 65536);
+    assert_int_equal(l.max_log_bytes_total, 1073741824);
+    assert_int_equal(l.max_exited_processes, 1000);
     assert_int_equal(sbx_limits_check(&l, &err), 0);
     assert_int_equal(l.default_run_timeout_ms, 30000);
 }
@@ -50,6 +52,8 @@ static void test_zeros(void **state)
     expect_refused(&l.max_output_bytes, "byte limits must be greater than 0");
     expect_refused(&l.max_log_bytes_per_process, "byte limits must be greater than 0");
     expect_refused(&l.max_input_bytes_per_request, "byte limits must be greater than 0");
+    expect_refused(&l.max_log_bytes_total, "byte limits must be greater than 0");
+    expect_refused(&l.max_exited_processes, "maxExitedProcesses must be greater than 0");
 }
 
 static void test_default_is_lowered_to_the_maximum(void **state)
@@ -64,10 +68,11 @@ static void test_default_is_lowered_to_the_maximum(void **state)
 static void test_extremes(void **state)
 {
     (void)state;
-    l = (struct sbx_limits){1, 1, 1, 1, 1, 1};
+    l = (struct sbx_limits){1, 1, 1, 1, 1, 1, 1, 1};
     assert_int_equal(sbx_limits_check(&l, &err), 0);
     assert_int_equal(sbx_limits_input_queue(&l), 1048576);
-    l = (struct sbx_limits){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    l = (struct sbx_limits){UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
+                            UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
     assert_int_equal(sbx_limits_check(&l, &err), 0);
     assert_int_equal(sbx_limits_input_queue(&l), UINT64_MAX);
     l.max_input_bytes_per_request = 1000000;

@@ -300,6 +300,52 @@ static void test_who_ignores_what(void **state)
     clear();
 }
 
+struct children {
+    pid_t pids[16];
+    size_t n;
+};
+
+static void note_child(void *ctx, pid_t pid)
+{
+    struct children *c = ctx;
+    assert_true(c->n < 16);
+    c->pids[c->n++] = pid;
+}
+
+/* Those that run and those that have ended, and nobody's grandchildren. */
+static void test_each_child(void **state)
+{
+    struct children c = {.n = 0};
+    siginfo_t info;
+    pid_t ended, runs;
+    int r, w;
+    char c1;
+    (void)state;
+    assert_int_equal(sbx_fd_pipe(&r, &w), 0);
+    if (!tells_children())
+        skip();
+    assert_false(sbx_ptree_each_child(note_child, &c));
+    ended = fork();
+    if (ended == 0)
+        _exit(0);
+    runs = fork();
+    if (runs == 0) {
+        if (fork() != 0)
+            (void)sbx_fd_write(w, "x", 1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(sbx_fd_read(r, &c1, 1), 1);
+    assert_int_equal(waitid(P_PID, (id_t)ended, &info, WEXITED | WNOWAIT), 0);
+    assert_true(sbx_ptree_each_child(note_child, &c));
+    assert_int_equal(c.n, 2);
+    assert_int_equal(c.pids[0] + c.pids[1], ended + runs);
+    sbx_fd_close(&r);
+    sbx_fd_close(&w);
+    sbx_ptree_kill_descendants();
+    reap_all();
+}
+
 static void test_a_dead_leader_is_no_harm(void **state)
 {
     siginfo_t info;
@@ -322,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_kill_all_descendants),
         cmocka_unit_test(test_who_ignores_what),
         cmocka_unit_test(test_a_dead_leader_is_no_harm),
+        cmocka_unit_test(test_each_child),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

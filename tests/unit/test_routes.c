@@ -46,6 +46,20 @@ static void test_endpoints(void **state)
     expect("GET", "/v1/processes/proc_1/terminal/ws", "connect_process_terminal", "proc_1");
 }
 
+static void test_aliases(void **state)
+{
+    (void)state;
+    expect("GET", "/v1/process", "list_processes_alias", "");
+    expect("POST", "/v1/process", "create_process_alias", "");
+    expect("GET", "/v1/process/proc_1", "get_process_alias", "proc_1");
+    expect("DELETE", "/v1/process/proc_1", "delete_process_alias", "proc_1");
+    expect("POST", "/v1/process/proc_1/stop", "stop_process_alias", "proc_1");
+    expect("POST", "/v1/process/proc_1/kill", "kill_process_alias", "proc_1");
+    expect("GET", "/v1/process/proc_1/logs", "get_process_logs_alias", "proc_1");
+    expect("GET", "/v1/process/run", "get_process_alias", "run");
+    expect("DELETE", "/v1/process/config", "delete_process_alias", "config");
+}
+
 static void test_ids(void **state)
 {
     (void)state;
@@ -135,6 +149,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_endpoints),
+        cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_no_endpoint),
         cmocka_unit_test(test_methods),

@@ -36,7 +36,7 @@ static void test_names(void **state)
 
 static void reset_all(void)
 {
-    static const int sigs[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGUSR1};
+    static const int sigs[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2};
     struct sigaction dfl = {.sa_handler = SIG_DFL};
     size_t i;
     for (i = 0; i < sizeof sigs / sizeof sigs[0]; i++)
@@ -58,15 +58,17 @@ static void test_caught_signals_come_out(void **state)
     assert_int_equal(raise(SIGCHLD), 0);
     assert_int_equal(raise(SIGINT), 0);
     assert_int_equal(raise(SIGHUP), 0);
+    assert_int_equal(raise(SIGUSR2), 0);
     assert_int_equal(raise(SIGPIPE), 0); /* ignored */
     assert_int_equal(sbx_sig_next(), SIGTERM);
     assert_int_equal(sbx_sig_next(), SIGCHLD);
     assert_int_equal(sbx_sig_next(), SIGINT);
     assert_int_equal(sbx_sig_next(), SIGHUP);
+    assert_int_equal(sbx_sig_next(), SIGUSR2);
     assert_int_equal(sbx_sig_next(), 0);
     assert_true(sigismember(&reset, SIGTERM) && sigismember(&reset, SIGCHLD));
     assert_true(sigismember(&reset, SIGINT) && sigismember(&reset, SIGHUP));
-    assert_true(sigismember(&reset, SIGPIPE));
+    assert_true(sigismember(&reset, SIGPIPE) && sigismember(&reset, SIGUSR2));
     assert_false(sigismember(&reset, SIGUSR1));
     sbx_sig_close();
     reset_all();
@@ -86,6 +88,38 @@ static void test_what_was_ignored(void **state)
     assert_int_equal(sigaction(SIGHUP, NULL, &now), 0);
     assert_true(now.sa_handler == SIG_IGN);
     assert_true(sigismember(&reset, SIGHUP) && sigismember(&reset, SIGUSR1));
+    sbx_sig_close();
+    reset_all();
+}
+
+static bool is_default(int sig)
+{
+    struct sigaction now;
+    return sigaction(sig, NULL, &now) == 0 && now.sa_handler == SIG_DFL;
+}
+
+/* Who opens after a reset finds what the first one found, and gets nothing of the first one's. */
+static void test_reset(void **state)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, now;
+    sigset_t reset;
+    int fd;
+    (void)state;
+    (void)sigaction(SIGHUP, &ignore, NULL);
+    fd = sbx_sig_open(&reset);
+    assert_true(fd >= 0);
+    assert_int_equal(raise(SIGTERM), 0);
+    sbx_sig_reset();
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    assert_true(is_default(SIGTERM) && is_default(SIGINT) && is_default(SIGCHLD));
+    assert_true(is_default(SIGUSR2));
+    assert_int_equal(sigaction(SIGHUP, NULL, &now), 0);
+    assert_true(now.sa_handler == SIG_IGN);
+    assert_true(sbx_sig_open(&reset) >= 0);
+    assert_int_equal(sbx_sig_next(), 0);
+    assert_int_equal(raise(SIGHUP), 0);
+    assert_int_equal(sbx_sig_next(), 0);
+    assert_true(sigismember(&reset, SIGHUP) && sigismember(&reset, SIGTERM));
     sbx_sig_close();
     reset_all();
 }
@@ -131,6 +165,7 @@ int main(void)
         cmocka_unit_test(test_what_was_ignored),
         cmocka_unit_test(test_blocked_signals_are_unblocked),
         cmocka_unit_test(test_full_pipe),
+        cmocka_unit_test(test_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,37 @@
+/* datadir.h - the directory that the server keeps its state in: which one, made, and locked. */
+#ifndef SBX_APP_DATADIR_H
+#define SBX_APP_DATADIR_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "os/diag.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct sbx_datadir {
+    struct sbx_buf path; /* with a NUL at the end; empty: nothing is kept */
+    int lock;            /* -1: none */
+};
+
+/* flag: --data-dir, NULL when it was not given: $XDG_DATA_HOME/sandbox-agent, else
+ * ~/.local/share/sandbox-agent. ":memory:" keeps nothing. Makes the directory (0700) with those above
+ * it, and locks it. A default that cannot be made keeps nothing, with a warning; a directory that
+ * was asked for and cannot be had, or one that another server has, is an error. 0 or -errno. */
+int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const struct sbx_diag *diag,
+                     struct sbx_err *err);
+/* The same directory in a program that follows one which opened and locked it. */
+int sbx_datadir_find(struct sbx_datadir *d, const char *flag, struct sbx_err *err);
+void sbx_datadir_deinit(struct sbx_datadir *d);
+/* NULL: nothing is kept. */
+const char *sbx_datadir_path(const struct sbx_datadir *d);
+
+/* This process is the one to send signals to; alone: it is a server without a keeper. lock -1: does
+ * nothing. */
+void sbx_datadir_sign(int lock, bool alone);
+
+/* The keeper that has the directory of that flag, for an upgrade. 0, or -errno and err: nobody has,
+ * or a server alone. */
+int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err *err);
+
+#endif

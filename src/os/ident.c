@@ -1,0 +1,76 @@
+/* ident.c - see ident.h. Linux tells the start time in clock ticks since boot, in field 22 of
+ * /proc/PID/stat (proc(5)); the name in field 2 may contain anything, so fields are counted from
+ * its last parenthesis. Other systems have no common way: there a pid is never known again. */
+#include "os/ident.h"
+#include "os/fd.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define IDENT_EARLY_US 50000u   /* stamps are rounded down to a tick */
+#define IDENT_LATE_US 2000000u  /* between our reading of the clock and the fork */
+
+#ifdef __linux__
+static ssize_t ident_read(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got;
+    if (fd < 0)
+        return -1;
+    got = sbx_fd_read(fd, text, size - 1);
+    (void)close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    return got;
+}
+#endif
+
+void sbx_ident_boot(char text[SBX_BOOT_ID_MAX])
+{
+    text[0] = '\0';
+#ifdef __linux__
+    (void)ident_read("/proc/sys/kernel/random/boot_id", text, SBX_BOOT_ID_MAX);
+    text[strcspn(text, "\n")] = '\0';
+#endif
+}
+
+uint64_t sbx_ident_now_us(void)
+{
+    struct timespec ts;
+#ifdef CLOCK_BOOTTIME
+    clock_gettime(CLOCK_BOOTTIME, &ts);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+#endif
+    return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+bool sbx_ident_runs(pid_t pid, uint64_t started_us)
+{
+#ifdef __linux__
+    char path[48], text[1024];
+    const char *at;
+    uint64_t ticks, start_us;
+    int field;
+    (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    if (pid <= 0 || ident_read(path, text, sizeof text) <= 0)
+        return false;
+    at = strrchr(text, ')');
+    if (at == NULL || strlen(at) < 3 || at[2] == 'Z' || at[2] == 'X')
+        return false;
+    for (field = 2; field < 22 && at != NULL; field++)
+        at = strchr(at + 1, ' ');
+    if (at == NULL)
+        return false;
+    ticks = strtoull(at + 1, NULL, 10);
+    start_us = ticks * 1000000u / (uint64_t)sysconf(_SC_CLK_TCK);
+    return start_us + IDENT_EARLY_US >= started_us && start_us <= started_us + IDENT_LATE_US;
+#else
+    (void)pid;
+    (void)started_us;
+    return false;
+#endif
+}

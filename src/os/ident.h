@@ -1,0 +1,22 @@
+/* ident.h - knowing a process again after its pid may have been given to somebody else: boot and
+ * start time. */
+#ifndef SBX_OS_IDENT_H
+#define SBX_OS_IDENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SBX_BOOT_ID_MAX 64
+
+/* A text that differs from boot to boot; empty where the system tells none. */
+void sbx_ident_boot(char text[SBX_BOOT_ID_MAX]);
+
+/* Microseconds on the clock that the system stamps process starts with. */
+uint64_t sbx_ident_now_us(void);
+
+/* Is this the process that was started at about that time (a reading of the clock above, taken just
+ * before the start), and does it still run? A zombie does not. No where it cannot be told. */
+bool sbx_ident_runs(pid_t pid, uint64_t started_us);
+
+#endif

@@ -1,0 +1,536 @@
+/* The write-ahead log: what bounds it, what never happens to it, who waits for the disk, and what a
+ * kill at any moment leaves.
+ *
+ * The calls by which SQLite syncs and writes are watched here: the loop's thread must not sync, and
+ * must not write the beginning of a log that has contents. */
+#include "db_rig.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+
+#define MIB (1l << 20)
+#define CHUNK 65536u
+#define WAL_OF_TRANSACTION (2 * MIB) /* more than any here writes */
+
+static struct {
+    pthread_t loop;
+    bool on;
+    unsigned loop_syncs, loop_rewrites;
+    _Atomic unsigned syncs; /* elsewhere */
+    _Atomic bool slow;      /* those wait */
+    bool no_threads;
+} watch;
+
+static bool by_loop(void)
+{
+    return watch.on && pthread_equal(pthread_self(), watch.loop);
+}
+
+static void on_sync(void)
+{
+    if (by_loop()) {
+        watch.loop_syncs++;
+        return;
+    }
+    watch.syncs++;
+    while (watch.slow)
+        (void)usleep(1000);
+}
+
+int fsync(int fd)
+{
+    on_sync();
+    return (int)syscall(SYS_fsync, fd);
+}
+
+int fdatasync(int fd)
+{
+    on_sync();
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+static void on_write(int fd, off_t at)
+{
+    char link[64], name[256] = "";
+    struct stat st;
+    size_t n;
+    if (!by_loop() || at != 0)
+        return;
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (readlink(link, name, sizeof name - 1) <= 0)
+        return;
+    n = strlen(name);
+    if (n > 4 && strcmp(name + n - 4, "-wal") == 0 && fstat(fd, &st) == 0 && st.st_size > 0)
+        watch.loop_rewrites++;
+}
+
+ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
+{
+    on_write(fd, at);
+    return (ssize_t)syscall(SYS_pwrite64, fd, p, n, at);
+}
+
+ssize_t pwrite64(int fd, const void *p, size_t n, off_t at)
+{
+    on_write(fd, at);
+    return (ssize_t)syscall(SYS_pwrite64, fd, p, n, at);
+}
+
+/* --- load --- */
+
+static struct {
+    uint64_t next;  /* sequence */
+    long log_max;   /* of the log's size */
+    uint64_t begin_max_us;
+} load;
+
+static void start(void)
+{
+    db_rig_start();
+    memset(&watch, 0, sizeof watch);
+    memset(&load, 0, sizeof load);
+    watch.loop = pthread_self();
+    watch.on = true;
+    load.next = 1;
+}
+
+static void finish(void)
+{
+    watch.on = false;
+    db_rig_deinit();
+}
+
+/* One turn of the loop with one transaction that keeps the file at 10 MiB. What begin said. */
+static int write_once(unsigned chunks)
+{
+    struct sbx_db_bounds b;
+    uint64_t offset, before = sbx_clock_mono_us();
+    unsigned i;
+    long size;
+    int rc = sbx_db_begin(r.db);
+    if (sbx_clock_mono_us() - before > load.begin_max_us)
+        load.begin_max_us = sbx_clock_mono_us() - before;
+    for (i = 0; rc == 0 && i < chunks; i++, load.next++)
+        db_put_chunk(1, load.next, (load.next - 1) * CHUNK, 1, CHUNK);
+    offset = (load.next - 1) * CHUNK;
+    if (rc == 0) {
+        db_ok(sbx_db_evict(r.db, 1, 0, offset > 10 * MIB ? offset - 10 * MIB : 0, &b));
+        db_ok(sbx_db_commit(r.db));
+    }
+    size = db_file_size(r.log);
+    if (size > load.log_max)
+        load.log_max = size;
+    db_rig_turn();
+    return rc;
+}
+
+static void write_mib(long mib)
+{
+    uint64_t end = load.next + (uint64_t)(mib * MIB / CHUNK);
+    while (load.next < end) {
+        int rc = write_once(4);
+        if (rc != -EAGAIN)
+            db_ok(rc);
+    }
+}
+
+/* Until begin says something else than 0 and -EAGAIN. */
+static int write_until_refused(void)
+{
+    int rc;
+    DB_UNTIL((rc = write_once(8)) != 0 && rc != -EAGAIN);
+    return rc;
+}
+
+static void expect_whole(void)
+{
+    struct sbx_db_bounds b;
+    db_ok(sbx_db_bounds(r.db, 1, &b));
+    assert_int_equal(b.last, load.next - 1);
+    assert_int_equal(db_read_first(1, b.first), b.first);
+    assert_int_equal(db_read_first(1, b.last), b.last);
+    db_expect("PRAGMA integrity_check", "ok\n");
+}
+
+/* --- without readers --- */
+
+static void test_the_log_is_bounded_under_steady_load(void **state)
+{
+    (void)state;
+    start();
+    write_mib(150);
+    assert_true(load.log_max > 4 * MIB);
+    assert_true(load.log_max < 16 * MIB + WAL_OF_TRANSACTION);
+    assert_true(watch.syncs > 0);
+    expect_whole();
+    assert_int_equal(watch.loop_syncs, 0);
+    assert_int_equal(watch.loop_rewrites, 0);
+    finish();
+}
+
+static void test_the_log_is_emptied_in_a_quiet_moment(void **state)
+{
+    (void)state;
+    start();
+    while (db_file_size(r.log) < 4 * MIB)
+        assert_int_equal(write_once(1), 0);
+    DB_UNTIL(db_file_size(r.log) == 0);
+    expect_whole();
+    write_mib(1);
+    expect_whole();
+    assert_int_equal(watch.loop_syncs, 0);
+    assert_int_equal(watch.loop_rewrites, 0);
+    finish();
+}
+
+static void test_a_new_file_reaches_the_disk_by_itself(void **state)
+{
+    (void)state;
+    start();
+    DB_UNTIL(db_file_size(r.log) == 0);
+    assert_true(db_file_size(r.file) >= 8 * 8192);
+    assert_true(watch.syncs > 0);
+    assert_int_equal(watch.loop_syncs, 0);
+    finish();
+}
+
+/* --- with readers --- */
+
+static struct sqlite3 *reader(void)
+{
+    struct sqlite3 *conn = db_person();
+    db_exec(conn, "BEGIN; SELECT count(*) FROM sqlite_schema");
+    return conn;
+}
+
+static void test_a_reader_that_stays_is_the_limit(void **state)
+{
+    struct sqlite3 *conn;
+    uint64_t refused_us;
+    char *count;
+    (void)state;
+    start();
+    write_mib(1);
+    conn = reader();
+    count = db_query(conn, "SELECT count(*) FROM chunks");
+    assert_int_equal(write_until_refused(), -EBUSY);
+    assert_string_equal(sbx_db_error(r.db), "another program holds a read transaction open; "
+                                            "the write-ahead log is at its limit of 64 MiB");
+    assert_true(load.log_max > 60 * MIB);
+    refused_us = sbx_clock_mono_us();
+    while (sbx_clock_mono_us() - refused_us < 700000)
+        assert_int_equal(write_once(8), -EBUSY);
+    assert_true(load.log_max < 64 * MIB + WAL_OF_TRANSACTION);
+    assert_true(load.begin_max_us < 200000);
+    /* Its view is unchanged; ours is whole, too. */
+    {
+        char *again = db_query(conn, "SELECT count(*) FROM chunks");
+        assert_string_equal(count, again);
+        sqlite3_free(again);
+        sqlite3_free(count);
+    }
+    expect_whole();
+    sqlite3_close(conn);
+    r.ready = 0;
+    DB_UNTIL(write_once(8) == 0);
+    assert_true(r.ready > 0);
+    write_mib(30);
+    DB_UNTIL(db_file_size(r.log) < 17 * MIB);
+    expect_whole();
+    assert_int_equal(watch.loop_syncs, 0);
+    assert_int_equal(watch.loop_rewrites, 0);
+    finish();
+}
+
+/* A reader whose mark is at the end of a log that is then copied completely: truncating fails, and
+ * right after that the mark may go. The next write must not begin the log anew. */
+static void test_a_reader_in_the_way_of_truncating(void **state)
+{
+    int i;
+    (void)state;
+    start();
+    DB_UNTIL(db_file_size(r.log) == 0);
+    for (i = 0; i < 20; i++) {
+        struct sqlite3 *conn;
+        unsigned syncs;
+        long before = db_file_size(r.log);
+        while (db_file_size(r.log) < before + 4 * MIB + MIB / 2) {
+            int rc = sbx_db_begin(r.db);
+            if (rc == -EAGAIN)
+                db_rig_turn();
+            else
+                db_ok(rc);
+            if (rc == 0) {
+                db_put_chunk(1, load.next, (load.next - 1) * CHUNK, 1, CHUNK);
+                load.next++;
+                db_ok(sbx_db_commit(r.db));
+            }
+            if (db_file_size(r.log) == 0)
+                before = 0;
+        }
+        conn = reader(); /* the job is under way */
+        syncs = watch.syncs;
+        DB_UNTIL(watch.syncs > syncs || i > 0);
+        if (i % 2 == 0)
+            DB_UNTIL(write_once(1) == 0);
+        sqlite3_close(conn);
+        if (i % 3 == 0)
+            DB_UNTIL(write_once(1) == 0);
+    }
+    expect_whole();
+    assert_int_equal(watch.loop_syncs, 0);
+    assert_int_equal(watch.loop_rewrites, 0);
+    finish();
+}
+
+/* Readers come and go at every moment while there is load. */
+static void test_many_short_readers(void **state)
+{
+    struct sqlite3 *conn[3] = {NULL, NULL, NULL};
+    unsigned i;
+    (void)state;
+    start();
+    for (i = 0; i < 600; i++) {
+        unsigned k = (i * 7 + i / 5) % 3;
+        int rc = write_once(4);
+        if (rc != -EAGAIN && rc != -EBUSY) /* there may always be one of them */
+            db_ok(rc);
+        if (conn[k] == NULL) {
+            conn[k] = reader();
+        } else {
+            sqlite3_close(conn[k]);
+            conn[k] = NULL;
+        }
+    }
+    for (i = 0; i < 3; i++)
+        sqlite3_close(conn[i]);
+    DB_UNTIL(write_once(1) == 0);
+    write_mib(20);
+    assert_true(load.log_max < 64 * MIB + WAL_OF_TRANSACTION);
+    expect_whole();
+    assert_int_equal(watch.loop_syncs, 0);
+    assert_int_equal(watch.loop_rewrites, 0);
+    finish();
+}
+
+/* Somebody types PRAGMA wal_checkpoint. */
+static void test_a_checkpoint_by_another_program(void **state)
+{
+    struct sqlite3 *conn;
+    int i;
+    (void)state;
+    start();
+    conn = db_person();
+    for (i = 0; i < 100; i++) {
+        int rc = write_once(2);
+        if (rc != -EAGAIN)
+            db_ok(rc);
+        watch.on = false;
+        sqlite3_free(db_query(conn, i % 2 == 0 ? "PRAGMA wal_checkpoint(TRUNCATE)"
+                                               : "PRAGMA wal_checkpoint(PASSIVE)"));
+        watch.on = true;
+    }
+    sqlite3_close(conn);
+    expect_whole();
+    assert_int_equal(watch.loop_syncs, 0);
+    assert_int_equal(watch.loop_rewrites, 0);
+    finish();
+}
+
+static void test_another_writer_is_busy_for_a_moment(void **state)
+{
+    struct sqlite3 *conn;
+    (void)state;
+    start();
+    write_mib(1);
+    conn = db_person();
+    db_exec(conn, "BEGIN IMMEDIATE");
+    assert_int_equal(sbx_db_begin(r.db), -EBUSY);
+    assert_string_equal(sbx_db_error(r.db), "another program is writing to the file");
+    assert_false(sbx_db_tidy(r.db));
+    sqlite3_close(conn);
+    write_mib(1);
+    finish();
+}
+
+/* --- a disk that takes its time --- */
+
+static void test_a_slow_disk_holds_nobody_up_for_long(void **state)
+{
+    uint64_t paused_us, longest = 0;
+    int rc;
+    (void)state;
+    start();
+    DB_UNTIL(db_file_size(r.log) == 0);
+    watch.slow = true;
+    do {
+        while ((rc = write_once(8)) == 0)
+            continue;
+        paused_us = sbx_clock_mono_us();
+        r.ready = 0;
+        if (rc == -EAGAIN)
+            DB_UNTIL(r.ready > 0);
+        if (sbx_clock_mono_us() - paused_us > longest)
+            longest = sbx_clock_mono_us() - paused_us;
+    } while (rc == -EAGAIN);
+    assert_int_equal(rc, -EBUSY);
+    assert_non_null(strstr(sbx_db_error(r.db), "too slow to sync"));
+    assert_true(longest > 900000 && longest < 5000000);
+    assert_true(load.log_max > 60 * MIB && load.log_max < 64 * MIB + WAL_OF_TRANSACTION);
+    assert_true(load.begin_max_us < 200000);
+    r.ready = 0;
+    watch.slow = false;
+    DB_UNTIL(r.ready > 0);
+    DB_UNTIL(write_once(8) == 0);
+    write_mib(5);
+    expect_whole();
+    assert_int_equal(watch.loop_syncs, 0);
+    assert_int_equal(watch.loop_rewrites, 0);
+    finish();
+}
+
+int pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*f)(void *), void *arg)
+{
+    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (watch.no_threads)
+        return EAGAIN;
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+    return real(t, a, f, arg);
+}
+
+static void test_without_a_thread(void **state)
+{
+    (void)state;
+    memset(&watch, 0, sizeof watch);
+    watch.no_threads = true;
+    db_rig_start();
+    memset(&load, 0, sizeof load);
+    load.next = 1;
+    assert_int_equal(write_until_refused(), -EBUSY);
+    assert_non_null(strstr(sbx_db_error(r.db), "cannot start the checkpoint thread"));
+    assert_true(load.log_max > 60 * MIB && load.log_max < 64 * MIB + WAL_OF_TRANSACTION);
+    watch.no_threads = false;
+    DB_UNTIL(write_once(8) == 0);
+    write_mib(5);
+    expect_whole();
+    finish();
+}
+
+/* --- killed --- */
+
+static void child_writes(int report)
+{
+    db_rig_open();
+    for (;;) {
+        int rc = write_once(1 + (unsigned)(load.next % 9));
+        uint64_t last = load.next - 1;
+        if (rc == 0 && write(report, &last, sizeof last) != (ssize_t)sizeof last)
+            _exit(3);
+        if (load.next % 50 == 0)
+            (void)sbx_db_tidy(r.db);
+    }
+}
+
+static void test_killed_at_any_moment(void **state)
+{
+    uint64_t stored = 0;
+    int round;
+    (void)state;
+    memset(&watch, 0, sizeof watch);
+    memset(&load, 0, sizeof load);
+    db_rig_init();
+    load.next = 1;
+    srand(1);
+    for (round = 0; round < 25; round++) {
+        uint64_t last = stored, told;
+        struct sbx_db_bounds b;
+        int report[2], status;
+        pid_t pid;
+        assert_int_equal(pipe(report), 0);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+            child_writes(report[1]);
+        close(report[1]);
+        (void)usleep((useconds_t)(rand() % 60000));
+        (void)kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status));
+        while (read(report[0], &told, sizeof told) == (ssize_t)sizeof told)
+            last = told;
+        close(report[0]);
+        db_rig_open();
+        db_ok(sbx_db_bounds(r.db, 1, &b));
+        assert_true(b.last >= last); /* a commit that was not reported any more may be there */
+        assert_true(b.last == 0 || b.first <= b.last);
+        load.next = b.last + 1;
+        stored = b.last;
+        if (b.last > 0)
+            expect_whole();
+        assert_true(db_file_size(r.log) < 64 * MIB + WAL_OF_TRANSACTION);
+        if (round % 2 == 0)
+            write_mib(1);
+        stored = load.next - 1;
+        db_rig_close();
+    }
+    assert_true(stored > 100);
+    db_rig_deinit();
+}
+
+/* The log that a killed server left is not begun anew by the loop either. */
+static void test_a_log_that_was_left_is_grown_or_synced(void **state)
+{
+    struct sqlite3 *conn;
+    pid_t pid;
+    int status;
+    (void)state;
+    memset(&watch, 0, sizeof watch);
+    memset(&load, 0, sizeof load);
+    db_rig_init();
+    load.next = 1;
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        db_rig_open();
+        while (load.next < 20)
+            (void)write_once(1);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    load.next = 20;
+    assert_true(db_file_size(r.log) > MIB);
+    /* A person looks, and copies all of the log into the file. */
+    conn = db_person();
+    sqlite3_free(db_query(conn, "PRAGMA wal_checkpoint(PASSIVE)"));
+    watch.loop = pthread_self();
+    db_rig_open();
+    watch.on = true;
+    assert_int_equal(write_once(1), 0);
+    expect_whole();
+    sqlite3_close(conn);
+    write_mib(1);
+    assert_int_equal(watch.loop_syncs, 0);
+    assert_int_equal(watch.loop_rewrites, 0);
+    finish();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_killed_at_any_moment),
+        cmocka_unit_test(test_a_log_that_was_left_is_grown_or_synced),
+        cmocka_unit_test(test_the_log_is_bounded_under_steady_load),
+        cmocka_unit_test(test_the_log_is_emptied_in_a_quiet_moment),
+        cmocka_unit_test(test_a_new_file_reaches_the_disk_by_itself),
+        cmocka_unit_test(test_a_reader_that_stays_is_the_limit),
+        cmocka_unit_test(test_a_reader_in_the_way_of_truncating),
+        cmocka_unit_test(test_many_short_readers),
+        cmocka_unit_test(test_a_checkpoint_by_another_program),
+        cmocka_unit_test(test_another_writer_is_busy_for_a_moment),
+        cmocka_unit_test(test_a_slow_disk_holds_nobody_up_for_long),
+        cmocka_unit_test(test_without_a_thread),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
