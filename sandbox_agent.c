@@ -8482,8 +8482,9 @@ static bool keeper_msg_load_exit(const uint8_t *p, uint8_t core, struct sbx_exit
 
 static bool keeper_msg_good_pid(uint32_t kind, int32_t pid)
 {
-    /* Pid 1 is nobody's child, and its group would be everybody. */
-    return kind == SBX_KEEP_PROCESS ? pid > 1 : pid == 0;
+    /* Pid 1 is nobody's child, and its group would be everybody. 0: the process has ended, and only
+     * its descriptors are still of use. */
+    return pid == 0 || (kind == SBX_KEEP_PROCESS && pid > 1);
 }
 
 static bool keeper_msg_is_clear(const struct sbx_exit *e)
@@ -8962,15 +8963,18 @@ static void keeper_set_fds(struct keeper_entry *e, struct keeper_packet *p, unsi
 }
 
 /* Usually a child of the server; of ours, when the server took it over, dropped it and put it
- * again. */
+ * again. With 0 the server has seen it end: it is reaped, its descriptors stay. */
 static void keeper_set_pid(struct keeper *k, struct keeper_entry *e, pid_t pid)
 {
     siginfo_t info;
+    pid_t before = e->item.pid;
     k->untold -= keeper_is_untold(e);
+    if (before > 0)
+        keeper_reap(before);
     e->item.pid = pid;
     e->item.exited = e->told = false;
     memset(&e->item.exit, 0, sizeof e->item.exit);
-    e->adopted = keeper_wait(P_PID, pid, &info, WNOWAIT) == 0;
+    e->adopted = pid > 0 && keeper_wait(P_PID, pid, &info, WNOWAIT) == 0;
     keeper_peek(k, e);
 }
 
@@ -9349,6 +9353,7 @@ static void keeper_decide(struct keeper *k, const struct sbx_exit *e)
     keeper_describe(e, how, sizeof how);
     (void)snprintf(what, sizeof what, "the server (pid %ld) %s", (long)k->server, how);
     k->server = 0;
+    k->kill_us = 0;
     if (k->stopping) {
         keeper_finish(k, keeper_status_of(e));
     } else if (k->asked) {
@@ -9379,7 +9384,7 @@ static void keeper_check_server(struct keeper *k)
         continue;
     sbx_fd_close(&k->link);
     for (i = 0; i < k->n; i++)
-        k->entries[i].adopted = k->entries[i].item.kind == SBX_KEEP_PROCESS;
+        k->entries[i].adopted = k->entries[i].item.pid > 0;
     keeper_decide(k, &e);
 }
 
@@ -10191,22 +10196,31 @@ static uint32_t segment_pack(size_t len, unsigned stream)
     return (uint32_t)len << 2 | stream;
 }
 
+/* Lengthens the last entry where that is allowed; returns how many bytes it took. */
+static size_t segment_extend(struct sbx_segment *seg, size_t n, unsigned stream, size_t entry_max)
+{
+    struct sbx_head *h;
+    size_t len, take;
+    if (seg->image->count == 0)
+        return 0;
+    h = sbx_segment_head(seg, (size_t)seg->image->count - 1);
+    len = sbx_head_len(h);
+    if ((h->len_stream & 3u) != stream || len >= entry_max)
+        return 0;
+    take = entry_max - len < n ? entry_max - len : n;
+    h->len_stream = segment_pack(len + take, stream);
+    return take;
+}
+
 SBX_PRIVATE uint32_t sbx_segment_append(struct sbx_segment *seg, size_t n, unsigned stream, uint64_t time_ms,
                             size_t entry_max, bool extend)
 {
-    size_t used = sbx_segment_used(seg), take;
+    size_t used = sbx_segment_used(seg), take = 0;
     uint64_t count = seg->image->count;
     uint32_t added = 0;
-    if (extend && count > 0) {
-        struct sbx_head *h = sbx_segment_head(seg, (size_t)count - 1);
-        take = (h->len_stream & 3u) != stream || sbx_head_len(h) >= entry_max
-                   ? 0 : entry_max - sbx_head_len(h);
-        take = take < n ? take : n;
-        h->len_stream = segment_pack(sbx_head_len(h) + take, stream);
-        used += take;
-        n -= take;
-    }
-    for (; n > 0; n -= take, used += take) {
+    if (extend)
+        take = segment_extend(seg, n, stream, entry_max);
+    for (n -= take, used += take; n > 0; n -= take, used += take) {
         take = n < entry_max ? n : entry_max;
         *sbx_segment_head(seg, (size_t)count + added++) =
             (struct sbx_head){.start = (uint32_t)used, .len_stream = segment_pack(take, stream),
@@ -11554,8 +11568,8 @@ SBX_PRIVATE int sbx_schema_check(struct sqlite3 *conn)
  * memory. */
 SBX_PRIVATE char *sbx_db_file_path(const char *dir, const char *ending);
 /* Makes the file where there is none, mode 0600 whatever the umask; SQLite gives the files beside
- * it the same. 0 and whether it is empty, or err with the path in it. */
-SBX_PRIVATE int sbx_db_file_prepare(const char *path, bool *empty, struct sbx_err *err);
+ * it the same. 0 and its size, or err with the path in it. */
+SBX_PRIVATE int sbx_db_file_prepare(const char *path, uint64_t *size, struct sbx_err *err);
 /* Is anything in the write-ahead log? *inode is 0 without one. */
 SBX_PRIVATE bool sbx_db_file_has_log(const char *log_path, uint64_t *inode);
 /* Renames the file and what belongs to it to PATH.damaged-YYYYMMDDTHHMMSSZ with the endings they
@@ -11608,7 +11622,7 @@ static int file_fail(struct sbx_err *err, const char *what, const char *path)
     return sbx_err_add_reason(err);
 }
 
-SBX_PRIVATE int sbx_db_file_prepare(const char *path, bool *empty, struct sbx_err *err)
+SBX_PRIVATE int sbx_db_file_prepare(const char *path, uint64_t *size, struct sbx_err *err)
 {
     struct stat st;
     bool made = true;
@@ -11625,7 +11639,7 @@ SBX_PRIVATE int sbx_db_file_prepare(const char *path, bool *empty, struct sbx_er
     else if (!S_ISREG(st.st_mode))
         rc = sbx_err_set(err, EINVAL, "cannot open %s: it is no regular file", path);
     else
-        *empty = st.st_size == 0;
+        *size = (uint64_t)st.st_size;
     sbx_fd_close(&fd);
     return rc;
 }
@@ -12086,7 +12100,8 @@ SBX_PRIVATE void sbx_wal_close(struct sbx_wal *w);
  * Size: with each SBX_WAL_STEP the worker copies. When a copy was complete and nothing was
  * committed since, the log is truncated. Under steady load that never happens; then, at pause_at,
  * writing waits for one last copy of what little is left. If even that is no use, because a reader
- * holds the log, it may grow by another step, up to SBX_WAL_MAX, and there writing is refused. */
+ * holds the log or the disk is slow, it may grow by as much again, up to SBX_WAL_MAX, and there
+ * writing is refused. */
 
 #include <assert.h>
 #include <errno.h>
@@ -12160,7 +12175,7 @@ static void wal_give_up(struct sbx_wal *w, int code, const char *why)
         wal_refuse(w, code, why);
         return;
     }
-    w->pause_at = w->bytes + SBX_WAL_STEP;
+    w->pause_at = w->bytes + SBX_WAL_PAUSE_AT;
     if (w->pause_at > SBX_WAL_MAX)
         w->pause_at = SBX_WAL_MAX;
 }
@@ -12261,7 +12276,7 @@ static void wal_on_turned(struct sbx_wal *w, const struct sbx_db_outcome *o)
         return;
     }
     w->bytes = (uint64_t)o->frames * w->frame_bytes;
-    w->changed = true;
+    w->changed = false; /* the guard will be at its end */
     wal_hold(w);
     if (w->state != SBX_WAL_GUARDED)
         wal_refuse(w, -EIO, "cannot read the write-ahead log");
@@ -12306,9 +12321,6 @@ SBX_PRIVATE void sbx_wal_committed(struct sbx_wal *w)
 
 SBX_PRIVATE void sbx_wal_sync_soon(struct sbx_wal *w)
 {
-    if (w->state == SBX_WAL_EMPTY && w->bytes > 0)
-        wal_hold(w);
-    w->changed = true;
     if (w->state == SBX_WAL_GUARDED)
         wal_post_checkpoint(w);
 }
@@ -12403,6 +12415,7 @@ SBX_PRIVATE void sbx_wal_close(struct sbx_wal *w)
 #define DB_FREE_PAGES 512u   /* more of them are given back */
 #define DB_FREE_FLOOR 16u    /* fewer never are */
 #define DB_LOOK_US 1000000u  /* how often the file is looked for */
+#define DB_HEADER 100u       /* bytes with which every database begins */
 #define DB_SEQUENCE_MAX ((uint64_t)1 << SBX_SCHEMA_SEQUENCE_BITS)
 #define DB_PROCESS_MAX ((uint64_t)1 << (62 - SBX_SCHEMA_SEQUENCE_BITS))
 
@@ -12562,19 +12575,44 @@ static void db_disconnect(struct sbx_db *db)
     sbx_wal_close(&db->wal);
 }
 
+/* A file system may have no shared memory, and somebody may have switched it off. */
+static int db_use_log(struct sbx_db *db)
+{
+    struct sqlite3_stmt *st;
+    int rc = sbx_sql_prepare(db->conn, "PRAGMA journal_mode=WAL", &st);
+    if (rc == SQLITE_OK)
+        rc = sbx_sql_step(st);
+    if (rc == SQLITE_ROW)
+        rc = sbx_str_eq_z(sbx_sql_text(st, 0), "wal") ? SQLITE_OK : SQLITE_PROTOCOL;
+    sbx_sql_finalize(&st);
+    return rc;
+}
+
 /* The order matters: the first two hold for an empty file only, and the journal's mode makes its
  * first page. */
 static int db_begin_file(struct sbx_db *db)
 {
-    int rc = sbx_sql_exec(db->conn, "PRAGMA page_size=8192;"
-                                    "PRAGMA auto_vacuum=INCREMENTAL;"
-                                    "PRAGMA journal_mode=WAL");
+    int rc = sbx_sql_exec(db->conn, "PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL");
+    if (rc == SQLITE_OK)
+        rc = db_use_log(db);
     return rc == SQLITE_OK ? sbx_schema_create(db->conn) : rc;
+}
+
+/* Looked at before anything is written to it. */
+static int db_take_file(struct sbx_db *db, bool migrate, uint64_t version)
+{
+    int rc = sbx_schema_check(db->conn);
+    if (rc == SQLITE_OK)
+        rc = db_use_log(db);
+    return rc == SQLITE_OK && migrate ? sbx_schema_migrate(db->conn, version) : rc;
 }
 
 static int db_fail_open(struct sbx_db *db, int rc, struct sbx_err *err)
 {
     char why[200];
+    if (rc == SQLITE_PROTOCOL)
+        return sbx_err_set(err, ENOTSUP, "%s: the file system offers no shared memory, which a "
+                           "write-ahead log needs", db->path);
     sbx_sql_describe(why, sizeof why, "cannot open", rc, db->conn);
     return sbx_err_set(err, sbx_sql_errno(rc, db->conn), "%s: %s", db->path, why);
 }
@@ -12604,11 +12642,10 @@ static int db_establish(struct sbx_db *db, uint64_t *newer)
     case SBX_SCHEMA_FOREIGN: return SQLITE_NOTADB;
     case SBX_SCHEMA_NEWER: *newer = version; return SQLITE_OK;
     case SBX_SCHEMA_EMPTY: return db_begin_file(db);
-    case SBX_SCHEMA_OLDER: rc = sbx_schema_check(db->conn);
-        return rc == SQLITE_OK ? sbx_schema_migrate(db->conn, version) : rc;
+    case SBX_SCHEMA_OLDER:
     case SBX_SCHEMA_CURRENT: break;
     }
-    return sbx_schema_check(db->conn);
+    return db_take_file(db, state == SBX_SCHEMA_OLDER, version);
 }
 
 static int db_connect(struct sbx_db *db, struct sbx_loop *loop, void (*on_ready)(void *ctx),
@@ -12624,7 +12661,11 @@ static int db_connect(struct sbx_db *db, struct sbx_loop *loop, void (*on_ready)
     has_log = sbx_db_file_has_log(db->log_path, &inode);
     if (rc == SQLITE_OK)
         rc = sbx_wal_open(&db->wal, loop, db->conn, db->path, has_log, on_ready, ctx);
-    return rc == SQLITE_OK ? 0 : db_fail_open(db, rc, err);
+    if (rc != SQLITE_OK)
+        return db_fail_open(db, rc, err);
+    if (has_log)
+        sbx_wal_sync_soon(&db->wal);
+    return 0;
 }
 
 static int db_set_aside(struct sbx_db *db, const struct sbx_diag *diag, const char *why,
@@ -12639,19 +12680,21 @@ static int db_set_aside(struct sbx_db *db, const struct sbx_diag *diag, const ch
     return 0;
 }
 
-/* An empty file beside a log that is not: somebody took the file away, and the log, which belongs
- * to it, would be deleted by SQLite. */
+/* What SQLite would take for an empty database, and so overwrite: a file too short for a header, and
+ * an empty one beside a log that is not, because somebody took the file away that it belongs to. */
 static int db_prepare_file(struct sbx_db *db, const struct sbx_diag *diag, struct sbx_err *err)
 {
-    bool empty = false;
-    uint64_t inode;
+    uint64_t size = 0, inode;
     char why[400];
-    int rc = sbx_db_file_prepare(db->path, &empty, err);
-    if (rc < 0 || !empty || !sbx_db_file_has_log(db->log_path, &inode))
+    int rc = sbx_db_file_prepare(db->path, &size, err);
+    if (rc < 0 || size >= DB_HEADER)
         return rc;
-    (void)snprintf(why, sizeof why, "%s is gone but for its write-ahead log", db->path);
+    if (size == 0 && !sbx_db_file_has_log(db->log_path, &inode))
+        return 0;
+    (void)snprintf(why, sizeof why, "%s %s", db->path,
+                   size > 0 ? "is too short to be a database" : "is gone but for its log");
     rc = db_set_aside(db, diag, why, err);
-    return rc < 0 ? rc : sbx_db_file_prepare(db->path, &empty, err);
+    return rc < 0 ? rc : sbx_db_file_prepare(db->path, &size, err);
 }
 
 static int db_open_path(struct sbx_db *db, struct sbx_loop *loop, const struct sbx_diag *diag,

@@ -190,10 +190,12 @@ static int keeper_wait(idtype_t type, pid_t pid, siginfo_t *info, int flags)
     return rc;
 }
 
-static void keeper_reap(pid_t pid)
+/* A stale pid may have become that of the server, whose end is not to be missed. */
+static void keeper_reap(const struct keeper *k, pid_t pid)
 {
     siginfo_t info;
-    (void)keeper_wait(P_PID, pid, &info, 0);
+    if (pid > 0 && pid != k->server)
+        (void)keeper_wait(P_PID, pid, &info, 0);
 }
 
 static void keeper_peek(struct keeper *k, struct keeper_entry *e)
@@ -228,7 +230,7 @@ static bool keeper_is_kept(const struct keeper *k, pid_t pid)
 static void keeper_reap_orphan(void *ctx, pid_t pid)
 {
     if (!keeper_is_kept(ctx, pid))
-        keeper_reap(pid);
+        keeper_reap(ctx, pid);
 }
 
 /* Where the list of children cannot be had, orphans behind a kept one wait until that is dropped.
@@ -241,7 +243,7 @@ static void keeper_reap_orphans(struct keeper *k)
             (void)sbx_ptree_each_child(keeper_reap_orphan, k);
             return;
         }
-        keeper_reap(info.si_pid);
+        keeper_reap(k, info.si_pid);
     }
 }
 
@@ -314,15 +316,17 @@ static void keeper_set_fds(struct keeper_entry *e, struct keeper_packet *p, unsi
 }
 
 /* Usually a child of the server; of ours, when the server took it over, dropped it and put it
- * again. */
+ * again. With 0 the server has seen it end: it is reaped, its descriptors stay. */
 static void keeper_set_pid(struct keeper *k, struct keeper_entry *e, pid_t pid)
 {
     siginfo_t info;
+    pid_t before = e->item.pid;
     k->untold -= keeper_is_untold(e);
+    keeper_reap(k, before);
     e->item.pid = pid;
     e->item.exited = e->told = false;
     memset(&e->item.exit, 0, sizeof e->item.exit);
-    e->adopted = keeper_wait(P_PID, pid, &info, WNOWAIT) == 0;
+    e->adopted = pid > 0 && keeper_wait(P_PID, pid, &info, WNOWAIT) == 0;
     keeper_peek(k, e);
 }
 
@@ -360,8 +364,7 @@ static void keeper_drop(struct keeper *k, const struct sbx_keeper_msg *m)
     keeper_close_fds(e->item.fds);
     *e = k->entries[--k->n];
     /* One that runs on is now like any orphan; one of the server's own is not ours to wait for. */
-    if (pid > 0)
-        keeper_reap(pid);
+    keeper_reap(k, pid);
 }
 
 static void keeper_close_one(struct keeper *k, const struct sbx_keeper_msg *m)
@@ -701,6 +704,7 @@ static void keeper_decide(struct keeper *k, const struct sbx_exit *e)
     keeper_describe(e, how, sizeof how);
     (void)snprintf(what, sizeof what, "the server (pid %ld) %s", (long)k->server, how);
     k->server = 0;
+    k->kill_us = 0;
     if (k->stopping) {
         keeper_finish(k, keeper_status_of(e));
     } else if (k->asked) {
@@ -731,7 +735,7 @@ static void keeper_check_server(struct keeper *k)
         continue;
     sbx_fd_close(&k->link);
     for (i = 0; i < k->n; i++)
-        k->entries[i].adopted = k->entries[i].item.kind == SBX_KEEP_PROCESS;
+        k->entries[i].adopted = k->entries[i].item.pid > 0;
     keeper_decide(k, &e);
 }
 

@@ -32,8 +32,9 @@ struct sbx_keeper_options {
 
 /* Becomes the keeper and starts the server; calls sbx_fd_adopt_inherited and raises the limit of
  * open files first. Returns SBX_KEEPER_SERVER in each server, with its estate, and with all signals
- * blocked until it calls sbx_sig_open; returns in the keeper when all is over, with the exit status. -ENOTSUP: this system cannot do it, or it failed in a way that leaves
- * the caller free to run the server alone (err says why). */
+ * blocked until it calls sbx_sig_open; returns in the keeper when all is over, with the exit
+ * status. -ENOTSUP: this system cannot do it, or it failed in a way that leaves the caller free to
+ * run the server alone (err says why). */
 #define SBX_KEEPER_SERVER (-1)
 int sbx_keeper_run(const struct sbx_keeper_options *o, struct sbx_estate *estate,
                    struct sbx_err *err);

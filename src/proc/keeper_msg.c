@@ -78,8 +78,9 @@ static bool keeper_msg_load_exit(const uint8_t *p, uint8_t core, struct sbx_exit
 
 static bool keeper_msg_good_pid(uint32_t kind, int32_t pid)
 {
-    /* Pid 1 is nobody's child, and its group would be everybody. */
-    return kind == SBX_KEEP_PROCESS ? pid > 1 : pid == 0;
+    /* Pid 1 is nobody's child, and its group would be everybody. 0: the process has ended, and only
+     * its descriptors are still of use. */
+    return pid == 0 || (kind == SBX_KEEP_PROCESS && pid > 1);
 }
 
 static bool keeper_msg_is_clear(const struct sbx_exit *e)

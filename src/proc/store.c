@@ -608,6 +608,8 @@ struct sbx_store *sbx_store_open(const struct sbx_store_options *o, struct sbx_e
         return NULL;
     }
     s->o = *o;
+    if (o->most_memory == 0)
+        s->o.most_memory = STORE_MOST_BYTES;
     sbx_list_init(&s->pending);
     sbx_list_init(&s->written);
     sbx_list_init(&s->records);
@@ -838,7 +840,7 @@ void sbx_store_log_close(struct sbx_store_log *log)
 uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *room)
 {
     /* Nothing can be stored for long, or faster than it comes: the oldest is given up. */
-    if (log->in_file && sbx_tail_bytes(log->store->tail) > STORE_MOST_BYTES &&
+    if (log->in_file && sbx_tail_bytes(log->store->tail) > log->store->o.most_memory &&
         sbx_memlog_bytes(&log->mem) > SBX_STORE_HOT_BYTES)
         (void)sbx_memlog_drop_oldest(&log->mem, false);
     return sbx_memlog_reserve(&log->mem, room);

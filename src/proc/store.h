@@ -65,6 +65,7 @@ struct sbx_store_options {
     const struct sbx_limits *limits; /* read at every use */
     int memory;                      /* of an earlier server, taken over; -1: none */
     bool shared;                     /* memory is to outlive this server */
+    size_t most_memory;              /* above which unsaved output is given up; 0: the default */
     /* The log to shorten when all together are too long; NULL: there is none. */
     struct sbx_store_log *(*pick_victim)(void *ctx);
     void *ctx;

@@ -233,22 +233,31 @@ static uint32_t segment_pack(size_t len, unsigned stream)
     return (uint32_t)len << 2 | stream;
 }
 
+/* Lengthens the last entry where that is allowed; returns how many bytes it took. */
+static size_t segment_extend(struct sbx_segment *seg, size_t n, unsigned stream, size_t entry_max)
+{
+    struct sbx_head *h;
+    size_t len, take;
+    if (seg->image->count == 0)
+        return 0;
+    h = sbx_segment_head(seg, (size_t)seg->image->count - 1);
+    len = sbx_head_len(h);
+    if ((h->len_stream & 3u) != stream || len >= entry_max)
+        return 0;
+    take = entry_max - len < n ? entry_max - len : n;
+    h->len_stream = segment_pack(len + take, stream);
+    return take;
+}
+
 uint32_t sbx_segment_append(struct sbx_segment *seg, size_t n, unsigned stream, uint64_t time_ms,
                             size_t entry_max, bool extend)
 {
-    size_t used = sbx_segment_used(seg), take;
+    size_t used = sbx_segment_used(seg), take = 0;
     uint64_t count = seg->image->count;
     uint32_t added = 0;
-    if (extend && count > 0) {
-        struct sbx_head *h = sbx_segment_head(seg, (size_t)count - 1);
-        take = (h->len_stream & 3u) != stream || sbx_head_len(h) >= entry_max
-                   ? 0 : entry_max - sbx_head_len(h);
-        take = take < n ? take : n;
-        h->len_stream = segment_pack(sbx_head_len(h) + take, stream);
-        used += take;
-        n -= take;
-    }
-    for (; n > 0; n -= take, used += take) {
+    if (extend)
+        take = segment_extend(seg, n, stream, entry_max);
+    for (n -= take, used += take; n > 0; n -= take, used += take) {
         take = n < entry_max ? n : entry_max;
         *sbx_segment_head(seg, (size_t)count + added++) =
             (struct sbx_head){.start = (uint32_t)used, .len_stream = segment_pack(take, stream),

@@ -38,7 +38,7 @@ static void check_item(const uint8_t *p, size_t n)
     if (sbx_keeper_item_decode(p, n, &item) < 0)
         return;
     assert(n == sizeof again && item.kind <= SBX_KEEP_LOCK);
-    assert(item.kind == SBX_KEEP_PROCESS ? item.pid > 1 : item.pid == 0);
+    assert(item.pid == 0 || (item.kind == SBX_KEEP_PROCESS && item.pid > 1));
     for (i = 0; i < SBX_KEEP_FDS; i++)
         assert(item.fds[i] == -1 || item.fds[i] > 2);
     check_exit(&item.exit);

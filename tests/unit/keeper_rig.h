@@ -1,4 +1,4 @@
-/* keeper_rig.h - real keepers with real servers, and a blackboard that all of them and the test see.
+/* keeper_rig.h - real keepers with real servers, and a blackboard for all of them and the test.
  *
  * The keeper is a forked child of the test, or, for upgrades, a copy of the test program. Its
  * servers run `serve` of the test. What they find out they write on the board, which is a mapped

@@ -123,6 +123,62 @@ static void test_token_file(void **state)
     assert_int_equal(sbx_config_set_token_file(&c, "/", &err), -EISDIR);
 }
 
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* A file that has become bad or is gone leaves the token as it was. */
+static void test_token_file_is_read_again(void **state)
+{
+    const char *tmp = getenv("TMPDIR");
+    char path[300];
+    int fd;
+    (void)state;
+    assert_int_equal(sbx_config_set_token(&c, "from a flag", &err), 0);
+    assert_int_equal(sbx_config_reload_token(&c, &err), 0);
+    assert_true(sbx_str_eq_z(sbx_buf_view(&c.token), "from a flag"));
+    (void)snprintf(path, sizeof path, "%s/configXXXXXX", tmp != NULL ? tmp : "/tmp");
+    fd = mkstemp(path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    write_file(path, "first\n");
+    assert_int_equal(sbx_config_set_token_file(&c, path, &err), 0);
+    write_file(path, "a longer second one\n");
+    assert_int_equal(sbx_config_reload_token(&c, &err), 0);
+    assert_true(sbx_str_eq_z(sbx_buf_view(&c.token), "a longer second one"));
+    write_file(path, "a\nb\n");
+    expect_refused(sbx_config_reload_token(&c, &err), path);
+    write_file(path, "");
+    expect_refused(sbx_config_reload_token(&c, &err), path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(sbx_config_reload_token(&c, &err), -ENOENT);
+    assert_true(sbx_str_eq_z(sbx_buf_view(&c.token), "a longer second one"));
+}
+
+static int refuse(void *ctx)
+{
+    (void)ctx;
+    return 0;
+}
+
+static void test_token_outlives_lack_of_memory(void **state)
+{
+    char longer[1001];
+    (void)state;
+    memset(longer, 'x', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    assert_int_equal(sbx_config_set_token(&c, "short", &err), 0);
+    sbx_mem_set_gate(refuse, NULL);
+    assert_int_equal(sbx_config_set_token(&c, longer, &err), -ENOMEM);
+    sbx_mem_set_gate(NULL, NULL);
+    assert_true(sbx_str_eq_z(sbx_buf_view(&c.token), "short"));
+    assert_int_equal(sbx_config_set_token(&c, longer, &err), 0);
+}
+
 static void test_origins(void **state)
 {
     (void)state;
@@ -221,6 +277,8 @@ int main(void)
         TEST(test_port),
         TEST(test_token),
         TEST(test_token_file),
+        TEST(test_token_file_is_read_again),
+        TEST(test_token_outlives_lack_of_memory),
         TEST(test_origins),
         TEST(test_lists),
         TEST(test_numbers_and_words),

@@ -290,8 +290,61 @@ static void test_orphans_are_collected(void **state)
     assert_true(is_gone(b->pids[0]));
 }
 
+/* Put again without its pid, a process that has ended is reaped, and what it wrote stays. */
+static int serve_ended(struct board *b, struct sbx_estate *e)
+{
+    struct serving s;
+    int r = -1, w = -1;
+    char text[5] = "";
+    serving_open(&s, b, e);
+    if (e->generation == 1) {
+        CHECK(b, sbx_fd_pipe(&r, &w) == 0 && write(w, "last", 4) == 4);
+        b->pids[0] = start_child(b, &b->value);
+        serving_put(&s, SBX_KEEP_PROCESS, 1, b->pids[0], -1, r);
+    }
+    if (e->generation == 2) {
+        SERVE_UNTIL(&s, b->ntold == 1);
+        CHECK(b, state_of(b->pids[0]) == 'Z');
+        serving_put(&s, SBX_KEEP_PROCESS, 1, 0, -1, e->items[0].fds[1]);
+    }
+    if (e->generation == 3) {
+        CHECK(b, e->nitems == 1 && e->items[0].pid == 0 && !e->items[0].exited);
+        CHECK(b, read(e->items[0].fds[1], text, 4) == 4 && strcmp(text, "last") == 0);
+    }
+    serving_ready(&s);
+    serving_forever(&s);
+}
+
+static void test_an_ended_process_without_its_pid(void **state)
+{
+    struct keeper_rig *rig = *state;
+    struct board *b = rig->board;
+    keeper_rig_start(rig, serve_ended);
+    keeper_rig_await(rig, 1);
+    assert_int_equal(kill(b->server, SIGKILL), 0);
+    BOARD_UNTIL(rig, b->generation == 2);
+    b->value = 5;
+    BOARD_UNTIL(rig, b->ready && is_gone(b->pids[0]));
+    assert_int_equal(kill(b->server, SIGKILL), 0);
+    BOARD_UNTIL(rig, b->generation == 3 && b->ready);
+    assert_int_equal(b->ntold, 1);
+    keeper_rig_stop(rig, 0);
+}
+
 /* More exits at once than the socket holds, while the server does not look. */
 #define CROWD 400
+
+static int crowd_waits[2]; /* its members wait for a byte each */
+
+static pid_t start_member(struct board *b)
+{
+    pid_t pid = fork();
+    char c;
+    CHECK(b, pid >= 0);
+    if (pid == 0)
+        _exit(read(crowd_waits[0], &c, 1) == 1 ? 3 : 97);
+    return pid;
+}
 
 static int serve_crowd(struct board *b, struct sbx_estate *e)
 {
@@ -299,7 +352,7 @@ static int serve_crowd(struct board *b, struct sbx_estate *e)
     unsigned i;
     serving_open(&s, b, e);
     for (i = 0; e->generation == 1 && i < CROWD; i++)
-        serving_put(&s, SBX_KEEP_PROCESS, i, start_child(b, &b->value), -1, -1);
+        serving_put(&s, SBX_KEEP_PROCESS, i, start_member(b), -1, -1);
     serving_ready(&s);
     if (e->generation == 1)
         serving_forever(&s);
@@ -331,13 +384,15 @@ static void test_a_crowd_ends_at_once(void **state)
 {
     struct keeper_rig *rig = *state;
     struct board *b = rig->board;
+    char bytes[CROWD] = {0};
+    assert_int_equal(sbx_fd_pipe(&crowd_waits[0], &crowd_waits[1]), 0);
     keeper_rig_start(rig, serve_crowd);
     keeper_rig_await(rig, 1);
     b->ready = false;
     assert_int_equal(kill(b->server, SIGKILL), 0);
     keeper_rig_await(rig, 2);
     assert_int_equal(b->nitems, CROWD);
-    b->value = 3;
+    assert_int_equal(write(crowd_waits[1], bytes, sizeof bytes), sizeof bytes);
     BOARD_UNTIL(rig, count_zombies(rig->keeper) == CROWD && state_of(rig->keeper) == 'S');
     b->step = 1;
     BOARD_UNTIL(rig, b->step == 2);
@@ -346,6 +401,8 @@ static void test_a_crowd_ends_at_once(void **state)
     BOARD_UNTIL(rig, count_zombies(rig->keeper) == 0);
     assert_int_equal(b->ntold, CROWD);
     keeper_rig_stop(rig, 0);
+    sbx_fd_close(&crowd_waits[0]);
+    sbx_fd_close(&crowd_waits[1]);
 }
 
 /* --- descriptors --- */
@@ -440,7 +497,10 @@ static void test_many_items(void **state)
     keeper_rig_stop(rig, 0);
 }
 
-/* A put in the last moment is as good as any, and one under the same number replaces. */
+/* A put in the last moment is as good as any, and one under the same number replaces. More than
+ * the keeper reads at once otherwise. */
+#define LAST_WORDS 150
+
 static int serve_last_words(struct board *b, struct sbx_estate *e)
 {
     struct serving s;
@@ -448,8 +508,8 @@ static int serve_last_words(struct board *b, struct sbx_estate *e)
     serving_open(&s, b, e);
     if (e->generation > 1) {
         char text[16] = "";
-        CHECK(b, e->nitems == 60);
-        for (i = 0; i < 60; i++) {
+        CHECK(b, e->nitems == LAST_WORDS);
+        for (i = 0; i < LAST_WORDS; i++) {
             CHECK(b, e->items[i].kind == SBX_KEEP_LISTENER);
             CHECK(b, pread(e->items[i].fds[0], text, sizeof text, 0) > 0);
             CHECK(b, strcmp(text, e->items[i].number == 3 ? "new" : "old") == 0);
@@ -459,10 +519,10 @@ static int serve_last_words(struct board *b, struct sbx_estate *e)
     }
     serving_ready(&s);
     SERVE_UNTIL(&s, b->step == 1); /* the keeper is stopped: it reads nothing before our death */
-    for (i = 0; i <= 60; i++) {
+    for (i = 0; i <= LAST_WORDS; i++) {
         fd = sbx_fd_open_unnamed();
-        CHECK(b, write(fd, i == 60 ? "new" : "old", 4) == 4);
-        serving_put(&s, SBX_KEEP_LISTENER, i == 60 ? 3 : (unsigned)i, 0, fd, -1);
+        CHECK(b, write(fd, i == LAST_WORDS ? "new" : "old", 4) == 4);
+        serving_put(&s, SBX_KEEP_LISTENER, i == LAST_WORDS ? 3 : (unsigned)i, 0, fd, -1);
         (void)close(fd);
     }
     (void)kill(getpid(), SIGKILL);
@@ -712,6 +772,7 @@ int main(void)
         keeper_test(test_the_next_one_has_it_all),
         keeper_test(test_exits_while_nobody_is_there),
         keeper_test(test_orphans_are_collected),
+        keeper_test(test_an_ended_process_without_its_pid),
         keeper_test(test_a_crowd_ends_at_once),
         keeper_test(test_closing_one),
         keeper_test(test_many_items),

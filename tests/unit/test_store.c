@@ -233,12 +233,14 @@ static void test_a_held_blob_is_not_reused(void **state)
 
 static void test_two_logs_of_a_store(void **state)
 {
+    struct sbx_store_log_options o = log_options(50);
     struct sbx_store_log *other;
     struct sbx_entry e;
     size_t room;
     (void)state;
     open_store(1000);
-    other = sbx_store_log_open(t.store, 50, on_commit, &t);
+    o.number = 2;
+    other = sbx_store_log_open(t.store, &o);
     append(SBX_STREAM_STDOUT, 10);
     memset(sbx_store_log_reserve(other, &room), 'x', 20);
     sbx_store_log_append(other, 20, SBX_STREAM_STDERR, 5);

@@ -51,13 +51,15 @@ static void test_random_against_the_model(void **state)
 
 static void fill_with_little_memory(void *ctx, const struct gate *g)
 {
-    struct sbx_loop *loop = ctx;
-    struct sbx_store *store = sbx_store_open(loop);
+    const struct sbx_store_options o = store_options();
+    const struct sbx_store_log_options lo = log_options(300000);
+    struct sbx_err err;
+    struct sbx_store *store = sbx_store_open(&o, &err);
     struct sbx_store_log *log = NULL;
     uint64_t appended = 0;
     size_t room, i;
     if (store != NULL)
-        log = sbx_store_log_open(store, 300000, on_commit, &t);
+        log = sbx_store_log_open(store, &lo);
     for (i = 0; log != NULL && i < 6; i++) {
         uint8_t *to = sbx_store_log_reserve(log, &room);
         if (to == NULL)
@@ -66,7 +68,8 @@ static void fill_with_little_memory(void *ctx, const struct gate *g)
         sbx_store_log_append(log, room, SBX_STREAM_STDOUT, 1);
         appended += room;
     }
-    sbx_loop_finish(loop);
+    (void)ctx;
+    sbx_loop_finish(&t.loop);
     assert_true(log == NULL || sbx_store_log_offset(log) == appended);
     assert_true(gate_hit(g) || appended > 300000);
     if (log != NULL)
@@ -77,11 +80,10 @@ static void fill_with_little_memory(void *ctx, const struct gate *g)
 
 static void test_out_of_memory(void **state)
 {
-    struct sbx_loop loop;
     (void)state;
-    assert_int_equal(sbx_loop_init(&loop), 0);
-    assert_true(gate_each(fill_with_little_memory, &loop) >= 8);
-    sbx_loop_deinit(&loop);
+    open_rig();
+    assert_true(gate_each(fill_with_little_memory, NULL) >= 8);
+    sbx_loop_deinit(&t.loop);
 }
 
 int main(void)

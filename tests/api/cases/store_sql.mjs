@@ -28,6 +28,7 @@ async function fill(api) {
   await api.logHas(made.open.id, 'newline');
   await api.kill(made.victim.id, '?waitMs=5000');
   for (const k of ['talker', 'screen', 'big', 'victim']) await api.exited(made[k].id);
+  for (const p of Object.values(made)) await api.logs(p.id); // what was seen is stored
   return made;
 }
 
