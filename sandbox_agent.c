@@ -4759,6 +4759,8 @@ SBX_PRIVATE uint64_t sbx_ident_now_us(void);
 /* Is this the process that was started at about that time (a reading of the clock above, taken just
  * before the start), and does it still run? A zombie does not. No where it cannot be told. */
 SBX_PRIVATE bool sbx_ident_runs(pid_t pid, uint64_t started_us);
+/* Has it ended? A zombie has. No where that cannot be told. */
+SBX_PRIVATE bool sbx_ident_has_ended(pid_t pid, uint64_t started_us);
 
 #endif
 /* ==== end os/ident.h ======================================================================== */
@@ -4829,6 +4831,16 @@ SBX_PRIVATE bool sbx_ident_runs(pid_t pid, uint64_t started_us)
     (void)pid;
     (void)started_us;
     return false;
+#endif
+}
+
+SBX_PRIVATE bool sbx_ident_has_ended(pid_t pid, uint64_t started_us)
+{
+#ifdef __linux__
+    return !sbx_ident_runs(pid, started_us);
+#else
+    (void)started_us;
+    return kill(pid, 0) < 0 && errno == ESRCH;
 #endif
 }
 /* ==== end os/ident.c ======================================================================== */
@@ -5498,7 +5510,7 @@ SBX_PRIVATE void sbx_loop_run(struct sbx_loop *loop)
 #define SBX_OS_SIG_H
 
 /* Catches CHLD, TERM, INT, USR2 and HUP (HUP only when it was not ignored at start: nohup), ignores
- * PIPE. Returns the descriptor to poll, or a negative errno. *child_reset gets the signals whose
+ * PIPE and XFSZ. Returns the descriptor to poll, or a negative errno. *child_reset gets the signals whose
  * disposition a child must put back to default: all that are caught, plus all that are
  * ignored, by us or by whoever started us. */
 SBX_PRIVATE int sbx_sig_open(sigset_t *child_reset);
@@ -5555,6 +5567,10 @@ static void sig_note_ignored(sigset_t *set)
 
 static const int sig_caught[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR2};
 
+/* Their errors are wanted: EPIPE, and EFBIG where a limit of file size stops the store. */
+static const int sig_ignored[] = {SIGPIPE, SIGXFSZ};
+
+#define SIG_IGNORED (sizeof sig_ignored / sizeof sig_ignored[0])
 #define SIG_CAUGHT (sizeof sig_caught / sizeof sig_caught[0])
 
 SBX_PRIVATE int sbx_sig_open(sigset_t *child_reset)
@@ -5580,8 +5596,10 @@ SBX_PRIVATE int sbx_sig_open(sigset_t *child_reset)
             return rc;
         sigaddset(child_reset, sig_caught[i]);
     }
-    (void)sigaction(SIGPIPE, &ignore, NULL);
-    sigaddset(child_reset, SIGPIPE);
+    for (i = 0; i < SIG_IGNORED; i++) {
+        (void)sigaction(sig_ignored[i], &ignore, NULL);
+        sigaddset(child_reset, sig_ignored[i]);
+    }
     /* Whoever started us may have blocked what we wait for. */
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -5596,7 +5614,7 @@ SBX_PRIVATE void sbx_sig_close(void)
     sbx_fd_close(&sig_pipe_read);
 }
 
-/* PIPE stays ignored: every open ignores it and has children reset it, whatever it was before. */
+/* What is ignored stays so: every open ignores it and has children reset it, whatever it was. */
 SBX_PRIVATE void sbx_sig_reset(void)
 {
     struct sigaction dfl = {.sa_handler = SIG_DFL}, now;
@@ -6710,6 +6728,7 @@ struct sbx_conn {
     uint8_t body_kind;         /* enum sbx_http_body */
     uint8_t minor;
     bool keep_alive;
+    bool served;               /* a request was answered */
     bool is_head;              /* HEAD: no body goes out */
     bool heavy;                /* set in on_head: handling takes long, so only a few in one turn */
     bool expects;              /* the client waits for 100 before it sends its body */
@@ -6750,6 +6769,11 @@ SBX_PRIVATE void sbx_conn_wake(struct sbx_conn *c);
 static inline bool sbx_conn_is_full(const struct sbx_conn *c)
 {
     return c->out.bytes >= SBX_CONN_HIGH;
+}
+/* Has the peer's system taken all there was? Then it waits for us, not we for it. */
+static inline bool sbx_conn_is_drained(const struct sbx_conn *c)
+{
+    return c->out.bytes == 0;
 }
 /* One chunk of a stream; the connection adds the framing that the stream has. */
 SBX_PRIVATE void sbx_conn_put_chunk(struct sbx_conn *c, const void *p, size_t n);
@@ -7093,6 +7117,7 @@ static void conn_put_body(struct sbx_conn *c, const struct sbx_response *r)
 static void conn_after_answer(struct sbx_conn *c, bool keep)
 {
     sbx_buf_deinit(&c->body);
+    c->served = true;
     if (!keep) {
         c->linger = c->linger || conn_body_pending(c);
         conn_finish(c);
@@ -7973,10 +7998,11 @@ SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, c
     socklen_t len;
     int fd, rc;
     *l = (struct sbx_listener){.net = net, .reserve = -1, .io = {.fd = -1}};
-    if (listener_parse(host, port, &a, &len) < 0)
-        return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", host);
-    if (!listener_is_at(kept, &a))
+    rc = listener_parse(host, port, &a, &len);
+    if (rc < 0 || !listener_is_at(kept, &a))
         sbx_fd_close(&kept);
+    if (rc < 0)
+        return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", host);
     fd = kept >= 0 ? kept : listener_bind(&a, len);
     rc = fd < 0 ? fd : sbx_fd_set_nonblock(fd);
     if (rc < 0)
@@ -8656,8 +8682,9 @@ struct sbx_keeper_options {
 
 /* Becomes the keeper and starts the server; calls sbx_fd_adopt_inherited and raises the limit of
  * open files first. Returns SBX_KEEPER_SERVER in each server, with its estate, and with all signals
- * blocked until it calls sbx_sig_open; returns in the keeper when all is over, with the exit status. -ENOTSUP: this system cannot do it, or it failed in a way that leaves
- * the caller free to run the server alone (err says why). */
+ * blocked until it calls sbx_sig_open; returns in the keeper when all is over, with the exit
+ * status. -ENOTSUP: this system cannot do it, or it failed in a way that leaves the caller free to
+ * run the server alone (err says why). */
 #define SBX_KEEPER_SERVER (-1)
 SBX_PRIVATE int sbx_keeper_run(const struct sbx_keeper_options *o, struct sbx_estate *estate,
                    struct sbx_err *err);
@@ -8699,6 +8726,7 @@ SBX_PRIVATE int sbx_keeper_run(const struct sbx_keeper_options *o, struct sbx_es
 #define KEEPER_GOOD_LIFE_US 100000u
 #define KEEPER_BACKOFF_MS 10u
 #define KEEPER_BACKOFF_MAX_MS 5000u
+#define KEEPER_BACKOFF_READY_MS 160u
 #define KEEPER_TRIES 10u
 #define KEEPER_UPGRADE_US 5000000u /* for a server to end when it is to be replaced */
 #define KEEPER_LAST_US 500000u     /* for the system to end what was killed */
@@ -8839,10 +8867,12 @@ static int keeper_wait(idtype_t type, pid_t pid, siginfo_t *info, int flags)
     return rc;
 }
 
-static void keeper_reap(pid_t pid)
+/* A stale pid may have become that of the server, whose end is not to be missed. */
+static void keeper_reap(const struct keeper *k, pid_t pid)
 {
     siginfo_t info;
-    (void)keeper_wait(P_PID, pid, &info, 0);
+    if (pid > 0 && pid != k->server)
+        (void)keeper_wait(P_PID, pid, &info, 0);
 }
 
 static void keeper_peek(struct keeper *k, struct keeper_entry *e)
@@ -8877,7 +8907,7 @@ static bool keeper_is_kept(const struct keeper *k, pid_t pid)
 static void keeper_reap_orphan(void *ctx, pid_t pid)
 {
     if (!keeper_is_kept(ctx, pid))
-        keeper_reap(pid);
+        keeper_reap(ctx, pid);
 }
 
 /* Where the list of children cannot be had, orphans behind a kept one wait until that is dropped.
@@ -8890,7 +8920,7 @@ static void keeper_reap_orphans(struct keeper *k)
             (void)sbx_ptree_each_child(keeper_reap_orphan, k);
             return;
         }
-        keeper_reap(info.si_pid);
+        keeper_reap(k, info.si_pid);
     }
 }
 
@@ -8969,8 +8999,7 @@ static void keeper_set_pid(struct keeper *k, struct keeper_entry *e, pid_t pid)
     siginfo_t info;
     pid_t before = e->item.pid;
     k->untold -= keeper_is_untold(e);
-    if (before > 0)
-        keeper_reap(before);
+    keeper_reap(k, before);
     e->item.pid = pid;
     e->item.exited = e->told = false;
     memset(&e->item.exit, 0, sizeof e->item.exit);
@@ -9012,8 +9041,7 @@ static void keeper_drop(struct keeper *k, const struct sbx_keeper_msg *m)
     keeper_close_fds(e->item.fds);
     *e = k->entries[--k->n];
     /* One that runs on is now like any orphan; one of the server's own is not ours to wait for. */
-    if (pid > 0)
-        keeper_reap(pid);
+    keeper_reap(k, pid);
 }
 
 static void keeper_close_one(struct keeper *k, const struct sbx_keeper_msg *m)
@@ -9311,6 +9339,7 @@ static void keeper_describe(const struct sbx_exit *e, char *out, size_t cap)
 /* `what` has happened to a server; another one is due, at once or after a while. */
 static void keeper_schedule(struct keeper *k, bool at_once, const char *what)
 {
+    unsigned most;
     k->start_us = sbx_clock_mono_us();
     if (at_once) {
         k->backoff_ms = 0;
@@ -9318,8 +9347,10 @@ static void keeper_schedule(struct keeper *k, bool at_once, const char *what)
         return;
     }
     k->backoff_ms = k->backoff_ms == 0 ? KEEPER_BACKOFF_MS : k->backoff_ms * 2;
-    if (k->backoff_ms > KEEPER_BACKOFF_MAX_MS)
-        k->backoff_ms = KEEPER_BACKOFF_MAX_MS;
+    /* One that can start is soon started again, whatever kills it: clients wait for it. */
+    most = k->ready ? KEEPER_BACKOFF_READY_MS : KEEPER_BACKOFF_MAX_MS;
+    if (k->backoff_ms > most)
+        k->backoff_ms = most;
     k->start_us += k->backoff_ms * 1000;
     sbx_diag(k->o->diag, SBX_DIAG_ERROR, "%s; starting another one in %u ms", what,
              k->backoff_ms);
@@ -10000,6 +10031,7 @@ SBX_PRIVATE void sbx_tail_read_done(struct sbx_tail *t);
 #define TAIL_CANARY 16u
 #define TAIL_PAGE 4096u
 #define TAIL_EXTENTS_MAX 65536u /* 128 GiB: more is not believed */
+#define TAIL_COUNTER_MAX (UINT64_MAX / 2) /* nor are sequences and offsets that could wrap */
 
 struct tail_intent {
     uint64_t bytes; /* 0: none stands */
@@ -10030,6 +10062,7 @@ struct sbx_tail {
     struct tail_header *header;
     uint8_t **extents;
     size_t nextents, capextents;
+    size_t shared;  /* of the extents, the first so many are in the file */
     uint32_t *free; /* indexes of free segments; room for all */
     size_t nfree;
     size_t nwarm;   /* the last of them still have their pages */
@@ -10079,16 +10112,19 @@ static bool tail_reserve_extent(struct sbx_tail *t)
     return true;
 }
 
-/* Maps the next extent; the file is that long already, or grows. */
+/* Maps the next extent; the file is that long already, or grows. Where it may not (RLIMIT_FSIZE) this
+ * and the following extents are private memory: what is in them does not outlive the server, which
+ * is better than not reading the processes at all. */
 static bool tail_map_extent(struct sbx_tail *t, bool grow)
 {
     uint64_t offset = TAIL_HEADER_BYTES + (uint64_t)t->nextents * TAIL_EXTENT_BYTES;
     void *p;
     if (t->nextents >= TAIL_EXTENTS_MAX || !tail_reserve_extent(t))
         return false;
-    if (grow && t->fd >= 0 && sbx_shm_grow(t->fd, offset + TAIL_EXTENT_BYTES) < 0)
-        return false;
-    p = sbx_shm_map(t->fd, offset, TAIL_EXTENT_BYTES);
+    if (t->shared == t->nextents && t->fd >= 0 &&
+        (!grow || sbx_shm_grow(t->fd, offset + TAIL_EXTENT_BYTES) == 0))
+        t->shared++;
+    p = sbx_shm_map(t->nextents < t->shared ? t->fd : -1, offset, TAIL_EXTENT_BYTES);
     if (p == NULL)
         return false;
     t->extents[t->nextents++] = p;
@@ -10113,7 +10149,7 @@ static void tail_put_free(struct sbx_tail *t, uint32_t index)
     struct sbx_segment_image *image = tail_image(t, index);
     image->number = 0;
     if (t->nwarm == TAIL_WARM) {
-        sbx_shm_release(t->fd, image, SBX_SEGMENT_BYTES);
+        sbx_shm_release(index / TAIL_EXTENT < t->shared ? t->fd : -1, image, SBX_SEGMENT_BYTES);
         memmove(&t->free[t->nfree - t->nwarm + 1], &t->free[t->nfree - t->nwarm],
                 t->nwarm * sizeof *t->free);
         t->free[t->nfree++ - t->nwarm] = index;
@@ -10233,6 +10269,24 @@ SBX_PRIVATE uint32_t sbx_segment_append(struct sbx_segment *seg, size_t n, unsig
     return added;
 }
 
+/* Are the heads what this code writes? A segment that fails is treated as free. */
+static bool tail_is_sound(const struct sbx_segment *seg)
+{
+    size_t i, end = 0;
+    uint64_t count = seg->image->count;
+    if (count == 0 || count > SBX_SEGMENT_BYTES / sizeof(struct sbx_head) ||
+        seg->image->first == 0 || seg->image->first > TAIL_COUNTER_MAX ||
+        seg->image->offset > TAIL_COUNTER_MAX)
+        return false;
+    for (i = 0; i < count; i++) {
+        const struct sbx_head *h = sbx_segment_head(seg, i);
+        if (h->start != end || sbx_head_len(h) == 0 || (h->len_stream & 3u) > 2)
+            return false;
+        end += sbx_head_len(h);
+    }
+    return sizeof *seg->image + end + count * sizeof(struct sbx_head) <= SBX_SEGMENT_BYTES;
+}
+
 /* --- the intent --- */
 
 SBX_PRIVATE void sbx_tail_about_to_read(struct sbx_tail *t, struct sbx_segment *seg, size_t n, unsigned stream,
@@ -10283,7 +10337,8 @@ static void tail_honour_intent(struct sbx_tail *t)
     if (in->bytes == 0 || !intent_fits(t, in))
         return;
     seg.image = tail_image(t, in->segment);
-    if (seg.image->number != in->number || in->number == 0)
+    if (seg.image->number != in->number || in->number == 0 ||
+        (seg.image->count > 0 && !tail_is_sound(&seg)))
         return;
     used = sbx_segment_used(&seg);
     if (used < in->at || used >= end || sbx_segment_room(&seg, 1) < end - used)
@@ -10354,22 +10409,6 @@ SBX_PRIVATE void sbx_tail_set_number(struct sbx_tail *t, uint64_t number)
 }
 
 /* --- an earlier server's memory --- */
-
-/* Are the heads what this code writes? A segment that fails is treated as free. */
-static bool tail_is_sound(const struct sbx_segment *seg)
-{
-    size_t i, end = 0;
-    uint64_t count = seg->image->count;
-    if (count == 0 || count > SBX_SEGMENT_BYTES / sizeof(struct sbx_head) || seg->image->first == 0)
-        return false;
-    for (i = 0; i < count; i++) {
-        const struct sbx_head *h = sbx_segment_head(seg, i);
-        if (h->start != end || sbx_head_len(h) == 0 || (h->len_stream & 3u) > 2)
-            return false;
-        end += sbx_head_len(h);
-    }
-    return sizeof *seg->image + end + count * sizeof(struct sbx_head) <= SBX_SEGMENT_BYTES;
-}
 
 static bool tail_before(const struct sbx_segment *a, const struct sbx_segment *b)
 {
@@ -10462,7 +10501,7 @@ static void tail_unmap(struct sbx_tail *t)
     for (i = 0; i < t->nextents; i++)
         sbx_shm_unmap(t->extents[i], TAIL_EXTENT_BYTES);
     t->header = NULL;
-    t->nextents = 0;
+    t->nextents = t->shared = 0;
     t->nfree = 0;
 }
 
@@ -10705,13 +10744,19 @@ static void memlog_evict(struct sbx_memlog *m)
     }
 }
 
+static bool memlog_follows(const struct sbx_segment *seg, const struct sbx_segment *before)
+{
+    return seg->image->first == memlog_end_of(before) &&
+           seg->image->offset == before->image->offset + sbx_segment_used(before);
+}
+
 /* Segments come by sequence; those before a hole are of no use. */
 static bool memlog_adopt_one(struct sbx_memlog *m)
 {
     struct sbx_segment *seg = sbx_tail_adopt(m->tail, m->number);
     if (seg == NULL)
         return false;
-    if (m->nsegments > 0 && memlog_end_of(memlog_newest(m)) != seg->image->first)
+    if (m->nsegments > 0 && !memlog_follows(seg, memlog_newest(m)))
         while (m->nsegments > 0)
             memlog_pop(m);
     if (!memlog_reserve_segment(m))
@@ -10742,6 +10787,9 @@ SBX_PRIVATE void sbx_memlog_adopt(struct sbx_memlog *m, uint64_t last, uint64_t 
     m->first = 0;
     memlog_settle_first(m);
     memlog_evict(m);
+    /* An entry above the cap, which we never write. */
+    while (m->first > m->last && m->nsegments > 0)
+        memlog_pop(m);
 }
 
 SBX_PRIVATE uint8_t *sbx_memlog_reserve(struct sbx_memlog *m, size_t *room)
@@ -10897,7 +10945,7 @@ struct sbx_db_bounds {
     uint64_t last, end_offset;    /* of the newest; first > last when there is none */
 };
 
-/* "sqlite 3.40.1"; "memory" in a build without SQLite. For --version. */
+/* "sqlite"; "memory" in a build without SQLite. For --version. */
 SBX_PRIVATE const char *sbx_db_backend(void);
 
 /* Opens or makes DIR/sandbox-agent.db (mode 0600); the directory exists. A damaged file is moved
@@ -10977,6 +11025,8 @@ struct sqlite3_stmt;
 SBX_PRIVATE int sbx_sql_open(const char *path, struct sqlite3 **conn);
 SBX_PRIVATE void sbx_sql_close(struct sqlite3 *conn); /* NULL is fine; its statements are finalized before */
 SBX_PRIVATE int sbx_sql_exec(struct sqlite3 *conn, const char *sql);
+/* Ends a transaction if there is one. Whatever SQLite meets while it does, the transaction is over. */
+SBX_PRIVATE void sbx_sql_rollback(struct sqlite3 *conn);
 SBX_PRIVATE int sbx_sql_prepare(struct sqlite3 *conn, const char *sql, struct sqlite3_stmt **st);
 SBX_PRIVATE void sbx_sql_finalize(struct sqlite3_stmt **st); /* sets NULL */
 SBX_PRIVATE int sbx_sql_step(struct sqlite3_stmt *st);       /* SQLITE_ROW, SQLITE_DONE, or a failure */
@@ -11008,8 +11058,8 @@ SBX_PRIVATE struct sbx_str sbx_sql_text(struct sqlite3_stmt *st, int column); /*
 
 /* What can be done about it, as a negative errno: -ENOSPC, -EBUSY, -ENOMEM, -EROFS, -EILSEQ for a
  * damaged file, else -EIO. */
-SBX_PRIVATE int sbx_sql_errno(int rc, struct sqlite3 *conn);
-/* "VERB: why", e.g. "cannot write: disk I/O error (File too large)". */
+SBX_PRIVATE int sbx_sql_errno(int rc);
+/* "VERB: why", e.g. "cannot write: database or disk is full". */
 SBX_PRIVATE void sbx_sql_describe(char *out, size_t n, const char *verb, int rc, struct sqlite3 *conn);
 
 #endif
@@ -11040,6 +11090,14 @@ SBX_PRIVATE void sbx_db_set_gate(int (*gate)(void *ctx, const char *call), void 
 static bool sql_may(const char *call)
 {
     return db_gate == NULL || db_gate(db_gate_ctx, call);
+}
+
+/* SQLite knows ENOSPC; a quota and a limit of the file's size are full disks by other names. It does
+ * not keep the cause of a failed write, but errno still has it when the call returns. */
+static int sql_outcome(int rc)
+{
+    bool is_full = errno == EDQUOT || errno == EFBIG || errno == ENOSPC;
+    return (rc & 0xff) == SQLITE_IOERR && is_full ? SQLITE_FULL : rc;
 }
 
 /* Debian builds SQLite with secure_delete on, which overwrites every page that becomes free and so
@@ -11082,7 +11140,14 @@ SBX_PRIVATE void sbx_sql_close(struct sqlite3 *conn)
 
 SBX_PRIVATE int sbx_sql_exec(struct sqlite3 *conn, const char *sql)
 {
-    return sql_may(sql) ? sqlite3_exec(conn, sql, NULL, NULL, NULL) : SQLITE_IOERR;
+    errno = 0;
+    return sql_may(sql) ? sql_outcome(sqlite3_exec(conn, sql, NULL, NULL, NULL)) : SQLITE_IOERR;
+}
+
+SBX_PRIVATE void sbx_sql_rollback(struct sqlite3 *conn)
+{
+    if (!sqlite3_get_autocommit(conn))
+        (void)sqlite3_exec(conn, "ROLLBACK", NULL, NULL, NULL);
 }
 
 SBX_PRIVATE int sbx_sql_prepare(struct sqlite3 *conn, const char *sql, struct sqlite3_stmt **st)
@@ -11101,7 +11166,8 @@ SBX_PRIVATE void sbx_sql_finalize(struct sqlite3_stmt **st)
 
 SBX_PRIVATE int sbx_sql_step(struct sqlite3_stmt *st)
 {
-    return sql_may("step") ? sqlite3_step(st) : SQLITE_IOERR;
+    errno = 0;
+    return sql_may("step") ? sql_outcome(sqlite3_step(st)) : SQLITE_IOERR;
 }
 
 SBX_PRIVATE void sbx_sql_reset(struct sqlite3_stmt *st)
@@ -11115,7 +11181,8 @@ SBX_PRIVATE int sbx_sql_checkpoint(struct sqlite3 *conn, int mode, int *in_log, 
     *in_log = *in_file = -1;
     if (!sql_may("checkpoint"))
         return SQLITE_IOERR;
-    return sqlite3_wal_checkpoint_v2(conn, "main", mode, in_log, in_file);
+    errno = 0;
+    return sql_outcome(sqlite3_wal_checkpoint_v2(conn, "main", mode, in_log, in_file));
 }
 
 SBX_PRIVATE int sbx_sql_has_moved(struct sqlite3 *conn, bool *moved)
@@ -11209,18 +11276,8 @@ SBX_PRIVATE struct sbx_str sbx_sql_text(struct sqlite3_stmt *st, int column)
     return (struct sbx_str){p != NULL ? p : "", p != NULL ? (size_t)n : 0};
 }
 
-/* What the system said to SQLite, where that is known: the gate's failures have no such thing. */
-static int sql_system_errno(int rc, sqlite3 *conn)
+SBX_PRIVATE int sbx_sql_errno(int rc)
 {
-    if (conn == NULL || sqlite3_extended_errcode(conn) != rc)
-        return 0;
-    return (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN ?
-               sqlite3_system_errno(conn) : 0;
-}
-
-SBX_PRIVATE int sbx_sql_errno(int rc, struct sqlite3 *conn)
-{
-    int e = sql_system_errno(rc, conn);
     switch (rc & 0xff) {
     case SQLITE_OK: return 0;
     case SQLITE_FULL: return -ENOSPC;
@@ -11234,16 +11291,14 @@ SBX_PRIVATE int sbx_sql_errno(int rc, struct sqlite3 *conn)
     case SQLITE_NOTADB: return -EILSEQ;
     default: break;
     }
-    if (rc == SQLITE_IOERR_NOMEM)
-        return -ENOMEM;
-    /* A quota and a limit of the file's size are full disks by other names. */
-    return e == ENOSPC || e == EDQUOT || e == EFBIG ? -ENOSPC : -EIO;
+    return rc == SQLITE_IOERR_NOMEM ? -ENOMEM : -EIO;
 }
 
+/* The system's reason is kept for files that cannot be opened, and only there. */
 SBX_PRIVATE void sbx_sql_describe(char *out, size_t n, const char *verb, int rc, struct sqlite3 *conn)
 {
-    int e = sql_system_errno(rc, conn);
-    const char *damaged = sbx_sql_errno(rc, conn) == -EILSEQ ? "the file is damaged: " : "";
+    const char *damaged = sbx_sql_errno(rc) == -EILSEQ ? "the file is damaged: " : "";
+    int e = conn != NULL && (rc & 0xff) == SQLITE_CANTOPEN ? sqlite3_system_errno(conn) : 0;
     if (e != 0)
         (void)snprintf(out, n, "%s: %s (%s)", verb, sqlite3_errstr(rc), strerror(e));
     else
@@ -11459,8 +11514,8 @@ static int schema_end(struct sqlite3 *conn, int rc)
 {
     if (rc == SQLITE_OK)
         rc = sbx_sql_exec(conn, "COMMIT");
-    if (rc != SQLITE_OK && !sqlite3_get_autocommit(conn))
-        (void)sbx_sql_exec(conn, "ROLLBACK");
+    if (rc != SQLITE_OK)
+        sbx_sql_rollback(conn);
     return rc;
 }
 
@@ -11817,7 +11872,7 @@ static void worker_turn(struct sbx_db_worker *w, struct sbx_db_outcome *o)
 {
     o->rc = sbx_sql_exec(w->conn, "PRAGMA user_version=" WORKER_TEXT(SBX_SCHEMA_VERSION));
     o->frames = w->frames;
-    o->code = sbx_sql_errno(o->rc, w->conn);
+    o->code = sbx_sql_errno(o->rc);
     if (o->code != 0)
         sbx_sql_describe(o->why, sizeof o->why, "cannot write", o->rc, w->conn);
 }
@@ -11827,7 +11882,7 @@ static void worker_checkpoint(struct sbx_db_worker *w, struct sbx_db_outcome *o)
     int in_log, in_file;
     o->rc = sbx_sql_checkpoint(w->conn, SQLITE_CHECKPOINT_PASSIVE, &in_log, &in_file);
     o->complete = o->rc == SQLITE_OK && in_log >= 0 && in_log == in_file;
-    o->code = sbx_sql_errno(o->rc, w->conn);
+    o->code = sbx_sql_errno(o->rc);
     if (o->code != 0)
         sbx_sql_describe(o->why, sizeof o->why, "cannot move the write-ahead log into the file",
                          o->rc, w->conn);
@@ -12420,7 +12475,7 @@ SBX_PRIVATE void sbx_wal_close(struct sbx_wal *w)
 #define DB_PROCESS_MAX ((uint64_t)1 << (62 - SBX_SCHEMA_SEQUENCE_BITS))
 
 enum db_statement {
-    DB_BEGIN, DB_COMMIT, DB_ROLLBACK,
+    DB_BEGIN, DB_COMMIT,
     DB_PUT_PROCESS, DB_PUT_CHUNK, DB_PUT_GAP, DB_PUT_CONFIG, DB_PUT_COUNTER,
     DB_DROP_PROCESS, DB_DROP_GAPS, DB_DROP_CHUNKS, DB_PUT_FORGOTTEN, DB_DROP_FORGOTTEN,
     DB_GET_FORGOTTEN, DB_FREELIST, DB_PAGES, DB_VACUUM,
@@ -12440,7 +12495,6 @@ enum db_statement {
 static const char *const db_sql[DB_STATEMENTS] = {
     [DB_BEGIN] = "BEGIN IMMEDIATE",
     [DB_COMMIT] = "COMMIT",
-    [DB_ROLLBACK] = "ROLLBACK",
     [DB_PUT_PROCESS] = "INSERT OR REPLACE INTO process_records(" DB_PROCESS_COLUMNS ") VALUES("
                        "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [DB_PUT_CHUNK] = "INSERT OR REPLACE INTO chunks(" DB_CHUNK_COLUMNS ") VALUES(?,?,?,?,?)",
@@ -12484,7 +12538,7 @@ struct sbx_db {
 
 SBX_PRIVATE const char *sbx_db_backend(void)
 {
-    return "sqlite " SQLITE_VERSION;
+    return "sqlite";
 }
 
 SBX_PRIVATE const char *sbx_db_error(const struct sbx_db *db)
@@ -12497,7 +12551,7 @@ SBX_PRIVATE const char *sbx_db_error(const struct sbx_db *db)
 static int db_fail(struct sbx_db *db, const char *verb, int rc)
 {
     sbx_sql_describe(db->error, sizeof db->error, verb, rc, db->conn);
-    return sbx_sql_errno(rc, db->conn);
+    return sbx_sql_errno(rc);
 }
 
 static int db_fail_write(struct sbx_db *db, int rc)
@@ -12614,7 +12668,7 @@ static int db_fail_open(struct sbx_db *db, int rc, struct sbx_err *err)
         return sbx_err_set(err, ENOTSUP, "%s: the file system offers no shared memory, which a "
                            "write-ahead log needs", db->path);
     sbx_sql_describe(why, sizeof why, "cannot open", rc, db->conn);
-    return sbx_err_set(err, sbx_sql_errno(rc, db->conn), "%s: %s", db->path, why);
+    return sbx_err_set(err, sbx_sql_errno(rc), "%s: %s", db->path, why);
 }
 
 static int db_refuse_newer(struct sbx_db *db, uint64_t version, struct sbx_err *err)
@@ -12756,11 +12810,6 @@ SBX_PRIVATE void sbx_db_close(struct sbx_db *db)
 
 /* --- transactions --- */
 
-static bool db_in_transaction(const struct sbx_db *db)
-{
-    return sqlite3_get_autocommit(db->conn) == 0;
-}
-
 static int db_run(struct sbx_db *db, enum db_statement s)
 {
     struct sbx_sql_row r;
@@ -12791,10 +12840,8 @@ static int db_look_for_file(struct sbx_db *db)
 
 SBX_PRIVATE int sbx_db_begin(struct sbx_db *db)
 {
-    int rc;
-    if (db_in_transaction(db))
-        sbx_db_rollback(db); /* one that could not be rolled back when that was asked for */
-    rc = db_look_for_file(db);
+    int rc = db_look_for_file(db);
+    assert(sqlite3_get_autocommit(db->conn));
     if (rc < 0)
         return rc;
     rc = sbx_wal_may_write(&db->wal);
@@ -12821,8 +12868,7 @@ SBX_PRIVATE int sbx_db_commit(struct sbx_db *db)
 
 SBX_PRIVATE void sbx_db_rollback(struct sbx_db *db)
 {
-    if (db_in_transaction(db))
-        (void)db_run(db, DB_ROLLBACK);
+    sbx_sql_rollback(db->conn);
 }
 
 /* --- records --- */
@@ -13296,6 +13342,7 @@ SBX_PRIVATE bool sbx_db_tidy(struct sbx_db *db)
 {
     uint64_t process = 0;
     bool vacuum = false;
+    assert(sqlite3_get_autocommit(db->conn));
     if (db_get(db, DB_GET_FORGOTTEN, &process) < 0)
         return false;
     if (process == 0 && (db_should_vacuum(db, &vacuum) < 0 || !vacuum))
@@ -13574,7 +13621,7 @@ SBX_PRIVATE int sbx_page_cache_read(struct sbx_page_cache *c, struct sbx_db *db,
 #ifndef SBX_PROC_STORE_H
 #define SBX_PROC_STORE_H
 
-#define SBX_STORE_AGE_US 25000u
+#define SBX_STORE_AGE_US 100000u
 #define SBX_STORE_HOT_BYTES (256u * 1024u) /* of a stored log, kept in memory */
 
 enum sbx_log_stream { SBX_STREAM_STDOUT, SBX_STREAM_STDERR, SBX_STREAM_PTY };
@@ -13611,6 +13658,7 @@ struct sbx_store_options {
     const struct sbx_limits *limits; /* read at every use */
     int memory;                      /* of an earlier server, taken over; -1: none */
     bool shared;                     /* memory is to outlive this server */
+    size_t most_memory;              /* above which unsaved output is given up; 0: the default */
     /* The log to shorten when all together are too long; NULL: there is none. */
     struct sbx_store_log *(*pick_victim)(void *ctx);
     void *ctx;
@@ -13737,6 +13785,7 @@ SBX_PRIVATE bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t s
 #define STORE_LAZY_BYTES (16u * 1024u * 1024u) /* memory of all logs above which nothing waits */
 #define STORE_MOST_BYTES (64u * 1024u * 1024u) /* above which unsaved output is given up */
 #define STORE_SLICE (1024u * 1024u)   /* of one log in one transaction, unless somebody waits */
+#define STORE_WATCHED_BYTES (1024u * 1024u) /* kept in memory of a log that is being read */
 #define STORE_HEADS 1024u             /* entries of one chunk */
 #define STORE_VICTIMS 8u              /* logs shortened in one transaction */
 #define STORE_TIDY_US 20000u
@@ -14142,6 +14191,12 @@ static void store_shorten_memory(struct sbx_store *s)
     }
 }
 
+/* Readers at the end of it find there what was read in the last few turns. */
+static uint64_t log_hot_bytes(const struct sbx_store_log *log)
+{
+    return log->watched ? STORE_WATCHED_BYTES : SBX_STORE_HOT_BYTES;
+}
+
 /* The transaction was committed: its effects are facts. */
 static void store_settle(struct sbx_store *s)
 {
@@ -14161,7 +14216,7 @@ static void store_settle(struct sbx_store *s)
             log->committed = log->saved;
             log->on_commit(log->ctx);
         }
-        sbx_memlog_trim(&log->mem, log->saved + 1, SBX_STORE_HOT_BYTES, log->ended);
+        sbx_memlog_trim(&log->mem, log->saved + 1, log_hot_bytes(log), log->ended);
     }
     store_show_records(s, true);
 }
@@ -14244,7 +14299,8 @@ static void store_step(struct sbx_store *s)
         return;
     }
     store_show_volatile(s);
-    if (s->state != STORE_DEGRADED && store_has_due(s))
+    /* PAUSED ends with a transaction, even if nothing of what it was for is left. */
+    if (s->state == STORE_PAUSED || (s->state == STORE_WRITING && store_has_due(s)))
         store_write(s);
     if (s->state == STORE_DEGRADED)
         store_show_all(s);
@@ -14309,6 +14365,8 @@ SBX_PRIVATE struct sbx_store *sbx_store_open(const struct sbx_store_options *o, 
         return NULL;
     }
     s->o = *o;
+    if (o->most_memory == 0)
+        s->o.most_memory = STORE_MOST_BYTES;
     sbx_list_init(&s->pending);
     sbx_list_init(&s->written);
     sbx_list_init(&s->records);
@@ -14539,7 +14597,7 @@ SBX_PRIVATE void sbx_store_log_close(struct sbx_store_log *log)
 SBX_PRIVATE uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *room)
 {
     /* Nothing can be stored for long, or faster than it comes: the oldest is given up. */
-    if (log->in_file && sbx_tail_bytes(log->store->tail) > STORE_MOST_BYTES &&
+    if (log->in_file && sbx_tail_bytes(log->store->tail) > log->store->o.most_memory &&
         sbx_memlog_bytes(&log->mem) > SBX_STORE_HOT_BYTES)
         (void)sbx_memlog_drop_oldest(&log->mem, false);
     return sbx_memlog_reserve(&log->mem, room);
@@ -14780,6 +14838,7 @@ struct sbx_cursor {
     uint64_t pace_us;      /* how long that took lately, at the most */
     void (*on_data)(struct sbx_cursor *c);     /* there is more to read, or the log has ended */
     bool (*took_some)(struct sbx_cursor *c);   /* did the peer take bytes since last asked? */
+    bool (*hungry)(struct sbx_cursor *c);      /* has it taken all it was given? may be NULL */
 };
 
 struct sbx_gap {
@@ -14847,11 +14906,18 @@ SBX_PRIVATE void sbx_cursor_progress(struct sbx_cursor *c);
  * a receiver announces room only when a good part of its buffer is free. A reader that was seen
  * to take its time between steps is therefore given twice that time, within LOG_PACE_MAX_US.
  *
+ * A reader that takes all it is given is never slower than its process: it is behind because we read
+ * the process before we served the reader. So while such a one is more than LOG_NEAR_BYTES behind, it
+ * is served first. It then finds what it wants in memory, and the log need not be read back from the
+ * file that it was just written to.
+ *
  * A log asks again on its timer only while somebody waits: nothing wakes up for an idle log. */
 
 #define LOG_RECHECK_US 20000u
 #define LOG_PACE_MAX_US 300000u
 #define LOG_READ_MARGIN (64u * 1024u)
+#define LOG_NEAR_BYTES (256u * 1024u)
+#define LOG_FAR_BYTES (2u * 1024u * 1024u) /* who is that far behind reads the file anyway */
 
 static void log_on_commit(void *ctx)
 {
@@ -14968,12 +15034,19 @@ static bool log_lags(const struct sbx_cursor *c)
     return c->offset_known && bytes > (room > LOG_READ_MARGIN ? room - LOG_READ_MARGIN : 0);
 }
 
+static bool log_is_to_be_served(struct sbx_cursor *c)
+{
+    uint64_t behind = sbx_store_log_offset(c->log->store) - c->offset;
+    return c->hungry != NULL && c->offset_known && behind > LOG_NEAR_BYTES &&
+           behind < LOG_FAR_BYTES && c->hungry(c);
+}
+
 SBX_PRIVATE bool sbx_log_may_grow(struct sbx_log *log)
 {
     struct sbx_list *n;
     for (n = log->cursors.next; n != &log->cursors; n = n->next) {
         struct sbx_cursor *c = SBX_LIST_OF(n, struct sbx_cursor, node);
-        if (!log_lags(c) || !log_is_moving(c))
+        if (!log_is_to_be_served(c) && (!log_lags(c) || !log_is_moving(c)))
             continue;
         if (!log->waiting)
             sbx_loop_set_timer(log->loop, &log->recheck, log->loop->now_us + LOG_RECHECK_US);
@@ -15114,7 +15187,7 @@ SBX_PRIVATE enum sbx_step sbx_cursor_next(struct sbx_cursor *c, struct sbx_entry
 SBX_PRIVATE void sbx_cursor_progress(struct sbx_cursor *c)
 {
     cursor_note_progress(c);
-    if (c->log->waiting && !log_lags(c))
+    if (!log_lags(c))
         log_ask_again(c->log);
 }
 /* ==== end proc/log.c ======================================================================== */
@@ -18963,6 +19036,11 @@ SBX_PRIVATE struct sbx_str sbx_follow_headers(void)
     return SBX_STR("cache-control: no-cache\r\nx-accel-buffering: no\r\n");
 }
 
+static bool follow_hungry(struct sbx_cursor *cursor)
+{
+    return sbx_conn_is_drained(SBX_LIST_OF(cursor, struct follower, cursor)->conn);
+}
+
 SBX_PRIVATE void sbx_follow_start(struct sbx_request *rq, struct sbx_proc *p, uint64_t next, unsigned streams)
 {
     static const struct sbx_source_ops ops = {
@@ -18992,6 +19070,7 @@ SBX_PRIVATE void sbx_follow_start(struct sbx_request *rq, struct sbx_proc *p, ui
     f->conn = rq->conn;
     f->quiet = true;
     sbx_cursor_open(&f->cursor, &p->log, next, streams, follow_on_data, follow_took_some);
+    f->cursor.hungry = follow_hungry;
     sbx_conn_start_stream(rq->conn, &head, &f->source);
 }
 /* ==== end api/follow.c ====================================================================== */
@@ -22831,6 +22910,11 @@ static bool logs_took_some(struct sbx_cursor *cursor)
     return sbx_conn_took_some(SBX_LIST_OF(cursor, struct logs_reader, cursor)->conn);
 }
 
+static bool logs_hungry(struct sbx_cursor *cursor)
+{
+    return sbx_conn_is_drained(SBX_LIST_OF(cursor, struct logs_reader, cursor)->conn);
+}
+
 static void logs_tick(struct sbx_source *s, struct sbx_conn *c)
 {
     (void)sbx_conn_abandons(c, SBX_LIST_OF(s, struct logs_reader, source)->proc->deleted);
@@ -22894,6 +22978,7 @@ static struct logs_reader *logs_open(struct sbx_request *rq, struct sbx_proc *p,
         sbx_log_text_skip(&f->text, (enum sbx_log_stream)i, q->tail.skip[i],
                           sbx_log_last(&p->log));
     sbx_cursor_open(&f->cursor, &p->log, f->begin, q->streams, logs_on_data, logs_took_some);
+    f->cursor.hungry = logs_hungry;
     return f;
 }
 
@@ -23494,6 +23579,11 @@ static bool term_took_some(struct sbx_cursor *cursor)
     return sbx_conn_took_some(SBX_LIST_OF(cursor, struct term, cursor)->conn);
 }
 
+static bool term_hungry(struct sbx_cursor *cursor)
+{
+    return sbx_conn_is_drained(SBX_LIST_OF(cursor, struct term, cursor)->conn);
+}
+
 /* --- the upgrade --- */
 
 /* Several lines of one name are one list (RFC 9110, 5.3). */
@@ -23600,6 +23690,7 @@ static void term_open(struct sbx_request *rq, struct sbx_proc *p, uint64_t next)
     t->source = (struct sbx_source){.ops = &ops, .tick_us = TERM_PING_US};
     t->replay_until = sbx_log_last(&p->log);
     sbx_cursor_open(&t->cursor, &p->log, next, SBX_STREAMS_PTY, term_on_data, term_took_some);
+    t->cursor.hungry = term_hungry;
     if (t->cursor.next > t->replay_until)
         term_stop_filter(t);
     sbx_ws_accept(term_header(rq, "sec-websocket-key"), accept);
@@ -24335,9 +24426,9 @@ static int datadir_make_one(const char *path)
 
 static int datadir_make(char *path)
 {
-    char *slash;
+    char *slash = path + (path[0] != '\0');
     int rc;
-    for (slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+    for (slash = strchr(slash, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         rc = datadir_make_one(path);
         *slash = '/';
@@ -24533,6 +24624,8 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s);
 #define SERVER_STOP_CHECK_US 10000u
 #define SERVER_KILLED_US 500000u /* for the system to end what was killed */
 #define SERVER_LAST_US 300000u   /* for the last answers to be written */
+#define SERVER_FRESH_US 200000u  /* for the first request of a connection that was accepted */
+#define SERVER_ADOPTED_US 100000u
 #define SERVER_FDS_KEPT 256u     /* for processes, beside connections */
 
 enum server_state { SERVER_SERVING, SERVER_STOPPING, SERVER_LEAVING };
@@ -24547,8 +24640,10 @@ struct sbx_server {
     struct sbx_api api;
     struct sbx_listener listener;
     struct sbx_io signals;
+    struct sbx_timer adopted; /* the keeper is gone: which adopted processes have ended? */
     struct sbx_timer check;   /* STOPPING, LEAVING: are we done? */
     uint64_t kill_us;         /* STOPPING: when SIGKILL goes out */
+    uint64_t fresh_us;        /* LEAVING: until when a first request is waited for */
     uint64_t quiet_us;        /* STOPPING: since when nothing runs; 0: something does */
     bool killed;
     struct sbx_buf common;    /* header lines of every answer */
@@ -24563,13 +24658,25 @@ static void server_signal_all(struct sbx_server *s, int sig)
         sbx_proc_signal(s->api.procs.procs[i], sig);
 }
 
-static void server_close_conns(struct sbx_server *s, bool idle_only)
+enum server_close { SERVER_CLOSE_ALL, SERVER_CLOSE_IDLE, SERVER_CLOSE_SERVED };
+
+/* Idle: between two requests. Served: and not still before the first one, which was accepted, and is
+ * to be answered. */
+static bool server_may_close(const struct sbx_conn *c, enum server_close which)
+{
+    if (which == SERVER_CLOSE_ALL)
+        return true;
+    return c->state == SBX_CONN_READ_HEAD && c->out.count == 0 &&
+           (which == SERVER_CLOSE_IDLE || c->served);
+}
+
+static void server_close_conns(struct sbx_server *s, enum server_close which)
 {
     struct sbx_list *n, *next;
     for (n = s->net.conns.next; n != &s->net.conns; n = next) {
         struct sbx_conn *c = SBX_LIST_OF(n, struct sbx_conn, node);
         next = n->next;
-        if (!idle_only || (c->state == SBX_CONN_READ_HEAD && c->out.count == 0))
+        if (server_may_close(c, which))
             sbx_conn_close(c);
     }
 }
@@ -24601,7 +24708,7 @@ static void server_check_stop(struct sbx_timer *t)
         sbx_runs_signal(&s->host, SIGKILL);
         s->killed = true;
     }
-    server_close_conns(s, true);
+    server_close_conns(s, SERVER_CLOSE_IDLE);
     if ((s->quiet_us != 0 && (s->net.count == 0 || now - s->quiet_us > SERVER_LAST_US)) ||
         now > s->kill_us + SERVER_KILLED_US)
         server_end_loop(s);
@@ -24626,13 +24733,13 @@ static void server_check_leave(struct sbx_timer *t)
 {
     struct sbx_server *s = SBX_LIST_OF(t, struct sbx_server, check);
     uint64_t now = s->host.loop.now_us;
-    server_close_conns(s, true);
+    server_close_conns(s, now < s->fresh_us ? SERVER_CLOSE_SERVED : SERVER_CLOSE_IDLE);
     if (s->net.count > 0 && now < s->kill_us) {
         sbx_loop_set_timer(&s->host.loop, t, now + SERVER_STOP_CHECK_US);
         return;
     }
     sbx_runs_signal(&s->host, SIGKILL);
-    server_close_conns(s, false);
+    server_close_conns(s, SERVER_CLOSE_ALL);
     sbx_store_leave(s->host.store);
     sbx_loop_stop(&s->host.loop);
 }
@@ -24651,6 +24758,7 @@ static void server_begin_leave(struct sbx_server *s)
     s->state = SERVER_LEAVING;
     s->net.stopping = true;
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
+    s->fresh_us = now + SERVER_FRESH_US;
     sbx_listener_close(&s->listener);
     server_close_streams(s);
     sbx_timer_init(&s->check, server_check_leave);
@@ -24686,7 +24794,7 @@ static void server_begin_stop(struct sbx_server *s, int sig)
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
     sbx_listener_close(&s->listener);
     server_signal_all(s, SIGTERM);
-    server_close_conns(s, true);
+    server_close_conns(s, SERVER_CLOSE_IDLE);
     sbx_loop_set_timer(&s->host.loop, &s->check, now);
 }
 
@@ -24744,12 +24852,31 @@ static void server_on_kept_exit(void *ctx, uint64_t number, const struct sbx_exi
         (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_PROCESS, number);
 }
 
+/* They are nobody's children that we could wait for: that they ended can be seen, how cannot. */
+static void server_check_adopted(struct sbx_timer *t)
+{
+    struct sbx_server *s = SBX_LIST_OF(t, struct sbx_server, adopted);
+    static const struct sbx_exit unknown = {.kind = SBX_EXIT_UNKNOWN};
+    bool some = false;
+    size_t i;
+    for (i = 0; i < s->api.procs.count; i++) {
+        struct sbx_proc *p = s->api.procs.procs[i];
+        if (!p->adopted || p->state != SBX_PROC_RUNNING)
+            continue;
+        if (sbx_ident_has_ended(p->leader, p->started_us))
+            sbx_proc_on_kept_exit(p, &unknown);
+        else
+            some = true;
+    }
+    if (some)
+        sbx_loop_set_timer(&s->host.loop, t, s->host.loop.now_us + SERVER_ADOPTED_US);
+}
+
 static void server_on_keeper_lost(void *ctx)
 {
     struct sbx_server *s = ctx;
-    sbx_diag(&s->host.diag, SBX_DIAG_WARN,
-             "the keeper is gone: going on, but from now on processes end with this server");
     sbx_datadir_sign(s->lock, true);
+    server_check_adopted(&s->adopted);
 }
 
 static void server_on_exited(void *ctx)
@@ -24913,10 +25040,13 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
 }
 
 /* What must work before anything is taken over. */
-static int server_open_base(struct sbx_server *s, struct sbx_err *err)
+static int server_open_base(struct sbx_server *s, const struct sbx_estate *estate,
+                            struct sbx_err *err)
 {
     size_t nofile = sbx_fd_raise_limit(&s->host.spawn.nofile_soft);
     int rc = sbx_fd_adopt_inherited();
+    if (estate->nofile != 0)
+        s->host.spawn.nofile_soft = estate->nofile;
     if (rc == 0)
         rc = server_open_host(s);
     if (rc == 0)
@@ -24964,8 +25094,9 @@ SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const 
     sbx_list_init(&s->net.conns);
     sbx_list_init(&s->api.follow_caches);
     sbx_timer_init(&s->check, server_check_stop);
+    sbx_timer_init(&s->adopted, server_check_adopted);
     (void)sbx_ptree_become_subreaper();
-    rc = server_open_base(s, err);
+    rc = server_open_base(s, estate, err);
     if (rc == 0)
         rc = server_open_store(s, estate, err);
     if (rc == 0)
@@ -25004,10 +25135,11 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s)
 {
     sbx_listener_close(&s->listener);
     if (s->host.loop.pfds != NULL) {
-        server_close_conns(s, false);
+        server_close_conns(s, SERVER_CLOSE_ALL);
         sbx_api_deinit(&s->api);
         sbx_runs_close_sinks(&s->host);
         sbx_loop_cancel_timer(&s->host.loop, &s->check);
+        sbx_loop_cancel_timer(&s->host.loop, &s->adopted);
         sbx_loop_hold(&s->host.loop, false);
         sbx_loop_finish(&s->host.loop);
         if (s->signals.fd >= 0)
@@ -25285,6 +25417,9 @@ static int cli_serve(struct cli_run *run)
     struct sbx_server *server;
     struct sbx_err err;
     int status;
+    /* The keeper has the token of its own start; a file may have been read again since. */
+    if (run->estate.generation > 1 && sbx_config_reload_token(&run->config, &err) < 0)
+        fprintf(stderr, "sandbox-agent: %s; the old token stays\n", err.text);
     server = sbx_server_open(&run->config, sbx_datadir_path(&run->data), &run->estate, &err);
     if (server == NULL)
         return cli_fail(&err);

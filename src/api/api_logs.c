@@ -243,6 +243,11 @@ static bool logs_took_some(struct sbx_cursor *cursor)
     return sbx_conn_took_some(SBX_LIST_OF(cursor, struct logs_reader, cursor)->conn);
 }
 
+static bool logs_hungry(struct sbx_cursor *cursor)
+{
+    return sbx_conn_is_drained(SBX_LIST_OF(cursor, struct logs_reader, cursor)->conn);
+}
+
 static void logs_tick(struct sbx_source *s, struct sbx_conn *c)
 {
     (void)sbx_conn_abandons(c, SBX_LIST_OF(s, struct logs_reader, source)->proc->deleted);
@@ -306,6 +311,7 @@ static struct logs_reader *logs_open(struct sbx_request *rq, struct sbx_proc *p,
         sbx_log_text_skip(&f->text, (enum sbx_log_stream)i, q->tail.skip[i],
                           sbx_log_last(&p->log));
     sbx_cursor_open(&f->cursor, &p->log, f->begin, q->streams, logs_on_data, logs_took_some);
+    f->cursor.hungry = logs_hungry;
     return f;
 }
 

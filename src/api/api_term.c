@@ -400,6 +400,11 @@ static bool term_took_some(struct sbx_cursor *cursor)
     return sbx_conn_took_some(SBX_LIST_OF(cursor, struct term, cursor)->conn);
 }
 
+static bool term_hungry(struct sbx_cursor *cursor)
+{
+    return sbx_conn_is_drained(SBX_LIST_OF(cursor, struct term, cursor)->conn);
+}
+
 /* --- the upgrade --- */
 
 /* Several lines of one name are one list (RFC 9110, 5.3). */
@@ -506,6 +511,7 @@ static void term_open(struct sbx_request *rq, struct sbx_proc *p, uint64_t next)
     t->source = (struct sbx_source){.ops = &ops, .tick_us = TERM_PING_US};
     t->replay_until = sbx_log_last(&p->log);
     sbx_cursor_open(&t->cursor, &p->log, next, SBX_STREAMS_PTY, term_on_data, term_took_some);
+    t->cursor.hungry = term_hungry;
     if (t->cursor.next > t->replay_until)
         term_stop_filter(t);
     sbx_ws_accept(term_header(rq, "sec-websocket-key"), accept);

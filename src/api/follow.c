@@ -263,6 +263,11 @@ struct sbx_str sbx_follow_headers(void)
     return SBX_STR("cache-control: no-cache\r\nx-accel-buffering: no\r\n");
 }
 
+static bool follow_hungry(struct sbx_cursor *cursor)
+{
+    return sbx_conn_is_drained(SBX_LIST_OF(cursor, struct follower, cursor)->conn);
+}
+
 void sbx_follow_start(struct sbx_request *rq, struct sbx_proc *p, uint64_t next, unsigned streams)
 {
     static const struct sbx_source_ops ops = {
@@ -292,5 +297,6 @@ void sbx_follow_start(struct sbx_request *rq, struct sbx_proc *p, uint64_t next,
     f->conn = rq->conn;
     f->quiet = true;
     sbx_cursor_open(&f->cursor, &p->log, next, streams, follow_on_data, follow_took_some);
+    f->cursor.hungry = follow_hungry;
     sbx_conn_start_stream(rq->conn, &head, &f->source);
 }

@@ -259,6 +259,9 @@ static int cli_serve(struct cli_run *run)
     struct sbx_server *server;
     struct sbx_err err;
     int status;
+    /* The keeper has the token of its own start; a file may have been read again since. */
+    if (run->estate.generation > 1 && sbx_config_reload_token(&run->config, &err) < 0)
+        fprintf(stderr, "sandbox-agent: %s; the old token stays\n", err.text);
     server = sbx_server_open(&run->config, sbx_datadir_path(&run->data), &run->estate, &err);
     if (server == NULL)
         return cli_fail(&err);

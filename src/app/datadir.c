@@ -58,9 +58,9 @@ static int datadir_make_one(const char *path)
 
 static int datadir_make(char *path)
 {
-    char *slash;
+    char *slash = path + (path[0] != '\0');
     int rc;
-    for (slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+    for (slash = strchr(slash, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         rc = datadir_make_one(path);
         *slash = '/';

@@ -32,6 +32,8 @@
 #define SERVER_STOP_CHECK_US 10000u
 #define SERVER_KILLED_US 500000u /* for the system to end what was killed */
 #define SERVER_LAST_US 300000u   /* for the last answers to be written */
+#define SERVER_FRESH_US 200000u  /* for the first request of a connection that was accepted */
+#define SERVER_ADOPTED_US 100000u
 #define SERVER_FDS_KEPT 256u     /* for processes, beside connections */
 
 enum server_state { SERVER_SERVING, SERVER_STOPPING, SERVER_LEAVING };
@@ -46,8 +48,10 @@ struct sbx_server {
     struct sbx_api api;
     struct sbx_listener listener;
     struct sbx_io signals;
+    struct sbx_timer adopted; /* the keeper is gone: which adopted processes have ended? */
     struct sbx_timer check;   /* STOPPING, LEAVING: are we done? */
     uint64_t kill_us;         /* STOPPING: when SIGKILL goes out */
+    uint64_t fresh_us;        /* LEAVING: until when a first request is waited for */
     uint64_t quiet_us;        /* STOPPING: since when nothing runs; 0: something does */
     bool killed;
     struct sbx_buf common;    /* header lines of every answer */
@@ -62,13 +66,25 @@ static void server_signal_all(struct sbx_server *s, int sig)
         sbx_proc_signal(s->api.procs.procs[i], sig);
 }
 
-static void server_close_conns(struct sbx_server *s, bool idle_only)
+enum server_close { SERVER_CLOSE_ALL, SERVER_CLOSE_IDLE, SERVER_CLOSE_SERVED };
+
+/* Idle: between two requests. Served: and not still before the first one, which was accepted, and is
+ * to be answered. */
+static bool server_may_close(const struct sbx_conn *c, enum server_close which)
+{
+    if (which == SERVER_CLOSE_ALL)
+        return true;
+    return c->state == SBX_CONN_READ_HEAD && c->out.count == 0 &&
+           (which == SERVER_CLOSE_IDLE || c->served);
+}
+
+static void server_close_conns(struct sbx_server *s, enum server_close which)
 {
     struct sbx_list *n, *next;
     for (n = s->net.conns.next; n != &s->net.conns; n = next) {
         struct sbx_conn *c = SBX_LIST_OF(n, struct sbx_conn, node);
         next = n->next;
-        if (!idle_only || (c->state == SBX_CONN_READ_HEAD && c->out.count == 0))
+        if (server_may_close(c, which))
             sbx_conn_close(c);
     }
 }
@@ -100,7 +116,7 @@ static void server_check_stop(struct sbx_timer *t)
         sbx_runs_signal(&s->host, SIGKILL);
         s->killed = true;
     }
-    server_close_conns(s, true);
+    server_close_conns(s, SERVER_CLOSE_IDLE);
     if ((s->quiet_us != 0 && (s->net.count == 0 || now - s->quiet_us > SERVER_LAST_US)) ||
         now > s->kill_us + SERVER_KILLED_US)
         server_end_loop(s);
@@ -125,13 +141,13 @@ static void server_check_leave(struct sbx_timer *t)
 {
     struct sbx_server *s = SBX_LIST_OF(t, struct sbx_server, check);
     uint64_t now = s->host.loop.now_us;
-    server_close_conns(s, true);
+    server_close_conns(s, now < s->fresh_us ? SERVER_CLOSE_SERVED : SERVER_CLOSE_IDLE);
     if (s->net.count > 0 && now < s->kill_us) {
         sbx_loop_set_timer(&s->host.loop, t, now + SERVER_STOP_CHECK_US);
         return;
     }
     sbx_runs_signal(&s->host, SIGKILL);
-    server_close_conns(s, false);
+    server_close_conns(s, SERVER_CLOSE_ALL);
     sbx_store_leave(s->host.store);
     sbx_loop_stop(&s->host.loop);
 }
@@ -150,6 +166,7 @@ static void server_begin_leave(struct sbx_server *s)
     s->state = SERVER_LEAVING;
     s->net.stopping = true;
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
+    s->fresh_us = now + SERVER_FRESH_US;
     sbx_listener_close(&s->listener);
     server_close_streams(s);
     sbx_timer_init(&s->check, server_check_leave);
@@ -185,7 +202,7 @@ static void server_begin_stop(struct sbx_server *s, int sig)
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
     sbx_listener_close(&s->listener);
     server_signal_all(s, SIGTERM);
-    server_close_conns(s, true);
+    server_close_conns(s, SERVER_CLOSE_IDLE);
     sbx_loop_set_timer(&s->host.loop, &s->check, now);
 }
 
@@ -243,12 +260,31 @@ static void server_on_kept_exit(void *ctx, uint64_t number, const struct sbx_exi
         (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_PROCESS, number);
 }
 
+/* They are nobody's children that we could wait for: that they ended can be seen, how cannot. */
+static void server_check_adopted(struct sbx_timer *t)
+{
+    struct sbx_server *s = SBX_LIST_OF(t, struct sbx_server, adopted);
+    static const struct sbx_exit unknown = {.kind = SBX_EXIT_UNKNOWN};
+    bool some = false;
+    size_t i;
+    for (i = 0; i < s->api.procs.count; i++) {
+        struct sbx_proc *p = s->api.procs.procs[i];
+        if (!p->adopted || p->state != SBX_PROC_RUNNING)
+            continue;
+        if (sbx_ident_has_ended(p->leader, p->started_us))
+            sbx_proc_on_kept_exit(p, &unknown);
+        else
+            some = true;
+    }
+    if (some)
+        sbx_loop_set_timer(&s->host.loop, t, s->host.loop.now_us + SERVER_ADOPTED_US);
+}
+
 static void server_on_keeper_lost(void *ctx)
 {
     struct sbx_server *s = ctx;
-    sbx_diag(&s->host.diag, SBX_DIAG_WARN,
-             "the keeper is gone: going on, but from now on processes end with this server");
     sbx_datadir_sign(s->lock, true);
+    server_check_adopted(&s->adopted);
 }
 
 static void server_on_exited(void *ctx)
@@ -412,10 +448,13 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
 }
 
 /* What must work before anything is taken over. */
-static int server_open_base(struct sbx_server *s, struct sbx_err *err)
+static int server_open_base(struct sbx_server *s, const struct sbx_estate *estate,
+                            struct sbx_err *err)
 {
     size_t nofile = sbx_fd_raise_limit(&s->host.spawn.nofile_soft);
     int rc = sbx_fd_adopt_inherited();
+    if (estate->nofile != 0)
+        s->host.spawn.nofile_soft = estate->nofile;
     if (rc == 0)
         rc = server_open_host(s);
     if (rc == 0)
@@ -463,8 +502,9 @@ struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_d
     sbx_list_init(&s->net.conns);
     sbx_list_init(&s->api.follow_caches);
     sbx_timer_init(&s->check, server_check_stop);
+    sbx_timer_init(&s->adopted, server_check_adopted);
     (void)sbx_ptree_become_subreaper();
-    rc = server_open_base(s, err);
+    rc = server_open_base(s, estate, err);
     if (rc == 0)
         rc = server_open_store(s, estate, err);
     if (rc == 0)
@@ -503,10 +543,11 @@ void sbx_server_close(struct sbx_server *s)
 {
     sbx_listener_close(&s->listener);
     if (s->host.loop.pfds != NULL) {
-        server_close_conns(s, false);
+        server_close_conns(s, SERVER_CLOSE_ALL);
         sbx_api_deinit(&s->api);
         sbx_runs_close_sinks(&s->host);
         sbx_loop_cancel_timer(&s->host.loop, &s->check);
+        sbx_loop_cancel_timer(&s->host.loop, &s->adopted);
         sbx_loop_hold(&s->host.loop, false);
         sbx_loop_finish(&s->host.loop);
         if (s->signals.fd >= 0)

@@ -330,6 +330,7 @@ static void conn_put_body(struct sbx_conn *c, const struct sbx_response *r)
 static void conn_after_answer(struct sbx_conn *c, bool keep)
 {
     sbx_buf_deinit(&c->body);
+    c->served = true;
     if (!keep) {
         c->linger = c->linger || conn_body_pending(c);
         conn_finish(c);

@@ -123,6 +123,7 @@ struct sbx_conn {
     uint8_t body_kind;         /* enum sbx_http_body */
     uint8_t minor;
     bool keep_alive;
+    bool served;               /* a request was answered */
     bool is_head;              /* HEAD: no body goes out */
     bool heavy;                /* set in on_head: handling takes long, so only a few in one turn */
     bool expects;              /* the client waits for 100 before it sends its body */
@@ -163,6 +164,11 @@ void sbx_conn_wake(struct sbx_conn *c);
 static inline bool sbx_conn_is_full(const struct sbx_conn *c)
 {
     return c->out.bytes >= SBX_CONN_HIGH;
+}
+/* Has the peer's system taken all there was? Then it waits for us, not we for it. */
+static inline bool sbx_conn_is_drained(const struct sbx_conn *c)
+{
+    return c->out.bytes == 0;
 }
 /* One chunk of a stream; the connection adds the framing that the stream has. */
 void sbx_conn_put_chunk(struct sbx_conn *c, const void *p, size_t n);

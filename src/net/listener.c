@@ -211,10 +211,11 @@ int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const char *h
     socklen_t len;
     int fd, rc;
     *l = (struct sbx_listener){.net = net, .reserve = -1, .io = {.fd = -1}};
-    if (listener_parse(host, port, &a, &len) < 0)
-        return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", host);
-    if (!listener_is_at(kept, &a))
+    rc = listener_parse(host, port, &a, &len);
+    if (rc < 0 || !listener_is_at(kept, &a))
         sbx_fd_close(&kept);
+    if (rc < 0)
+        return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", host);
     fd = kept >= 0 ? kept : listener_bind(&a, len);
     rc = fd < 0 ? fd : sbx_fd_set_nonblock(fd);
     if (rc < 0)

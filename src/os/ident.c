@@ -4,7 +4,9 @@
 #include "os/ident.h"
 #include "os/fd.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,5 +74,15 @@ bool sbx_ident_runs(pid_t pid, uint64_t started_us)
     (void)pid;
     (void)started_us;
     return false;
+#endif
+}
+
+bool sbx_ident_has_ended(pid_t pid, uint64_t started_us)
+{
+#ifdef __linux__
+    return !sbx_ident_runs(pid, started_us);
+#else
+    (void)started_us;
+    return kill(pid, 0) < 0 && errno == ESRCH;
 #endif
 }

@@ -18,5 +18,7 @@ uint64_t sbx_ident_now_us(void);
 /* Is this the process that was started at about that time (a reading of the clock above, taken just
  * before the start), and does it still run? A zombie does not. No where it cannot be told. */
 bool sbx_ident_runs(pid_t pid, uint64_t started_us);
+/* Has it ended? A zombie has. No where that cannot be told. */
+bool sbx_ident_has_ended(pid_t pid, uint64_t started_us);
 
 #endif

@@ -41,6 +41,10 @@ static void sig_note_ignored(sigset_t *set)
 
 static const int sig_caught[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR2};
 
+/* Their errors are wanted: EPIPE, and EFBIG where a limit of file size stops the store. */
+static const int sig_ignored[] = {SIGPIPE, SIGXFSZ};
+
+#define SIG_IGNORED (sizeof sig_ignored / sizeof sig_ignored[0])
 #define SIG_CAUGHT (sizeof sig_caught / sizeof sig_caught[0])
 
 int sbx_sig_open(sigset_t *child_reset)
@@ -66,8 +70,10 @@ int sbx_sig_open(sigset_t *child_reset)
             return rc;
         sigaddset(child_reset, sig_caught[i]);
     }
-    (void)sigaction(SIGPIPE, &ignore, NULL);
-    sigaddset(child_reset, SIGPIPE);
+    for (i = 0; i < SIG_IGNORED; i++) {
+        (void)sigaction(sig_ignored[i], &ignore, NULL);
+        sigaddset(child_reset, sig_ignored[i]);
+    }
     /* Whoever started us may have blocked what we wait for. */
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -82,7 +88,7 @@ void sbx_sig_close(void)
     sbx_fd_close(&sig_pipe_read);
 }
 
-/* PIPE stays ignored: every open ignores it and has children reset it, whatever it was before. */
+/* What is ignored stays so: every open ignores it and has children reset it, whatever it was. */
 void sbx_sig_reset(void)
 {
     struct sigaction dfl = {.sa_handler = SIG_DFL}, now;

@@ -80,7 +80,7 @@ struct sbx_db_bounds {
     uint64_t last, end_offset;    /* of the newest; first > last when there is none */
 };
 
-/* "sqlite 3.40.1"; "memory" in a build without SQLite. For --version. */
+/* "sqlite"; "memory" in a build without SQLite. For --version. */
 const char *sbx_db_backend(void);
 
 /* Opens or makes DIR/sandbox-agent.db (mode 0600); the directory exists. A damaged file is moved

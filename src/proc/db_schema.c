@@ -171,8 +171,8 @@ static int schema_end(struct sqlite3 *conn, int rc)
 {
     if (rc == SQLITE_OK)
         rc = sbx_sql_exec(conn, "COMMIT");
-    if (rc != SQLITE_OK && !sqlite3_get_autocommit(conn))
-        (void)sbx_sql_exec(conn, "ROLLBACK");
+    if (rc != SQLITE_OK)
+        sbx_sql_rollback(conn);
     return rc;
 }
 

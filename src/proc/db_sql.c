@@ -24,6 +24,14 @@ static bool sql_may(const char *call)
     return db_gate == NULL || db_gate(db_gate_ctx, call);
 }
 
+/* SQLite knows ENOSPC; a quota and a limit of the file's size are full disks by other names. It does
+ * not keep the cause of a failed write, but errno still has it when the call returns. */
+static int sql_outcome(int rc)
+{
+    bool is_full = errno == EDQUOT || errno == EFBIG || errno == ENOSPC;
+    return (rc & 0xff) == SQLITE_IOERR && is_full ? SQLITE_FULL : rc;
+}
+
 /* Debian builds SQLite with secure_delete on, which overwrites every page that becomes free and so
  * halves the speed of a log that evicts; FAST overwrites only what needs no further write. */
 static int sql_configure(sqlite3 *conn)
@@ -64,7 +72,14 @@ void sbx_sql_close(struct sqlite3 *conn)
 
 int sbx_sql_exec(struct sqlite3 *conn, const char *sql)
 {
-    return sql_may(sql) ? sqlite3_exec(conn, sql, NULL, NULL, NULL) : SQLITE_IOERR;
+    errno = 0;
+    return sql_may(sql) ? sql_outcome(sqlite3_exec(conn, sql, NULL, NULL, NULL)) : SQLITE_IOERR;
+}
+
+void sbx_sql_rollback(struct sqlite3 *conn)
+{
+    if (!sqlite3_get_autocommit(conn))
+        (void)sqlite3_exec(conn, "ROLLBACK", NULL, NULL, NULL);
 }
 
 int sbx_sql_prepare(struct sqlite3 *conn, const char *sql, struct sqlite3_stmt **st)
@@ -83,7 +98,8 @@ void sbx_sql_finalize(struct sqlite3_stmt **st)
 
 int sbx_sql_step(struct sqlite3_stmt *st)
 {
-    return sql_may("step") ? sqlite3_step(st) : SQLITE_IOERR;
+    errno = 0;
+    return sql_may("step") ? sql_outcome(sqlite3_step(st)) : SQLITE_IOERR;
 }
 
 void sbx_sql_reset(struct sqlite3_stmt *st)
@@ -97,7 +113,8 @@ int sbx_sql_checkpoint(struct sqlite3 *conn, int mode, int *in_log, int *in_file
     *in_log = *in_file = -1;
     if (!sql_may("checkpoint"))
         return SQLITE_IOERR;
-    return sqlite3_wal_checkpoint_v2(conn, "main", mode, in_log, in_file);
+    errno = 0;
+    return sql_outcome(sqlite3_wal_checkpoint_v2(conn, "main", mode, in_log, in_file));
 }
 
 int sbx_sql_has_moved(struct sqlite3 *conn, bool *moved)
@@ -191,18 +208,8 @@ struct sbx_str sbx_sql_text(struct sqlite3_stmt *st, int column)
     return (struct sbx_str){p != NULL ? p : "", p != NULL ? (size_t)n : 0};
 }
 
-/* What the system said to SQLite, where that is known: the gate's failures have no such thing. */
-static int sql_system_errno(int rc, sqlite3 *conn)
+int sbx_sql_errno(int rc)
 {
-    if (conn == NULL || sqlite3_extended_errcode(conn) != rc)
-        return 0;
-    return (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN ?
-               sqlite3_system_errno(conn) : 0;
-}
-
-int sbx_sql_errno(int rc, struct sqlite3 *conn)
-{
-    int e = sql_system_errno(rc, conn);
     switch (rc & 0xff) {
     case SQLITE_OK: return 0;
     case SQLITE_FULL: return -ENOSPC;
@@ -216,16 +223,14 @@ int sbx_sql_errno(int rc, struct sqlite3 *conn)
     case SQLITE_NOTADB: return -EILSEQ;
     default: break;
     }
-    if (rc == SQLITE_IOERR_NOMEM)
-        return -ENOMEM;
-    /* A quota and a limit of the file's size are full disks by other names. */
-    return e == ENOSPC || e == EDQUOT || e == EFBIG ? -ENOSPC : -EIO;
+    return rc == SQLITE_IOERR_NOMEM ? -ENOMEM : -EIO;
 }
 
+/* The system's reason is kept for files that cannot be opened, and only there. */
 void sbx_sql_describe(char *out, size_t n, const char *verb, int rc, struct sqlite3 *conn)
 {
-    int e = sql_system_errno(rc, conn);
-    const char *damaged = sbx_sql_errno(rc, conn) == -EILSEQ ? "the file is damaged: " : "";
+    const char *damaged = sbx_sql_errno(rc) == -EILSEQ ? "the file is damaged: " : "";
+    int e = conn != NULL && (rc & 0xff) == SQLITE_CANTOPEN ? sqlite3_system_errno(conn) : 0;
     if (e != 0)
         (void)snprintf(out, n, "%s: %s (%s)", verb, sqlite3_errstr(rc), strerror(e));
     else

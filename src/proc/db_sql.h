@@ -21,6 +21,8 @@ struct sqlite3_stmt;
 int sbx_sql_open(const char *path, struct sqlite3 **conn);
 void sbx_sql_close(struct sqlite3 *conn); /* NULL is fine; its statements are finalized before */
 int sbx_sql_exec(struct sqlite3 *conn, const char *sql);
+/* Ends a transaction if there is one. Whatever SQLite meets while it does, the transaction is over. */
+void sbx_sql_rollback(struct sqlite3 *conn);
 int sbx_sql_prepare(struct sqlite3 *conn, const char *sql, struct sqlite3_stmt **st);
 void sbx_sql_finalize(struct sqlite3_stmt **st); /* sets NULL */
 int sbx_sql_step(struct sqlite3_stmt *st);       /* SQLITE_ROW, SQLITE_DONE, or a failure */
@@ -52,8 +54,8 @@ struct sbx_str sbx_sql_text(struct sqlite3_stmt *st, int column); /* borrowed un
 
 /* What can be done about it, as a negative errno: -ENOSPC, -EBUSY, -ENOMEM, -EROFS, -EILSEQ for a
  * damaged file, else -EIO. */
-int sbx_sql_errno(int rc, struct sqlite3 *conn);
-/* "VERB: why", e.g. "cannot write: disk I/O error (File too large)". */
+int sbx_sql_errno(int rc);
+/* "VERB: why", e.g. "cannot write: database or disk is full". */
 void sbx_sql_describe(char *out, size_t n, const char *verb, int rc, struct sqlite3 *conn);
 
 #endif

@@ -37,7 +37,7 @@
 #define DB_PROCESS_MAX ((uint64_t)1 << (62 - SBX_SCHEMA_SEQUENCE_BITS))
 
 enum db_statement {
-    DB_BEGIN, DB_COMMIT, DB_ROLLBACK,
+    DB_BEGIN, DB_COMMIT,
     DB_PUT_PROCESS, DB_PUT_CHUNK, DB_PUT_GAP, DB_PUT_CONFIG, DB_PUT_COUNTER,
     DB_DROP_PROCESS, DB_DROP_GAPS, DB_DROP_CHUNKS, DB_PUT_FORGOTTEN, DB_DROP_FORGOTTEN,
     DB_GET_FORGOTTEN, DB_FREELIST, DB_PAGES, DB_VACUUM,
@@ -57,7 +57,6 @@ enum db_statement {
 static const char *const db_sql[DB_STATEMENTS] = {
     [DB_BEGIN] = "BEGIN IMMEDIATE",
     [DB_COMMIT] = "COMMIT",
-    [DB_ROLLBACK] = "ROLLBACK",
     [DB_PUT_PROCESS] = "INSERT OR REPLACE INTO process_records(" DB_PROCESS_COLUMNS ") VALUES("
                        "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [DB_PUT_CHUNK] = "INSERT OR REPLACE INTO chunks(" DB_CHUNK_COLUMNS ") VALUES(?,?,?,?,?)",
@@ -101,7 +100,7 @@ struct sbx_db {
 
 const char *sbx_db_backend(void)
 {
-    return "sqlite " SQLITE_VERSION;
+    return "sqlite";
 }
 
 const char *sbx_db_error(const struct sbx_db *db)
@@ -114,7 +113,7 @@ const char *sbx_db_error(const struct sbx_db *db)
 static int db_fail(struct sbx_db *db, const char *verb, int rc)
 {
     sbx_sql_describe(db->error, sizeof db->error, verb, rc, db->conn);
-    return sbx_sql_errno(rc, db->conn);
+    return sbx_sql_errno(rc);
 }
 
 static int db_fail_write(struct sbx_db *db, int rc)
@@ -231,7 +230,7 @@ static int db_fail_open(struct sbx_db *db, int rc, struct sbx_err *err)
         return sbx_err_set(err, ENOTSUP, "%s: the file system offers no shared memory, which a "
                            "write-ahead log needs", db->path);
     sbx_sql_describe(why, sizeof why, "cannot open", rc, db->conn);
-    return sbx_err_set(err, sbx_sql_errno(rc, db->conn), "%s: %s", db->path, why);
+    return sbx_err_set(err, sbx_sql_errno(rc), "%s: %s", db->path, why);
 }
 
 static int db_refuse_newer(struct sbx_db *db, uint64_t version, struct sbx_err *err)
@@ -373,11 +372,6 @@ void sbx_db_close(struct sbx_db *db)
 
 /* --- transactions --- */
 
-static bool db_in_transaction(const struct sbx_db *db)
-{
-    return sqlite3_get_autocommit(db->conn) == 0;
-}
-
 static int db_run(struct sbx_db *db, enum db_statement s)
 {
     struct sbx_sql_row r;
@@ -408,10 +402,8 @@ static int db_look_for_file(struct sbx_db *db)
 
 int sbx_db_begin(struct sbx_db *db)
 {
-    int rc;
-    if (db_in_transaction(db))
-        sbx_db_rollback(db); /* one that could not be rolled back when that was asked for */
-    rc = db_look_for_file(db);
+    int rc = db_look_for_file(db);
+    assert(sqlite3_get_autocommit(db->conn));
     if (rc < 0)
         return rc;
     rc = sbx_wal_may_write(&db->wal);
@@ -438,8 +430,7 @@ int sbx_db_commit(struct sbx_db *db)
 
 void sbx_db_rollback(struct sbx_db *db)
 {
-    if (db_in_transaction(db))
-        (void)db_run(db, DB_ROLLBACK);
+    sbx_sql_rollback(db->conn);
 }
 
 /* --- records --- */
@@ -913,6 +904,7 @@ bool sbx_db_tidy(struct sbx_db *db)
 {
     uint64_t process = 0;
     bool vacuum = false;
+    assert(sqlite3_get_autocommit(db->conn));
     if (db_get(db, DB_GET_FORGOTTEN, &process) < 0)
         return false;
     if (process == 0 && (db_should_vacuum(db, &vacuum) < 0 || !vacuum))

@@ -53,7 +53,7 @@ static void worker_turn(struct sbx_db_worker *w, struct sbx_db_outcome *o)
 {
     o->rc = sbx_sql_exec(w->conn, "PRAGMA user_version=" WORKER_TEXT(SBX_SCHEMA_VERSION));
     o->frames = w->frames;
-    o->code = sbx_sql_errno(o->rc, w->conn);
+    o->code = sbx_sql_errno(o->rc);
     if (o->code != 0)
         sbx_sql_describe(o->why, sizeof o->why, "cannot write", o->rc, w->conn);
 }
@@ -63,7 +63,7 @@ static void worker_checkpoint(struct sbx_db_worker *w, struct sbx_db_outcome *o)
     int in_log, in_file;
     o->rc = sbx_sql_checkpoint(w->conn, SQLITE_CHECKPOINT_PASSIVE, &in_log, &in_file);
     o->complete = o->rc == SQLITE_OK && in_log >= 0 && in_log == in_file;
-    o->code = sbx_sql_errno(o->rc, w->conn);
+    o->code = sbx_sql_errno(o->rc);
     if (o->code != 0)
         sbx_sql_describe(o->why, sizeof o->why, "cannot move the write-ahead log into the file",
                          o->rc, w->conn);

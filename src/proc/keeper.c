@@ -50,6 +50,7 @@
 #define KEEPER_GOOD_LIFE_US 100000u
 #define KEEPER_BACKOFF_MS 10u
 #define KEEPER_BACKOFF_MAX_MS 5000u
+#define KEEPER_BACKOFF_READY_MS 160u
 #define KEEPER_TRIES 10u
 #define KEEPER_UPGRADE_US 5000000u /* for a server to end when it is to be replaced */
 #define KEEPER_LAST_US 500000u     /* for the system to end what was killed */
@@ -662,6 +663,7 @@ static void keeper_describe(const struct sbx_exit *e, char *out, size_t cap)
 /* `what` has happened to a server; another one is due, at once or after a while. */
 static void keeper_schedule(struct keeper *k, bool at_once, const char *what)
 {
+    unsigned most;
     k->start_us = sbx_clock_mono_us();
     if (at_once) {
         k->backoff_ms = 0;
@@ -669,8 +671,10 @@ static void keeper_schedule(struct keeper *k, bool at_once, const char *what)
         return;
     }
     k->backoff_ms = k->backoff_ms == 0 ? KEEPER_BACKOFF_MS : k->backoff_ms * 2;
-    if (k->backoff_ms > KEEPER_BACKOFF_MAX_MS)
-        k->backoff_ms = KEEPER_BACKOFF_MAX_MS;
+    /* One that can start is soon started again, whatever kills it: clients wait for it. */
+    most = k->ready ? KEEPER_BACKOFF_READY_MS : KEEPER_BACKOFF_MAX_MS;
+    if (k->backoff_ms > most)
+        k->backoff_ms = most;
     k->start_us += k->backoff_ms * 1000;
     sbx_diag(k->o->diag, SBX_DIAG_ERROR, "%s; starting another one in %u ms", what,
              k->backoff_ms);

@@ -10,6 +10,11 @@
  * a receiver announces room only when a good part of its buffer is free. A reader that was seen
  * to take its time between steps is therefore given twice that time, within LOG_PACE_MAX_US.
  *
+ * A reader that takes all it is given is never slower than its process: it is behind because we read
+ * the process before we served the reader. So while such a one is more than LOG_NEAR_BYTES behind, it
+ * is served first. It then finds what it wants in memory, and the log need not be read back from the
+ * file that it was just written to.
+ *
  * A log asks again on its timer only while somebody waits: nothing wakes up for an idle log. */
 #include "proc/log.h"
 #include "os/clock.h"
@@ -20,6 +25,8 @@
 #define LOG_RECHECK_US 20000u
 #define LOG_PACE_MAX_US 300000u
 #define LOG_READ_MARGIN (64u * 1024u)
+#define LOG_NEAR_BYTES (256u * 1024u)
+#define LOG_FAR_BYTES (2u * 1024u * 1024u) /* who is that far behind reads the file anyway */
 
 static void log_on_commit(void *ctx)
 {
@@ -136,12 +143,19 @@ static bool log_lags(const struct sbx_cursor *c)
     return c->offset_known && bytes > (room > LOG_READ_MARGIN ? room - LOG_READ_MARGIN : 0);
 }
 
+static bool log_is_to_be_served(struct sbx_cursor *c)
+{
+    uint64_t behind = sbx_store_log_offset(c->log->store) - c->offset;
+    return c->hungry != NULL && c->offset_known && behind > LOG_NEAR_BYTES &&
+           behind < LOG_FAR_BYTES && c->hungry(c);
+}
+
 bool sbx_log_may_grow(struct sbx_log *log)
 {
     struct sbx_list *n;
     for (n = log->cursors.next; n != &log->cursors; n = n->next) {
         struct sbx_cursor *c = SBX_LIST_OF(n, struct sbx_cursor, node);
-        if (!log_lags(c) || !log_is_moving(c))
+        if (!log_is_to_be_served(c) && (!log_lags(c) || !log_is_moving(c)))
             continue;
         if (!log->waiting)
             sbx_loop_set_timer(log->loop, &log->recheck, log->loop->now_us + LOG_RECHECK_US);
@@ -282,6 +296,6 @@ enum sbx_step sbx_cursor_next(struct sbx_cursor *c, struct sbx_entry *e, struct 
 void sbx_cursor_progress(struct sbx_cursor *c)
 {
     cursor_note_progress(c);
-    if (c->log->waiting && !log_lags(c))
+    if (!log_lags(c))
         log_ask_again(c->log);
 }

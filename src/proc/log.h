@@ -49,6 +49,7 @@ struct sbx_cursor {
     uint64_t pace_us;      /* how long that took lately, at the most */
     void (*on_data)(struct sbx_cursor *c);     /* there is more to read, or the log has ended */
     bool (*took_some)(struct sbx_cursor *c);   /* did the peer take bytes since last asked? */
+    bool (*hungry)(struct sbx_cursor *c);      /* has it taken all it was given? may be NULL */
 };
 
 struct sbx_gap {

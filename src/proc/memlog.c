@@ -123,13 +123,19 @@ static void memlog_evict(struct sbx_memlog *m)
     }
 }
 
+static bool memlog_follows(const struct sbx_segment *seg, const struct sbx_segment *before)
+{
+    return seg->image->first == memlog_end_of(before) &&
+           seg->image->offset == before->image->offset + sbx_segment_used(before);
+}
+
 /* Segments come by sequence; those before a hole are of no use. */
 static bool memlog_adopt_one(struct sbx_memlog *m)
 {
     struct sbx_segment *seg = sbx_tail_adopt(m->tail, m->number);
     if (seg == NULL)
         return false;
-    if (m->nsegments > 0 && memlog_end_of(memlog_newest(m)) != seg->image->first)
+    if (m->nsegments > 0 && !memlog_follows(seg, memlog_newest(m)))
         while (m->nsegments > 0)
             memlog_pop(m);
     if (!memlog_reserve_segment(m))
@@ -160,6 +166,9 @@ void sbx_memlog_adopt(struct sbx_memlog *m, uint64_t last, uint64_t offset)
     m->first = 0;
     memlog_settle_first(m);
     memlog_evict(m);
+    /* An entry above the cap, which we never write. */
+    while (m->first > m->last && m->nsegments > 0)
+        memlog_pop(m);
 }
 
 uint8_t *sbx_memlog_reserve(struct sbx_memlog *m, size_t *room)

@@ -36,6 +36,7 @@
 #define STORE_LAZY_BYTES (16u * 1024u * 1024u) /* memory of all logs above which nothing waits */
 #define STORE_MOST_BYTES (64u * 1024u * 1024u) /* above which unsaved output is given up */
 #define STORE_SLICE (1024u * 1024u)   /* of one log in one transaction, unless somebody waits */
+#define STORE_WATCHED_BYTES (1024u * 1024u) /* kept in memory of a log that is being read */
 #define STORE_HEADS 1024u             /* entries of one chunk */
 #define STORE_VICTIMS 8u              /* logs shortened in one transaction */
 #define STORE_TIDY_US 20000u
@@ -441,6 +442,12 @@ static void store_shorten_memory(struct sbx_store *s)
     }
 }
 
+/* Readers at the end of it find there what was read in the last few turns. */
+static uint64_t log_hot_bytes(const struct sbx_store_log *log)
+{
+    return log->watched ? STORE_WATCHED_BYTES : SBX_STORE_HOT_BYTES;
+}
+
 /* The transaction was committed: its effects are facts. */
 static void store_settle(struct sbx_store *s)
 {
@@ -460,7 +467,7 @@ static void store_settle(struct sbx_store *s)
             log->committed = log->saved;
             log->on_commit(log->ctx);
         }
-        sbx_memlog_trim(&log->mem, log->saved + 1, SBX_STORE_HOT_BYTES, log->ended);
+        sbx_memlog_trim(&log->mem, log->saved + 1, log_hot_bytes(log), log->ended);
     }
     store_show_records(s, true);
 }
@@ -543,7 +550,8 @@ static void store_step(struct sbx_store *s)
         return;
     }
     store_show_volatile(s);
-    if (s->state != STORE_DEGRADED && store_has_due(s))
+    /* PAUSED ends with a transaction, even if nothing of what it was for is left. */
+    if (s->state == STORE_PAUSED || (s->state == STORE_WRITING && store_has_due(s)))
         store_write(s);
     if (s->state == STORE_DEGRADED)
         store_show_all(s);

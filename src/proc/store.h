@@ -28,7 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SBX_STORE_AGE_US 25000u
+#define SBX_STORE_AGE_US 100000u
 #define SBX_STORE_HOT_BYTES (256u * 1024u) /* of a stored log, kept in memory */
 
 enum sbx_log_stream { SBX_STREAM_STDOUT, SBX_STREAM_STDERR, SBX_STREAM_PTY };

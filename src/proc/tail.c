@@ -37,6 +37,7 @@
 #define TAIL_CANARY 16u
 #define TAIL_PAGE 4096u
 #define TAIL_EXTENTS_MAX 65536u /* 128 GiB: more is not believed */
+#define TAIL_COUNTER_MAX (UINT64_MAX / 2) /* nor are sequences and offsets that could wrap */
 
 struct tail_intent {
     uint64_t bytes; /* 0: none stands */
@@ -67,6 +68,7 @@ struct sbx_tail {
     struct tail_header *header;
     uint8_t **extents;
     size_t nextents, capextents;
+    size_t shared;  /* of the extents, the first so many are in the file */
     uint32_t *free; /* indexes of free segments; room for all */
     size_t nfree;
     size_t nwarm;   /* the last of them still have their pages */
@@ -116,16 +118,19 @@ static bool tail_reserve_extent(struct sbx_tail *t)
     return true;
 }
 
-/* Maps the next extent; the file is that long already, or grows. */
+/* Maps the next extent; the file is that long already, or grows. Where it may not (RLIMIT_FSIZE) this
+ * and the following extents are private memory: what is in them does not outlive the server, which
+ * is better than not reading the processes at all. */
 static bool tail_map_extent(struct sbx_tail *t, bool grow)
 {
     uint64_t offset = TAIL_HEADER_BYTES + (uint64_t)t->nextents * TAIL_EXTENT_BYTES;
     void *p;
     if (t->nextents >= TAIL_EXTENTS_MAX || !tail_reserve_extent(t))
         return false;
-    if (grow && t->fd >= 0 && sbx_shm_grow(t->fd, offset + TAIL_EXTENT_BYTES) < 0)
-        return false;
-    p = sbx_shm_map(t->fd, offset, TAIL_EXTENT_BYTES);
+    if (t->shared == t->nextents && t->fd >= 0 &&
+        (!grow || sbx_shm_grow(t->fd, offset + TAIL_EXTENT_BYTES) == 0))
+        t->shared++;
+    p = sbx_shm_map(t->nextents < t->shared ? t->fd : -1, offset, TAIL_EXTENT_BYTES);
     if (p == NULL)
         return false;
     t->extents[t->nextents++] = p;
@@ -150,7 +155,7 @@ static void tail_put_free(struct sbx_tail *t, uint32_t index)
     struct sbx_segment_image *image = tail_image(t, index);
     image->number = 0;
     if (t->nwarm == TAIL_WARM) {
-        sbx_shm_release(t->fd, image, SBX_SEGMENT_BYTES);
+        sbx_shm_release(index / TAIL_EXTENT < t->shared ? t->fd : -1, image, SBX_SEGMENT_BYTES);
         memmove(&t->free[t->nfree - t->nwarm + 1], &t->free[t->nfree - t->nwarm],
                 t->nwarm * sizeof *t->free);
         t->free[t->nfree++ - t->nwarm] = index;
@@ -270,6 +275,24 @@ uint32_t sbx_segment_append(struct sbx_segment *seg, size_t n, unsigned stream, 
     return added;
 }
 
+/* Are the heads what this code writes? A segment that fails is treated as free. */
+static bool tail_is_sound(const struct sbx_segment *seg)
+{
+    size_t i, end = 0;
+    uint64_t count = seg->image->count;
+    if (count == 0 || count > SBX_SEGMENT_BYTES / sizeof(struct sbx_head) ||
+        seg->image->first == 0 || seg->image->first > TAIL_COUNTER_MAX ||
+        seg->image->offset > TAIL_COUNTER_MAX)
+        return false;
+    for (i = 0; i < count; i++) {
+        const struct sbx_head *h = sbx_segment_head(seg, i);
+        if (h->start != end || sbx_head_len(h) == 0 || (h->len_stream & 3u) > 2)
+            return false;
+        end += sbx_head_len(h);
+    }
+    return sizeof *seg->image + end + count * sizeof(struct sbx_head) <= SBX_SEGMENT_BYTES;
+}
+
 /* --- the intent --- */
 
 void sbx_tail_about_to_read(struct sbx_tail *t, struct sbx_segment *seg, size_t n, unsigned stream,
@@ -320,7 +343,8 @@ static void tail_honour_intent(struct sbx_tail *t)
     if (in->bytes == 0 || !intent_fits(t, in))
         return;
     seg.image = tail_image(t, in->segment);
-    if (seg.image->number != in->number || in->number == 0)
+    if (seg.image->number != in->number || in->number == 0 ||
+        (seg.image->count > 0 && !tail_is_sound(&seg)))
         return;
     used = sbx_segment_used(&seg);
     if (used < in->at || used >= end || sbx_segment_room(&seg, 1) < end - used)
@@ -391,22 +415,6 @@ void sbx_tail_set_number(struct sbx_tail *t, uint64_t number)
 }
 
 /* --- an earlier server's memory --- */
-
-/* Are the heads what this code writes? A segment that fails is treated as free. */
-static bool tail_is_sound(const struct sbx_segment *seg)
-{
-    size_t i, end = 0;
-    uint64_t count = seg->image->count;
-    if (count == 0 || count > SBX_SEGMENT_BYTES / sizeof(struct sbx_head) || seg->image->first == 0)
-        return false;
-    for (i = 0; i < count; i++) {
-        const struct sbx_head *h = sbx_segment_head(seg, i);
-        if (h->start != end || sbx_head_len(h) == 0 || (h->len_stream & 3u) > 2)
-            return false;
-        end += sbx_head_len(h);
-    }
-    return sizeof *seg->image + end + count * sizeof(struct sbx_head) <= SBX_SEGMENT_BYTES;
-}
 
 static bool tail_before(const struct sbx_segment *a, const struct sbx_segment *b)
 {
@@ -499,7 +507,7 @@ static void tail_unmap(struct sbx_tail *t)
     for (i = 0; i < t->nextents; i++)
         sbx_shm_unmap(t->extents[i], TAIL_EXTENT_BYTES);
     t->header = NULL;
-    t->nextents = 0;
+    t->nextents = t->shared = 0;
     t->nfree = 0;
 }
 

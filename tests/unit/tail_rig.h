@@ -1,7 +1,7 @@
 /* tail_rig.h - memory of logs and its successors.
  *
- * A successor opens the same memory by a duplicate of its descriptor, as the next server does. Byte k
- * of log n is tail_byte(n, k), so that what is found can be checked by its offset alone. */
+ * A successor opens the same memory by a duplicate of its descriptor, as the next server does.
+ * Byte k of log n is tail_byte(n, k), so that what is found can be checked by its offset alone. */
 #ifndef SBX_TESTS_TAIL_RIG_H
 #define SBX_TESTS_TAIL_RIG_H
 

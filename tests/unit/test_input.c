@@ -197,6 +197,59 @@ static void test_end_waits_for_the_queue(void **state)
     assert_int_equal(t.in.state, SBX_INPUT_CLOSED);
 }
 
+static unsigned closed;
+
+static void count_close(struct sbx_input *in)
+{
+    assert_ptr_equal(in, &t.in);
+    assert_int_equal(in->io.fd, -1);
+    closed++;
+}
+
+/* The length of the queue is noted where it outlives the server, and the end is told once. */
+static void test_noted(void **state)
+{
+    static uint8_t block[150000];
+    uint64_t note = 1;
+    (void)state;
+    closed = 0;
+    open_pipe();
+    t.in.note = &note;
+    t.in.on_closed = count_close;
+    assert_int_equal(send_text("x", false), 0);
+    assert_int_equal(note, 0);
+    assert_int_equal(sbx_input_send(&t.in, block, sizeof block, false, LIMIT), 0);
+    assert_true(note > 0);
+    while (sbx_input_queued(&t.in) > 0) {
+        assert_int_equal(note, sbx_input_queued(&t.in));
+        turn();
+    }
+    assert_int_equal(note, 0);
+    assert_int_equal(sbx_input_send(&t.in, block, sizeof block, true, LIMIT), 0);
+    assert_int_equal(note, sbx_input_queued(&t.in));
+    assert_int_equal(closed, 0);
+    UNTIL(t.in.state == SBX_INPUT_CLOSED);
+    assert_int_equal(note, 0);
+    assert_int_equal(closed, 1);
+}
+
+static void test_note_of_a_queue_that_is_dropped(void **state)
+{
+    static uint8_t block[300000];
+    uint64_t note = 0;
+    (void)state;
+    closed = 0;
+    open_pipe();
+    t.in.note = &note;
+    t.in.on_closed = count_close;
+    assert_int_equal(sbx_input_send(&t.in, block, sizeof block, false, LIMIT), 0);
+    assert_true(note > 0);
+    sbx_fd_close(&t.far);
+    UNTIL(t.in.state == SBX_INPUT_BROKEN);
+    assert_int_equal(note, 0);
+    assert_int_equal(closed, 1);
+}
+
 static void test_reader_closed_it(void **state)
 {
     (void)state;
@@ -333,6 +386,8 @@ int main(void)
         TEST(test_limit_is_all_or_nothing),
         TEST(test_end_of_a_pipe),
         TEST(test_end_waits_for_the_queue),
+        TEST(test_noted),
+        TEST(test_note_of_a_queue_that_is_dropped),
         TEST(test_reader_closed_it),
         TEST(test_reader_closes_it_while_bytes_wait),
         TEST(test_closing_drops_the_queue),

@@ -550,9 +550,11 @@ static void test_last_words_are_heard(void **state)
 static int serve_stop(struct board *b, struct sbx_estate *e)
 {
     struct serving s;
+    struct sigaction now;
     sigset_t blocked;
     pid_t pid;
     CHECK(b, sigprocmask(SIG_BLOCK, NULL, &blocked) == 0 && sigismember(&blocked, SIGTERM));
+    CHECK(b, sigaction(SIGTERM, NULL, &now) == 0 && now.sa_handler == SIG_DFL);
     if (b->step == 1) { /* a signal that comes before it is opened for is not lost */
         b->ready = true;
         CHECK_UNTIL(b, sigpending(&blocked) == 0 && sigismember(&blocked, SIGTERM));

@@ -265,6 +265,7 @@ static void test_nothing_to_upgrade_to(void **state)
     assert_int_equal(unlink(path), 0);
     upgrade(rig);
     BOARD_UNTIL(rig, keeper_rig_has_said(rig, "No such file"));
+    assert_false(keeper_rig_has_said(rig, "replacing the server"));
     assert_int_equal(rig->board->generation, 1);
     keeper_rig_stop(rig, 0);
 }
@@ -340,11 +341,11 @@ static void test_wrong_variables(void **state)
     sbx_keeper_handover_format(&h, text);
     expect_no_estate(text); /* not our parent */
     h.keeper = getppid();
-    h.link = h.table;
-    h.table = other;
+    sbx_fd_close(&h.link);
+    h.link = sbx_fd_open_unnamed();
     sbx_keeper_handover_format(&h, text);
     expect_no_estate(text); /* no socket */
-    h.table = h.link;
+    sbx_fd_close(&h.link);
     h.link = other;
     assert_int_equal(write(h.table, "x", 1), 1);
     sbx_keeper_handover_format(&h, text);

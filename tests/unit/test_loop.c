@@ -346,6 +346,99 @@ static void test_what_is_wanted(void **state)
     close_ends(1);
 }
 
+/* --- holding back what is written to clients --- */
+
+static struct mark {
+    struct sbx_task task;
+    char name;
+} marks[SBX_PHASES];
+
+static void mark_run(struct sbx_task *task)
+{
+    note(SBX_LIST_OF(task, struct mark, task)->name);
+}
+
+static void mark_all(void)
+{
+    size_t i;
+    for (i = 0; i < SBX_PHASES; i++) {
+        marks[i].name = "cpfx"[i];
+        sbx_task_init(&marks[i].task, mark_run);
+        sbx_loop_defer(&loop, (enum sbx_phase)i, &marks[i].task);
+    }
+}
+
+static void hold_on_timer(struct sbx_timer *fired)
+{
+    (void)fired;
+    note('t');
+}
+
+static void end_hold(struct sbx_task *task)
+{
+    (void)task;
+    sbx_loop_hold(&loop, false);
+}
+
+static void begin_hold(struct sbx_task *task)
+{
+    (void)task;
+    sbx_loop_hold(&loop, true);
+}
+
+static void test_hold_puts_off_the_flush(void **state)
+{
+    (void)state;
+    sbx_loop_hold(&loop, true);
+    mark_all();
+    sbx_loop_turn(&loop);
+    assert_string_equal(trace, "cpx");
+    sbx_loop_finish(&loop); /* does not wait for what is held */
+    assert_string_equal(trace, "cpx");
+    sbx_loop_hold(&loop, false);
+    sbx_loop_turn(&loop); /* and does not sleep */
+    assert_string_equal(trace, "cpxf");
+}
+
+/* Held or let go in the turn itself, before its flush. */
+static void test_hold_within_a_turn(void **state)
+{
+    struct sbx_task task;
+    (void)state;
+    sbx_task_init(&task, begin_hold);
+    sbx_loop_defer(&loop, SBX_PHASE_COMMIT, &task);
+    mark_all();
+    sbx_loop_turn(&loop);
+    assert_string_equal(trace, "cpx");
+    sbx_task_init(&task, end_hold);
+    sbx_loop_defer(&loop, SBX_PHASE_COMMIT, &task);
+    sbx_loop_turn(&loop);
+    assert_string_equal(trace, "cpxf");
+}
+
+/* Work that is held back must not make the loop spin: it sleeps until something happens. */
+static void test_hold_lets_the_loop_sleep(void **state)
+{
+    struct sbx_timer t;
+    uint64_t began = sbx_clock_mono_us();
+    unsigned turns = 0;
+    (void)state;
+    sbx_loop_hold(&loop, true);
+    mark_all();
+    sbx_timer_init(&t, hold_on_timer);
+    sbx_loop_set_timer(&loop, &t, began + 20000);
+    while (strchr(trace, 't') == NULL) {
+        sbx_loop_turn(&loop);
+        turns++;
+    }
+    assert_true(sbx_clock_mono_us() - began >= 20000);
+    assert_true(turns <= 3);
+    assert_string_equal(trace, "cpxt");
+    sbx_loop_hold(&loop, false);
+    sbx_loop_turn(&loop);
+    assert_string_equal(trace, "cpxtf");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +452,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stopping_and_watching_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_watching_another_in_a_callback, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_wanted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hold_puts_off_the_flush, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hold_within_a_turn, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hold_lets_the_loop_sleep, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -397,7 +397,8 @@ int main(void)
         TEST(test_waits_for_a_reader),
         TEST(test_out_of_memory),
         TEST(test_end_is_told_once),
-        cmocka_unit_test_setup_teardown(test_announced_bytes_are_settled, setup_surviving, teardown),
+        cmocka_unit_test_setup_teardown(test_announced_bytes_are_settled, setup_surviving,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

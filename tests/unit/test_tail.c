@@ -6,6 +6,7 @@
 #include "tail_rig.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -102,11 +103,11 @@ static void test_room(void **state)
     assert_int_equal(sbx_segment_room(seg, 3), room - 2 * sizeof(struct sbx_head));
     /* Bytes and heads meet in the middle and never overlap. */
     while (sbx_segment_room(seg, 1) > 0)
-        entries += tail_append(seg, 1, entries % 3, false);
+        entries += tail_append(seg, 1, (unsigned)(entries % 3), false);
     assert_int_equal(entries, sbx_segment_count(seg));
     tail_check(seg, 1, entries);
     for (room = 0; room < entries; room++)
-        check_head(seg, room, (uint32_t)room, 1, room % 3, 1000);
+        check_head(seg, room, (uint32_t)room, 1, (unsigned)(room % 3), 1000);
     assert_int_equal(sbx_segment_room(seg, 1000), 0);
     sbx_segment_unref(seg);
     seg = tail_segment(t, 2, 1, 0);
@@ -240,6 +241,62 @@ static void test_private_memory(void **state)
     sbx_tail_close(t);
 }
 
+/* A file that may not grow (ulimit -f): what does not fit is private memory, and works. */
+static void use_limited_memory(void)
+{
+    struct rlimit limit = {TAIL_RIG_HEADER + TAIL_RIG_EXTENT + 4096,
+                           TAIL_RIG_HEADER + TAIL_RIG_EXTENT + 4096};
+    struct sbx_tail *t, *next;
+    struct sbx_segment *segs[MANY];
+    size_t i;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    t = tail_open_shared();
+    for (i = 0; i < MANY; i++) {
+        segs[i] = tail_segment(t, i + 1, 1, 0);
+        sbx_tail_about_to_read(t, segs[i], 1000, 0, 1);
+        (void)tail_append(segs[i], 1000, 0, false);
+        sbx_tail_read_done(t);
+    }
+    for (i = 0; i < MANY; i++)
+        tail_check(segs[i], i + 1, 1000);
+    /* A read into a place that the successor does not have. */
+    sbx_tail_about_to_read(t, segs[MANY - 1], 1000, 0, 1);
+    tail_fill_at(segs[MANY - 1], 1000, 1000);
+    next = tail_succeed(tail_dup(t));
+    sbx_tail_leave(next);
+    for (i = 0; i < MANY; i++) {
+        struct sbx_segment *seg = sbx_tail_adopt(next, i + 1);
+        assert_true((seg != NULL) == (i < 16));
+        if (seg == NULL)
+            continue;
+        tail_check(seg, i + 1, 1000);
+        sbx_segment_unref(seg);
+    }
+    sbx_tail_close(next);
+    for (i = 0; i < MANY; i++)
+        sbx_segment_unref(segs[i]);
+    assert_int_equal(sbx_tail_bytes(t), 0);
+    for (i = 0; i < MANY; i++)
+        (void)tail_append(segs[i] = tail_segment(t, i + 1, 1, 0), 1000, 0, false);
+    for (i = 0; i < MANY; i++)
+        tail_check(segs[i], i + 1, 1000);
+}
+
+static void test_memory_that_may_not_grow(void **state)
+{
+    int status;
+    pid_t child = fork();
+    (void)state;
+    if (child == 0) {
+        use_limited_memory(); /* a failed assertion ends the child otherwise */
+        _exit(42);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 42);
+}
+
 /* --- successors --- */
 
 static void die(void)
@@ -266,7 +323,8 @@ static void live_and_die(struct sbx_tail *t)
     (void)sbx_tail_slot_new(t, SBX_SLOT_RUN, 0);
     /* The second half of log 12 comes first in memory; 13 lies between; 14 is empty. */
     for (i = 0; i < 20; i++) {
-        struct sbx_segment *seg = tail_segment(t, i % 2 == 0 ? 12 : 13, 1000 - i * 10, 200000 - i * 30);
+        struct sbx_segment *seg =
+            tail_segment(t, i % 2 == 0 ? 12 : 13, 1000 - i * 10, 200000 - i * 30);
         (void)tail_append(seg, 30, 1, false);
     }
     (void)tail_segment(t, 14, 1, 0);
@@ -276,7 +334,7 @@ static void live_and_die(struct sbx_tail *t)
 static void test_killed(void **state)
 {
     struct sbx_tail *t = tail_open_shared(), *next;
-    struct sbx_segment *seg;
+    struct sbx_segment *seg, *others[31];
     struct sbx_slot *slot;
     int fd = tail_dup(t);
     pid_t child = fork();
@@ -313,14 +371,14 @@ static void test_killed(void **state)
     assert_int_equal(sbx_tail_bytes(next), SBX_SEGMENT_BYTES);
     tail_check(seg, 13, 30);
     /* What was dropped is free, and goes to others. */
-    for (i = 0; i < 31; i++)
-        assert_int_not_equal(tail_segment(next, 50 + i, 1, 0)->index, seg->index);
+    for (i = 0; i < 31; i++) {
+        others[i] = tail_segment(next, 50 + i, 1, 0);
+        assert_int_not_equal(others[i]->index, seg->index);
+    }
     assert_int_equal(file_bytes(next), TAIL_RIG_HEADER + 2 * TAIL_RIG_EXTENT);
-    sbx_tail_leave(next);
-    fd = tail_dup(next);
-    sbx_tail_close(next);
-    next = tail_succeed(fd);
-    assert_ptr_not_equal(sbx_tail_slot_find(next, 12), NULL);
+    for (i = 0; i < 31; i++)
+        sbx_segment_unref(others[i]);
+    sbx_segment_unref(seg);
     sbx_tail_close(next);
 }
 
@@ -359,7 +417,8 @@ static void test_leave(void **state)
 static const size_t read_sizes[] = {1, 2, 15, 16, 17, 4095, 4096, 4097, 60000};
 
 /* A segment with 30 bytes, and n more about to come; `came`: they are there. */
-static struct sbx_segment *successor_of_a_read(size_t n, bool came, bool done, struct sbx_tail **next)
+static struct sbx_segment *successor_of_a_read(size_t n, bool came, bool done,
+                                               struct sbx_tail **next)
 {
     struct sbx_tail *t = tail_open_shared();
     struct sbx_segment *seg = tail_segment(t, 1, 10, 1000);
@@ -446,8 +505,8 @@ static void test_first_read_of_a_segment(void **state)
     sbx_tail_close(next);
 }
 
-/* Killed after the bytes were appended, before the intent was taken back; or in the middle: the last
- * entry has grown and the next one is missing. */
+/* Killed after the bytes were appended, before the intent was taken back; or in the middle: the
+ * last entry has grown and the next one is missing. */
 static void test_half_appended(void **state)
 {
     unsigned i;
@@ -687,22 +746,22 @@ static size_t damage_place(struct random *r)
     size_t page = random_below(r, DAMAGE_PAGES);
     if (page == 0)
         return 16 + random_below(r, 200);
-    return damage_pages[page] + (page % 2 == 1 ? random_below(r, 32) : 4096 - 64 + random_below(r, 64));
+    return damage_pages[page] +
+           (page % 2 == 1 ? random_below(r, 32) : 4096 - 64 + random_below(r, 64));
 }
 
 static void damage(struct random *r, uint8_t *memory)
 {
     static const uint64_t values[] = {0, 1, 2, 3, 31, 8191, 8192, 131040, 131072, UINT32_MAX,
                                       UINT64_MAX, UINT64_MAX / 2};
-    size_t n = 1 + random_below(r, 4), at;
+    size_t n = 1 + random_below(r, 4);
     while (n-- > 0) {
-        at = damage_place(r);
+        size_t at = damage_place(r), word = random_below(r, 2) == 0 ? 8 : 4;
+        const uint64_t *value = &values[random_below(r, sizeof values / sizeof values[0])];
         if (random_below(r, 2) == 0)
             memory[at] ^= (uint8_t)(1u << random_below(r, 8));
-        else if (random_below(r, 2) == 0)
-            memcpy(memory + at / 8 * 8, &values[random_below(r, sizeof values / sizeof values[0])], 8);
         else
-            memcpy(memory + at / 4 * 4, &values[random_below(r, sizeof values / sizeof values[0])], 4);
+            memcpy(memory + at / word * word, value, word);
     }
 }
 
@@ -783,6 +842,7 @@ int main(void)
         cmocka_unit_test(test_free_segments_are_used_again),
         cmocka_unit_test(test_references_keep_the_memory),
         cmocka_unit_test(test_private_memory),
+        cmocka_unit_test(test_memory_that_may_not_grow),
         cmocka_unit_test(test_killed),
         cmocka_unit_test(test_leave),
         cmocka_unit_test(test_read_that_did_not_happen),

@@ -119,13 +119,15 @@ terminal('job-control', 'a shell keeps its jobs and its controlling terminal', a
   await w.ready();
   type(w, 'sleep 300 & echo "job=$!"\r');
   await w.waitOut(/job=\d+/);
-  type(w, 'cat\r');
+  type(w, 'sh -c "echo it is; exec cat"\r');
+  await w.waitOut(/\rit is\r\n|\nit is\r\n/);
   type(w, 'in the foreground\r');
   await w.waitOut(/in the foreground\r\n[^]*in the foreground\r\n/);
   await s.killServer();
   await w.waitClose();
   w = await back(api, p.id, w);
   type(w, '\x03');
+  await w.waitOut(/\^C[^]*\$ /);
   type(w, 'jobs; echo "[$?]"\r');
   await w.waitOut(/Running +sleep 300 &[^]*\[0\]/);
   type(w, 'kill %1; exit 3\r');

@@ -72,7 +72,7 @@ for (const [what, way] of WAYS) {
     eq((await api.exited(tty.id)).exitCode, 46, 'after a crash of the new server');
   });
 }
-upgrade('no-connection-lost', 'during upgrades every connection attempt succeeds, and nearly every request is answered', async (s, api, { ctx, replace }) => {
+upgrade('no-connection-lost', 'during upgrades no connection is refused, and nearly every request is answered', async (s, api, { ctx, replace }) => {
   const seen = { answered: 0, errors: [] };
   let going = true;
   const attempt = () => new Promise((done) => {
@@ -85,11 +85,15 @@ upgrade('no-connection-lost', 'during upgrades every connection attempt succeeds
   });
   const client = async () => { while (going) { await attempt(); await sleep(1); } };
   const clients = [client(), client(), client()];
-  for (let i = 0; i < 4; i++) { replace(); await upgraded(s, ctx, WAYS[i % 2][1]); }
+  for (let i = 1; i <= 4; i++) {
+    replace();
+    await upgraded(s, ctx, WAYS[i % 2][1]);
+    await until(() => seen.answered >= 60 * i, { what: 'answers', last: () => seen });
+  }
   going = false;
   await Promise.all(clients);
   eq(seen.errors.filter((e) => e === 'ECONNREFUSED'), [], 'refused');
-  ok(seen.errors.length <= 4 && seen.answered > 20, () => JSON.stringify(seen));
+  ok(seen.errors.length <= seen.answered / 10, () => JSON.stringify(seen));
 });
 upgrade('output-goes-on', 'output during upgrades comes once and whole', async (s, api, { ctx, replace }) => {
   await api.setConfig({ maxLogBytesPerProcess: 64 * MIB });

@@ -23,7 +23,7 @@ export function dice(seed) {
 const SIGNALS = { 9: 'SIGKILL', 15: 'SIGTERM', 6: 'SIGABRT', 10: 'SIGUSR1' };
 // What was counted; `faults` is empty if all is well. Throws where a server no longer comes back.
 export async function killAtRandom(s, opts) {
-  const o = { kills: 100, bytes: 50e6, size: 1e6, atOnce: 6, rate: 1e6, seed: Date.now() % 1e6, progress: () => {}, ...opts };
+  const o = { kills: 100, bytes: 50e6, size: 1e6, atOnce: 6, rate: 4e5, seed: Date.now() % 1e6, progress: () => {}, ...opts };
   const run = new Run(s, o);
   writer();
   await s.api.setConfig({ maxLogBytesPerProcess: Math.ceil(o.size * 4), maxConcurrentProcesses: 64, maxLogBytesTotal: 1 << 30, maxExitedProcesses: 10000 });
@@ -88,7 +88,7 @@ class Run {
     const { s, o } = this;
     await until(() => this.all.some((x) => x.reader?.bytes() > 0), { what: 'the first output' });
     while (this.kills < o.kills) {
-      await sleep(this.roll(4) ? this.roll(120) : this.roll(4));
+      await sleep(this.roll(4) ? this.roll(350) : this.roll(5));
       const { ms } = await s.killServer();
       this.times.push(ms);
       this.kills++;

@@ -69,6 +69,7 @@ class Server {
     this.dir = dir;
     this.dataDir = o.dataDir === undefined ? path.join(dir, 'data') : o.dataDir;
     this.bin = o.bin ?? settings.bin;
+    this.program = fs.realpathSync(this.bin);
     this.token = o.token;
     this.port = port;
     this.mark = `${process.pid}-${++count}`;
@@ -144,7 +145,7 @@ class Server {
   }
   // The keeper: what was started, or what a wrapper around it (o.pre) started.
   keeperPid() {
-    const isOurs = (pid) => programOf(pid) === fs.realpathSync(this.bin);
+    const isOurs = (pid) => programOf(pid) === this.program;
     let pid = this.pid;
     while (pid && !isOurs(pid)) pid = childrenOf(pid)[0];
     return pid ?? 0;
@@ -260,7 +261,8 @@ class Server {
       ['keeper', keeper, this.hasKeeper() ? this.keeperFds : null],
     ]) {
       if (!first) continue;
-      const rest = () => more(descriptors(pid()), first);
+      // After an upgrade the keeper holds the program that it would start.
+      const rest = () => more(descriptors(pid()), first).filter((d) => d.replace(/ \(deleted\)$/, '') !== this.program);
       await until(() => rest().length === 0, { within: secs(5) }).catch(() =>
         faults.push(`descriptors left open in the ${who}: ${rest().join(', ')}`),
       );
