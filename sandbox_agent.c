@@ -11025,7 +11025,7 @@ struct sqlite3_stmt;
 SBX_PRIVATE int sbx_sql_open(const char *path, struct sqlite3 **conn);
 SBX_PRIVATE void sbx_sql_close(struct sqlite3 *conn); /* NULL is fine; its statements are finalized before */
 SBX_PRIVATE int sbx_sql_exec(struct sqlite3 *conn, const char *sql);
-/* Ends a transaction if there is one. Whatever SQLite meets while it does, the transaction is over. */
+/* Ends a transaction if there is one. Whatever SQLite meets on the way, it is over then. */
 SBX_PRIVATE void sbx_sql_rollback(struct sqlite3 *conn);
 SBX_PRIVATE int sbx_sql_prepare(struct sqlite3 *conn, const char *sql, struct sqlite3_stmt **st);
 SBX_PRIVATE void sbx_sql_finalize(struct sqlite3_stmt **st); /* sets NULL */
@@ -11092,8 +11092,8 @@ static bool sql_may(const char *call)
     return db_gate == NULL || db_gate(db_gate_ctx, call);
 }
 
-/* SQLite knows ENOSPC; a quota and a limit of the file's size are full disks by other names. It does
- * not keep the cause of a failed write, but errno still has it when the call returns. */
+/* SQLite knows ENOSPC; a quota and a limit of the file's size are full disks by other names. It
+ * does not keep the cause of a failed write, but errno still has it when the call returns. */
 static int sql_outcome(int rc)
 {
     bool is_full = errno == EDQUOT || errno == EFBIG || errno == ENOSPC;
@@ -11619,8 +11619,8 @@ SBX_PRIVATE int sbx_schema_check(struct sqlite3 *conn)
 
 #define SBX_DB_FILE_NAME "sandbox-agent.db"
 
-/* DIR/sandbox-agent.db and an ending ("" or "-wal"); to be freed with sbx_mem_free. NULL when out of
- * memory. */
+/* DIR/sandbox-agent.db and an ending ("" or "-wal"); to be freed with sbx_mem_free. NULL when out
+ * of memory. */
 SBX_PRIVATE char *sbx_db_file_path(const char *dir, const char *ending);
 /* Makes the file where there is none, mode 0600 whatever the umask; SQLite gives the files beside
  * it the same. 0 and its size, or err with the path in it. */
@@ -12734,8 +12734,8 @@ static int db_set_aside(struct sbx_db *db, const struct sbx_diag *diag, const ch
     return 0;
 }
 
-/* What SQLite would take for an empty database, and so overwrite: a file too short for a header, and
- * an empty one beside a log that is not, because somebody took the file away that it belongs to. */
+/* What SQLite would take for an empty database, and so overwrite: a file too short for a header,
+ * and an empty one beside a log that is not, because somebody took the file away that it belongs to. */
 static int db_prepare_file(struct sbx_db *db, const struct sbx_diag *diag, struct sbx_err *err)
 {
     uint64_t size = 0, inode;
@@ -15170,8 +15170,13 @@ SBX_PRIVATE enum sbx_step sbx_cursor_next(struct sbx_cursor *c, struct sbx_entry
 {
     struct sbx_store_log *store = c->log->store;
     while (c->next <= sbx_store_log_last(store)) {
-        if (!sbx_store_log_read_from(store, c->next, e))
-            return SBX_STEP_DRY; /* all that is committed was evicted by what is not yet */
+        if (!sbx_store_log_read_from(store, c->next, e)) {
+            /* All that is committed was evicted: by what is not yet, or for good. */
+            if (!sbx_store_log_is_committed(store))
+                return SBX_STEP_DRY;
+            *e = (struct sbx_entry){.sequence = sbx_store_log_last(store) + 1,
+                                    .offset = sbx_store_log_offset(store)};
+        }
         if (e->sequence != c->next)
             return cursor_gap(c, e, gap);
         c->next++;
@@ -17218,7 +17223,7 @@ SBX_PRIVATE struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struc
     p->input_dropped = record->input_dropped;
     p->slot = record->exited ? NULL
                              : sbx_tail_slot_find(sbx_store_tail(host->store), record->number);
-    if (!proc_open_log(p, record->log_cap, item != NULL, record)) {
+    if (!proc_open_log(p, record->log_cap > 0 ? record->log_cap : 1, item != NULL, record)) {
         proc_abandon(p);
         return NULL;
     }
@@ -17230,6 +17235,7 @@ SBX_PRIVATE struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struc
         restore_lost(p, record);
     if (record->exited && item != NULL) {
         restore_descriptors(p, item, false);
+        sbx_input_close(&p->in); /* the dead server had no time to tell the keeper of the end */
         proc_release_exited(p);
     }
     return p;
@@ -24793,6 +24799,7 @@ static void server_begin_stop(struct sbx_server *s, int sig)
     s->net.stopping = true;
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
     sbx_listener_close(&s->listener);
+    (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_LISTENER, 0);
     server_signal_all(s, SIGTERM);
     server_close_conns(s, SERVER_CLOSE_IDLE);
     sbx_loop_set_timer(&s->host.loop, &s->check, now);

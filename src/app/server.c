@@ -201,6 +201,7 @@ static void server_begin_stop(struct sbx_server *s, int sig)
     s->net.stopping = true;
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
     sbx_listener_close(&s->listener);
+    (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_LISTENER, 0);
     server_signal_all(s, SIGTERM);
     server_close_conns(s, SERVER_CLOSE_IDLE);
     sbx_loop_set_timer(&s->host.loop, &s->check, now);

@@ -10,8 +10,8 @@
 
 #define SBX_DB_FILE_NAME "sandbox-agent.db"
 
-/* DIR/sandbox-agent.db and an ending ("" or "-wal"); to be freed with sbx_mem_free. NULL when out of
- * memory. */
+/* DIR/sandbox-agent.db and an ending ("" or "-wal"); to be freed with sbx_mem_free. NULL when out
+ * of memory. */
 char *sbx_db_file_path(const char *dir, const char *ending);
 /* Makes the file where there is none, mode 0600 whatever the umask; SQLite gives the files beside
  * it the same. 0 and its size, or err with the path in it. */

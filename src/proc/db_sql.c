@@ -24,8 +24,8 @@ static bool sql_may(const char *call)
     return db_gate == NULL || db_gate(db_gate_ctx, call);
 }
 
-/* SQLite knows ENOSPC; a quota and a limit of the file's size are full disks by other names. It does
- * not keep the cause of a failed write, but errno still has it when the call returns. */
+/* SQLite knows ENOSPC; a quota and a limit of the file's size are full disks by other names. It
+ * does not keep the cause of a failed write, but errno still has it when the call returns. */
 static int sql_outcome(int rc)
 {
     bool is_full = errno == EDQUOT || errno == EFBIG || errno == ENOSPC;

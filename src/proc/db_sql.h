@@ -21,7 +21,7 @@ struct sqlite3_stmt;
 int sbx_sql_open(const char *path, struct sqlite3 **conn);
 void sbx_sql_close(struct sqlite3 *conn); /* NULL is fine; its statements are finalized before */
 int sbx_sql_exec(struct sqlite3 *conn, const char *sql);
-/* Ends a transaction if there is one. Whatever SQLite meets while it does, the transaction is over. */
+/* Ends a transaction if there is one. Whatever SQLite meets on the way, it is over then. */
 void sbx_sql_rollback(struct sqlite3 *conn);
 int sbx_sql_prepare(struct sqlite3 *conn, const char *sql, struct sqlite3_stmt **st);
 void sbx_sql_finalize(struct sqlite3_stmt **st); /* sets NULL */

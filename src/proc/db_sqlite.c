@@ -296,8 +296,9 @@ static int db_set_aside(struct sbx_db *db, const struct sbx_diag *diag, const ch
     return 0;
 }
 
-/* What SQLite would take for an empty database, and so overwrite: a file too short for a header, and
- * an empty one beside a log that is not, because somebody took the file away that it belongs to. */
+/* What SQLite would take for an empty database, and so overwrite: a file too short for a header,
+ * and an empty one beside a log that is not, because somebody took the file away to which it
+ * belongs. */
 static int db_prepare_file(struct sbx_db *db, const struct sbx_diag *diag, struct sbx_err *err)
 {
     uint64_t size = 0, inode;

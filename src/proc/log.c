@@ -279,8 +279,13 @@ enum sbx_step sbx_cursor_next(struct sbx_cursor *c, struct sbx_entry *e, struct 
 {
     struct sbx_store_log *store = c->log->store;
     while (c->next <= sbx_store_log_last(store)) {
-        if (!sbx_store_log_read_from(store, c->next, e))
-            return SBX_STEP_DRY; /* all that is committed was evicted by what is not yet */
+        if (!sbx_store_log_read_from(store, c->next, e)) {
+            /* All that is committed was evicted: by what is not yet, or for good. */
+            if (!sbx_store_log_is_committed(store))
+                return SBX_STEP_DRY;
+            *e = (struct sbx_entry){.sequence = sbx_store_log_last(store) + 1,
+                                    .offset = sbx_store_log_offset(store)};
+        }
         if (e->sequence != c->next)
             return cursor_gap(c, e, gap);
         c->next++;

@@ -619,7 +619,7 @@ struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_pro
     p->input_dropped = record->input_dropped;
     p->slot = record->exited ? NULL
                              : sbx_tail_slot_find(sbx_store_tail(host->store), record->number);
-    if (!proc_open_log(p, record->log_cap, item != NULL, record)) {
+    if (!proc_open_log(p, record->log_cap > 0 ? record->log_cap : 1, item != NULL, record)) {
         proc_abandon(p);
         return NULL;
     }
@@ -631,6 +631,7 @@ struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_pro
         restore_lost(p, record);
     if (record->exited && item != NULL) {
         restore_descriptors(p, item, false);
+        sbx_input_close(&p->in); /* the dead server had no time to tell the keeper of the end */
         proc_release_exited(p);
     }
     return p;

@@ -94,7 +94,7 @@ compare()
     say '' "== $2"
     shift 2
     rc=0
-    "$here/bench.sh" --a "HOME={dir} '$server' server --no-token --port {port}" --label-a ours \
+    "$here/bench.sh" --a "HOME={dir} '$server' server --no-token --port {port} --data-dir {dir}/data" --label-a ours \
         --json "$dir/$name.json" "$@" || rc=$?
     [ "$rc" -ne 130 ] || exit 130
     [ "$rc" -eq 0 ] || failed=$rc

@@ -3,7 +3,7 @@
 . tests/checks/common
 
 # Functions that only tests call. Everything else that nothing calls is dead and goes.
-hooks='sbx_mem_set_gate|sbx_json_raw|sbx_problem_kind'
+hooks='sbx_mem_set_gate|sbx_db_set_gate|sbx_keep_set_gate|sbx_json_raw|sbx_problem_kind'
 
 for defines in '' '-DSBX_NO_TLS' '-DSBX_NO_SQLITE' '-DSBX_NO_TLS -DSBX_NO_SQLITE' '-DSBX_NO_MAIN'; do
     echo "$defines"

@@ -8,6 +8,7 @@
 
 struct fault {
     _Atomic unsigned asked; /* the checkpoint thread asks, too */
+    _Atomic bool on;
     unsigned fail_at;       /* from 1 */
     bool and_later;
     bool has_committed, has_evicted, has_forgotten;
@@ -16,8 +17,11 @@ struct fault {
 static int fault_ask(void *ctx, const char *call)
 {
     struct fault *f = ctx;
-    unsigned n = ++f->asked;
+    unsigned n;
     (void)call;
+    if (!f->on)
+        return 1;
+    n = ++f->asked;
     return f->and_later ? n < f->fail_at : n != f->fail_at;
 }
 
@@ -167,31 +171,37 @@ static void init(void)
         db_rig_init();
 }
 
-/* `existing`: the file is there; else it is made under the failures. */
+/* The gate stays while there is a database, for its thread asks it at any time. */
+static void attempt(struct fault *f, bool existing)
+{
+    init();
+    sbx_db_set_gate(fault_ask, f);
+    if (existing) {
+        db_rig_open();
+        db_rig_close();
+    }
+    f->on = true;
+    scenario(f);
+    if (r.db != NULL && f->fail_at % 3 == 0)
+        db_rig_close(); /* under the failure */
+    f->on = false;
+    recover(f);
+    db_rig_deinit();
+    sbx_db_set_gate(NULL, NULL);
+}
+
+/* `existing`: the file is there; else it is made under the failures. How many calls there are. */
 static unsigned each_call(bool existing, bool and_later)
 {
-    struct fault f = {.fail_at = 1};
-    for (;;) {
-        unsigned fail_at = f.fail_at;
+    struct fault f;
+    unsigned fail_at = 0;
+    do {
         memset(&f, 0, sizeof f);
-        f.fail_at = fail_at;
+        f.fail_at = ++fail_at;
         f.and_later = and_later;
-        init();
-        if (existing) {
-            db_rig_open();
-            db_rig_close();
-        }
-        sbx_db_set_gate(fault_ask, &f);
-        scenario(&f);
-        if (r.db != NULL && f.fail_at % 3 == 0)
-            db_rig_close(); /* under the failure */
-        sbx_db_set_gate(NULL, NULL);
-        recover(&f);
-        db_rig_deinit();
-        if (f.asked < f.fail_at)
-            return f.asked;
-        f.fail_at++;
-    }
+        attempt(&f, existing);
+    } while (f.asked >= f.fail_at);
+    return f.asked;
 }
 
 static void test_each_call_fails_once(void **state)
@@ -206,36 +216,40 @@ static void test_each_call_fails_from_there_on(void **state)
     assert_true(each_call(true, true) > 100);
 }
 
+static void migrate_under(struct fault *f)
+{
+    char command[200];
+    init();
+    (void)snprintf(command, sizeof command, "cp tests/unit/data/store-v1.db %s", r.file);
+    assert_int_equal(system(command), 0);
+    sbx_db_set_gate(fault_ask, f);
+    f->on = true;
+    if (!db_rig_try_open())
+        assert_in_range(db_number("PRAGMA user_version"), 1, 2);
+    f->on = false;
+    if (r.db != NULL)
+        db_rig_close();
+    db_rig_open();
+    assert_int_equal(db_number("PRAGMA user_version"), 2);
+    assert_int_equal(db_number("SELECT count(*) FROM processes"), 3);
+    assert_int_equal(db_number("SELECT count(*) FROM logs"), 7);
+    assert_int_equal(db_number("SELECT count(*) FROM gaps"), 0);
+    db_rig_deinit();
+    sbx_db_set_gate(NULL, NULL);
+}
+
 static void test_migration_fails_at_each_call(void **state)
 {
-    struct fault f = {.fail_at = 1};
-    bool done = false;
+    struct fault f;
+    unsigned fail_at = 0;
     (void)state;
-    while (!done) {
-        unsigned fail_at = f.fail_at;
-        char command[200];
+    do {
         memset(&f, 0, sizeof f);
-        f.fail_at = fail_at;
+        f.fail_at = ++fail_at;
         f.and_later = fail_at % 2 == 0;
-        init();
-        (void)snprintf(command, sizeof command, "cp tests/unit/data/store-v1.db %s", r.file);
-        assert_int_equal(system(command), 0);
-        sbx_db_set_gate(fault_ask, &f);
-        done = db_rig_try_open() && f.asked < f.fail_at;
-        sbx_db_set_gate(NULL, NULL);
-        if (r.db == NULL)
-            assert_in_range(db_number("PRAGMA user_version"), 1, 2);
-        else
-            db_rig_close();
-        db_rig_open();
-        assert_int_equal(db_number("PRAGMA user_version"), 2);
-        assert_int_equal(db_number("SELECT count(*) FROM processes"), 3);
-        assert_int_equal(db_number("SELECT count(*) FROM logs"), 7);
-        assert_int_equal(db_number("SELECT count(*) FROM gaps"), 0);
-        db_rig_deinit();
-        f.fail_at++;
-    }
-    assert_true(f.fail_at > 50);
+        migrate_under(&f);
+    } while (f.asked >= f.fail_at);
+    assert_true(fail_at > 50);
 }
 
 /* --- full disks --- */

@@ -6,7 +6,7 @@
 
 static void copy_file(const char *from, const char *to)
 {
-    char command[400];
+    char command[600];
     (void)snprintf(command, sizeof command, "cp %s %s && chmod 600 %s", from, to, to);
     assert_int_equal(system(command), 0);
 }

@@ -519,6 +519,52 @@ static void test_lost_and_a_stranger_is_left_alone(void **state)
     (void)await(pid);
 }
 
+static void knows_of_more(struct sbx_db_process *record)
+{
+    record->log_last += 5;
+    record->log_end_offset += 50;
+}
+
+static void no_data(struct sbx_cursor *c)
+{
+    (void)c;
+}
+
+static bool took_nothing(struct sbx_cursor *c)
+{
+    (void)c;
+    return false;
+}
+
+/* The record tells of output that went with the memory: readers are told, and come to the end. */
+static void test_lost_with_a_part_of_its_output(void **state)
+{
+    struct sbx_proc *p = start_sh("echo x; exec sleep 1000");
+    struct sbx_cursor c;
+    struct sbx_entry e;
+    struct sbx_gap gap;
+    (void)state;
+    RIG_UNTIL(&rig, written(p) == 2);
+    sbx_store_save(rig.host.store);
+    die(p, false);
+    close_item();
+    w.alter = knows_of_more;
+    p = restored(NULL);
+    (void)await(p->leader);
+    sbx_log_refresh(&p->log);
+    sbx_cursor_open(&c, &p->log, 1, SBX_STREAMS_COMBINED, no_data, took_nothing);
+    assert_int_equal(sbx_cursor_next(&c, &e, &gap), SBX_STEP_ENTRY);
+    assert_int_equal(e.len, 2);
+    assert_int_equal(sbx_cursor_next(&c, &e, &gap), SBX_STEP_GAP);
+    assert_int_equal(gap.from, 2);
+    assert_int_equal(gap.to, sbx_log_last(&p->log));
+    assert_true(gap.bytes_known);
+    assert_int_equal(gap.bytes, written(p) - 2);
+    assert_int_equal(sbx_cursor_next(&c, &e, &gap), SBX_STEP_END);
+    sbx_cursor_close(&c);
+    finish(p);
+}
+
 /* --- input --- */
 
 static void test_waiting_input_is_dropped_and_counted(void **state)
@@ -875,6 +921,7 @@ int main(void)
         TEST(test_stopped_by_the_dead_server),
         TEST(test_lost_and_its_survivor_is_ended),
         TEST(test_lost_and_a_stranger_is_left_alone),
+        TEST(test_lost_with_a_part_of_its_output),
         TEST(test_waiting_input_is_dropped_and_counted),
         TEST(test_late_output_of_an_exited_process),
         TEST(test_input_of_an_exited_process_is_closed),

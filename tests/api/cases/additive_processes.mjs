@@ -72,7 +72,7 @@ run('better', 'two-hundred-at-once', 'two hundred runs at once, each leaving orp
     const r = await api.runSh(`(sleep 0.1 >/dev/null 2>&1 & exec true); (sh -c 'exit 77' >/dev/null 2>&1 &); echo ${i}; exit ${i % 256}`);
     eq([r.exitCode, r.stdout, r.timedOut], [i % 256, `${i}\n`, false]);
   }));
-  await until(() => zombiesOf(s.pid).length === 0, { within: secs(5), what: 'all orphans to be reaped' });
+  await until(() => zombiesOf(s.serverPid()).length === 0, { within: secs(5), what: 'all orphans to be reaped' });
 }), { spawn: true });
 
 // ------------------------------------------------------------------ records
@@ -91,7 +91,7 @@ lifecycle('better', 'failed-start-leaves-nothing', 'a command that cannot start 
     eq((await api.post('/v1/processes/run', { command: 'true', cwd: '/no/such/dir' })).status, 502);
   }
   eq((await api.get('/v1/processes')).json.processes, []);
-  eq(zombiesOf(s.pid), []); // descriptors are counted when the server is at rest
+  eq(zombiesOf(s.serverPid()), []); // descriptors are counted when the server is at rest
 }), { spawn: true });
 lifecycle('better', 'nul-is-refused', 'a NUL byte in what is to be started is refused by name', async ({ api }) => {
   for (const [spec, where] of [[{ command: 'tr\0ue' }, 'command'], [{ command: 'true', args: ['a', 'b\0'] }, 'args[1]'], [{ command: 'true', cwd: '/\0' }, 'cwd']]) {

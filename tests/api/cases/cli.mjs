@@ -492,10 +492,11 @@ cli(
 );
 cli('better', 'other-signals', 'SIGPIPE and clients that reset do not end it', async (ctx) =>
   ctx.withServer({}, async (s, api) => {
+    process.kill(s.serverPid(), 'SIGPIPE');
     process.kill(s.pid, 'SIGPIPE');
     eq(await status(api), 200);
     const p = await api.sh('exec sleep 60');
-    const before = descriptors(s.pid).length;
+    const before = descriptors(s.serverPid()).length;
     for (let i = 0; i < 20; i++) {
       const w = api
         .wire()
@@ -504,7 +505,7 @@ cli('better', 'other-signals', 'SIGPIPE and clients that reset do not end it', a
       w.s.resetAndDestroy();
     }
     eq(await status(api), 200);
-    await until(() => descriptors(s.pid).length <= before, {
+    await until(() => descriptors(s.serverPid()).length <= before, {
       what: 'the descriptors of clients that reset',
     });
   }),

@@ -1,6 +1,6 @@
 // Input never blocks, can be ended, and sizes are checked (groups input, resize, terminal-ws).
 import { define, eq, has, oneOf, problem, secs, sleep, until, within } from '../lib.mjs';
-import { reader, say } from '../lib/helpers.mjs';
+import { queued, reader, say } from '../lib/helpers.mjs';
 import { numberOf } from '../lib/programs.mjs';
 
 const input = define('input');
@@ -32,7 +32,7 @@ async function isAnswered(api, tty) {
     const answers = await within(Promise.all(pending), secs(3), 'the answers to the inputs');
     for (const r of answers) {
       oneOf(r.status, [200, 409, 429], 'status of an input');
-      if (r.status === 200) eq(r.json, { bytesWritten: 60000 }); else problem(r, { status: r.status, type: 'conflict' });
+      if (r.status === 200) eq(r.json, { bytesWritten: 60000, ...queued(r.json) }); else problem(r, { status: r.status, type: 'conflict' });
     }
     eq(answers.some((r) => r.status === 200), true, 'at least one fits');
   });

@@ -1,6 +1,7 @@
 // Error answers where the published server has plain text, and requests that it should refuse
 // (groups errors, config). D-12 is in defects_operation.mjs.
 import { define, eq, has, ok, oneOf, problem, UPGRADE } from '../lib.mjs';
+import { queued } from '../lib/helpers.mjs';
 
 const errors = define('errors');
 const config = define('config');
@@ -121,7 +122,7 @@ config('defect', 'body-limit-follows-input-limit', 'D-11: inputs up to a raised 
   for (const input of [{ data, encoding: 'utf8' }, { data: Buffer.from(data).toString('base64'), encoding: 'base64' }]) {
     const p = await api.sh(`head -c ${n} | cksum; exec sleep 60`);
     const r = await api.post(`/v1/processes/${p.id}/input`, input);
-    eq([r.status, r.json], [200, { bytesWritten: n }], input.encoding);
+    eq([r.status, r.json], [200, { bytesWritten: n, ...queued(r.json) }], input.encoding);
     await api.logHas(p.id, want);
   }
   eq((await send(api, '/v1/processes/run', `{"command":"true","pad":"${'y'.repeat(2 * MIB)}"}`)).status, 413, 'other bodies keep their limit');

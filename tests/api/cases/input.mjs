@@ -12,6 +12,7 @@ import {
   secs,
   until,
 } from '../lib.mjs';
+import { queued } from '../lib/helpers.mjs';
 
 const input = define('input');
 
@@ -132,7 +133,7 @@ input(
     for (const x of parts) {
       const r = await api.input(p.id, x);
       eq(r.status, 200);
-      eq(r.json, { bytesWritten: 50000 });
+      eq(r.json, { bytesWritten: 50000, ...queued(r.json) });
     }
     const want = `up\n${parts.join('')}`;
     await until(async () => (await api.logText(p.id)).length >= want.length, {

@@ -28,3 +28,5 @@ export async function reader(api, extra = '') {
   return p;
 }
 export const say = (w, l) => w.send({ type: 'input', data: `${l}\n` });
+// The member of an answer to input that is there while some of it waits; openapi.json has its range.
+export const queued = ({ bytesQueued }) => (bytesQueued === undefined ? {} : { bytesQueued });
