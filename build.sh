@@ -75,6 +75,7 @@ int main(void) { return puts("ok") < 0; }' -static ;;
     asan) try "$CC" 'int main(void) { return 0; }' -fsanitize=address,undefined ;;
     sqlite) try "$CC" '#include <sqlite3.h>
 int main(void) { return sqlite3_libversion_number() < 3000000; }' -lsqlite3 ;;
+    sqlite3-shell) [ "$(sqlite3 -json :memory: 'select 1 as n' 2>/dev/null)" = '[{"n":1}]' ] ;;
     mbedtls) try "$CC" '#include <mbedtls/ssl.h>
 #include <mbedtls/x509_crt.h>
 int main(void) { mbedtls_ssl_context c; mbedtls_ssl_init(&c); return 0; }' -lmbedtls -lmbedx509 -lmbedcrypto ;;
@@ -104,6 +105,8 @@ package()
     apt:nm) echo binutils ;;
     apt:asan) echo gcc libc6-dev ;;
     apt:sqlite) echo libsqlite3-dev ;;
+    apt:sqlite3-shell | dnf:sqlite3-shell | pkg:sqlite3-shell) echo sqlite3 ;;
+    apk:sqlite3-shell | brew:sqlite3-shell) echo sqlite ;;
     apt:mbedtls) echo libmbedtls-dev ;;
     apt:cmocka) echo libcmocka-dev ;;
     apt:clang) echo clang ;;
@@ -637,7 +640,7 @@ run_checks()
 run_tests()
 {
     parse_only "$@"
-    need cc nm asan cmocka clang sqlite mbedtls node
+    need cc nm asan cmocka clang sqlite sqlite3-shell mbedtls node
     install_node_modules
     build_release
     build_sanitized

@@ -5509,10 +5509,10 @@ SBX_PRIVATE void sbx_loop_run(struct sbx_loop *loop)
 #ifndef SBX_OS_SIG_H
 #define SBX_OS_SIG_H
 
-/* Catches CHLD, TERM, INT, USR2 and HUP (HUP only when it was not ignored at start: nohup), ignores
- * PIPE and XFSZ. Returns the descriptor to poll, or a negative errno. *child_reset gets the signals whose
- * disposition a child must put back to default: all that are caught, plus all that are
- * ignored, by us or by whoever started us. */
+/* Catches CHLD, TERM, INT, USR2 and HUP (HUP only when it was not ignored at start: nohup),
+ * ignores PIPE and XFSZ. Returns the descriptor to poll, or a negative errno. *child_reset gets
+ * the signals whose disposition a child must put back to default: all that are caught, plus all
+ * that are ignored, by us or by whoever started us. */
 SBX_PRIVATE int sbx_sig_open(sigset_t *child_reset);
 SBX_PRIVATE void sbx_sig_close(void);
 
@@ -9883,9 +9883,9 @@ SBX_PRIVATE int sbx_keep_ready(struct sbx_keep *k)
  *   slots     one for each process that runs: pid, exit, counters
  *   segments  SBX_SEGMENT_BYTES each, of one log: payload from the front, heads from the back
  *   an intent what is about to be read from a pipe, and to where
- * When the server dies, its successor maps the same memory and finds every byte that was read and is
- * not in the database yet. Only the server that owns it writes; it is killed at any instruction, so
- * each step leaves a state that can be read: what is published last is one aligned word.
+ * When the server dies, its successor maps the same memory and finds every byte that was read and
+ * is not in the database yet. Only the server that owns it writes; it is killed at any instruction,
+ * so each step leaves a state that can be read: what is published last is one aligned word.
  *
  * Where memory cannot be shared the same code runs on private memory, and nothing outlives. */
 #ifndef SBX_PROC_TAIL_H
@@ -9936,8 +9936,9 @@ struct sbx_segment {
     struct sbx_segment_image *image;
 };
 
-/* fd: of an earlier server's memory, -1: begin a new one. shared: is anybody there who would hold it?
- * NULL when out of memory. Memory that does not look right is not used, and *refused says so. */
+/* fd: of an earlier server's memory, -1: begin a new one. shared: is anybody there who would
+ * hold it? NULL when out of memory. Memory that does not look right is not used, and *refused
+ * says so. */
 SBX_PRIVATE struct sbx_tail *sbx_tail_open(int fd, bool shared, bool *refused);
 SBX_PRIVATE void sbx_tail_close(struct sbx_tail *t);
 /* A successor takes over: from now on nothing in the memory is freed or changed. */
@@ -10005,15 +10006,16 @@ SBX_PRIVATE void sbx_tail_read_done(struct sbx_tail *t);
 /* ==== begin proc/tail.c ===================================================================== */
 /* tail.c - see tail.h.
  *
- * The file: a header with the intent and the slots (TAIL_HEADER_BYTES, mapped once), then extents of
- * TAIL_EXTENT segments, mapped as they are needed and never unmapped while in use. All of it is
+ * The file: a header with the intent and the slots (TAIL_HEADER_BYTES, mapped once), then extents
+ * of TAIL_EXTENT segments, mapped as they are needed and never unmapped while in use. All of it is
  * sparse; a segment of one line costs two pages.
  *
- * The moment inside read(2). Bytes that have left the pipe and are in no head yet would be lost with
- * the server. So their number is known before (FIONREAD), it is written down with the place, and
- * random bytes (the canary) are put where the last of them will be. A successor that finds the intent
- * standing compares: other bytes there mean that the read happened, and it completes the entry. Each
- * page of the place is touched first, so that a kill cannot stop the copy at a page fault half way.
+ * The moment inside read(2). Bytes that have left the pipe and are in no head yet would be lost
+ * with the server. So their number is known before (FIONREAD), it is written down with the place,
+ * and random bytes (the canary) are put where the last of them will be. A successor that finds the
+ * intent standing compares: other bytes there mean that the read happened, and it completes the
+ * entry. Each page of the place is touched first, so that a kill cannot stop the copy at a page
+ * fault half way.
  *
  * Order. A kill stops a program between two instructions, and all stores before it are in memory
  * then; only the compiler could change their order, and signal fences forbid it. So does a
@@ -10112,9 +10114,9 @@ static bool tail_reserve_extent(struct sbx_tail *t)
     return true;
 }
 
-/* Maps the next extent; the file is that long already, or grows. Where it may not (RLIMIT_FSIZE) this
- * and the following extents are private memory: what is in them does not outlive the server, which
- * is better than not reading the processes at all. */
+/* Maps the next extent; the file is that long already, or grows. Where it may not (RLIMIT_FSIZE)
+ * this and the following extents are private memory: what is in them does not outlive the
+ * server, which is better than not reading the processes at all. */
 static bool tail_map_extent(struct sbx_tail *t, bool grow)
 {
     uint64_t offset = TAIL_HEADER_BYTES + (uint64_t)t->nextents * TAIL_EXTENT_BYTES;
@@ -10528,7 +10530,8 @@ SBX_PRIVATE struct sbx_tail *sbx_tail_open(int fd, bool shared, bool *refused)
     *refused = false;
     if (t == NULL)
         return NULL;
-    t->random = sbx_clock_mono_us() * 2654435761u ^ (uint64_t)(uintptr_t)t ^ (uint64_t)getpid() << 40;
+    t->random = sbx_clock_mono_us() * 2654435761u ^ (uint64_t)(uintptr_t)t ^
+                (uint64_t)getpid() << 40;
     t->random |= 1;
     t->fd = fd;
     if (fd >= 0) {
@@ -10598,8 +10601,8 @@ SBX_PRIVATE void sbx_memlog_deinit(struct sbx_memlog *m);
 SBX_PRIVATE uint8_t *sbx_memlog_reserve(struct sbx_memlog *m, size_t *room);
 /* See sbx_tail_about_to_read; n bytes at most of what was reserved. */
 SBX_PRIVATE void sbx_memlog_expect(struct sbx_memlog *m, size_t n, unsigned stream, uint64_t time_ms);
-/* The first n > 0 reserved bytes are output; `extend`: the last entry may grow. Evicts what is above
- * the cap. */
+/* The first n > 0 reserved bytes are output; `extend`: the last entry may grow. Evicts what is
+ * above the cap. */
 SBX_PRIVATE void sbx_memlog_append(struct sbx_memlog *m, size_t n, unsigned stream, uint64_t time_ms,
                        bool extend);
 
@@ -10993,6 +10996,11 @@ SBX_PRIVATE const char *sbx_db_error(const struct sbx_db *db);
  * dropped, free pages given back to the file system. true: there is more to do. Not within a
  * transaction. */
 SBX_PRIVATE bool sbx_db_tidy(struct sbx_db *db);
+
+/* Nothing is being written for a while, or the disk is full: moves the write-ahead log into the
+ * file, in the background, so that it is synced, and space that became free is given back. false:
+ * there is nothing in it. */
+SBX_PRIVATE bool sbx_db_settle(struct sbx_db *db);
 
 /* The chunk that holds `sequence`, else the next one after it. 0; -ENOENT when there is none; or a
  * failure. */
@@ -12541,6 +12549,12 @@ SBX_PRIVATE const char *sbx_db_backend(void)
     return "sqlite";
 }
 
+SBX_PRIVATE bool sbx_db_settle(struct sbx_db *db)
+{
+    sbx_wal_sync_soon(&db->wal);
+    return db->wal.state != SBX_WAL_EMPTY;
+}
+
 SBX_PRIVATE const char *sbx_db_error(const struct sbx_db *db)
 {
     return db->error;
@@ -12735,7 +12749,8 @@ static int db_set_aside(struct sbx_db *db, const struct sbx_diag *diag, const ch
 }
 
 /* What SQLite would take for an empty database, and so overwrite: a file too short for a header,
- * and an empty one beside a log that is not, because somebody took the file away that it belongs to. */
+ * and an empty one beside a log that is not, because somebody took the file away to which it
+ * belongs. */
 static int db_prepare_file(struct sbx_db *db, const struct sbx_diag *diag, struct sbx_err *err)
 {
     uint64_t size = 0, inode;
@@ -13493,6 +13508,12 @@ SBX_PRIVATE const char *sbx_db_error(const struct sbx_db *db)
     return "";
 }
 
+SBX_PRIVATE bool sbx_db_settle(struct sbx_db *db)
+{
+    (void)db;
+    return false;
+}
+
 SBX_PRIVATE bool sbx_db_tidy(struct sbx_db *db)
 {
     return none_reached(db) == 0;
@@ -13612,12 +13633,12 @@ SBX_PRIVATE int sbx_page_cache_read(struct sbx_page_cache *c, struct sbx_db *db,
  * A log is due when somebody reads it, when its process has ended, when its oldest unsaved byte is
  * SBX_STORE_AGE_US old, or when memory runs short. What the cap evicts before that is never stored.
  *
- * Of a stored log only the hot end stays in memory; older entries are read from the file through the
- * same functions. When the database cannot be written the store is degraded: it goes on in memory,
- * shows what it has, says why (sbx_store_trouble), and tries again.
+ * Of a stored log only the hot end stays in memory; older entries are read from the file through
+ * the same functions. When the database cannot be written the store is degraded: it goes on in
+ * memory, shows what it has, says why (sbx_store_trouble), and tries again.
  *
- * Entries are numbered from 1 without holes. The cap evicts the oldest: entry by entry in memory, in
- * the file chunk by chunk. */
+ * Entries are numbered from 1 without holes. The cap evicts the oldest: entry by entry in
+ * memory, in the file chunk by chunk. */
 #ifndef SBX_PROC_STORE_H
 #define SBX_PROC_STORE_H
 
@@ -13702,7 +13723,8 @@ struct sbx_store_log_options {
 };
 
 /* NULL: no memory. */
-SBX_PRIVATE struct sbx_store_log *sbx_store_log_open(struct sbx_store *s, const struct sbx_store_log_options *o);
+SBX_PRIVATE struct sbx_store_log *sbx_store_log_open(struct sbx_store *s,
+                                         const struct sbx_store_log_options *o);
 /* The same for a log of an earlier server: what is stored, and what its memory still has. `known`:
  * its record. */
 SBX_PRIVATE struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
@@ -13764,15 +13786,16 @@ SBX_PRIVATE bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t s
  * here (log->next, the list of records) takes effect when it was committed and not before, so a
  * failed one can simply be tried again.
  *
- *   WRITING --begin says -EAGAIN--> PAUSED   for the end of a checkpoint: nothing is shown meanwhile
+ *   WRITING --begin says -EAGAIN--> PAUSED   a checkpoint is to end: nothing is shown meanwhile
  *   WRITING, PAUSED --any other failure--> DEGRADED   everything is shown, a timer tries again
  *   PAUSED, DEGRADED --a transaction was committed--> WRITING
  *
  * While PAUSED the loop holds back phase FLUSH: answers wait for what they tell to be stored.
  *
- * A log has a part in the file (`stored`) and a part in memory (`mem`), which overlap as long as the
- * hot end is kept. Between them is a hole when memory ran short while nothing could be stored; the
- * file gets a note of it (sbx_db_put_gap), readers a gap. Entries above `committed` may still grow.
+ * A log has a part in the file (`stored`) and a part in memory (`mem`), which overlap as long as
+ * the hot end is kept. Between them is a hole when memory ran short while nothing could be stored;
+ * the file gets a note of it (sbx_db_put_gap), readers a gap. Entries above `committed` may still
+ * grow.
  *
  * Pending are logs with something unseen (committed < last) or unsaved (saved < last).
  *
@@ -13781,7 +13804,8 @@ SBX_PRIVATE bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t s
 
 #define STORE_SOON_US 5000u           /* PAUSED: ask again, should nobody tell */
 #define STORE_RETRY_US 250000u        /* DEGRADED */
-#define STORE_SELDOM_US 1000000u      /* a log that always evicts what is unsaved is stored that often */
+/* A log that always evicts what is unsaved is stored that often. */
+#define STORE_SELDOM_US 1000000u
 #define STORE_LAZY_BYTES (16u * 1024u * 1024u) /* memory of all logs above which nothing waits */
 #define STORE_MOST_BYTES (64u * 1024u * 1024u) /* above which unsaved output is given up */
 #define STORE_SLICE (1024u * 1024u)   /* of one log in one transaction, unless somebody waits */
@@ -13789,18 +13813,21 @@ SBX_PRIVATE bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t s
 #define STORE_HEADS 1024u             /* entries of one chunk */
 #define STORE_VICTIMS 8u              /* logs shortened in one transaction */
 #define STORE_TIDY_US 20000u
+#define STORE_QUIET_US 2000000u
 
 enum store_state { STORE_WRITING, STORE_PAUSED, STORE_DEGRADED };
 
 struct sbx_store {
     struct sbx_store_options o;
     enum store_state state;
-    char reason[256];
+    char reason[sizeof((struct sbx_err *)0)->text];
     struct sbx_db *db;
     struct sbx_tail *tail;
     struct sbx_task commit;
     struct sbx_timer timer;   /* age of pending output; PAUSED, DEGRADED: the next attempt */
     struct sbx_timer tidy;
+    struct sbx_timer quiet;   /* nothing was written for a while: the file takes the log in */
+    uint64_t written_us;      /* when a transaction was last committed */
     struct sbx_list pending;  /* logs */
     struct sbx_list written;  /* logs in the transaction under way */
     struct sbx_list records;  /* dirty ones */
@@ -13835,6 +13862,7 @@ struct sbx_store_log {
 static void store_commit(struct sbx_task *t);
 static void store_on_timer(struct sbx_timer *t);
 static void store_on_tidy(struct sbx_timer *t);
+static void store_on_quiet(struct sbx_timer *t);
 
 static bool bounds_empty(const struct sbx_db_bounds *b)
 {
@@ -14047,9 +14075,9 @@ static void log_next_chunk(struct sbx_store_log *log, uint64_t sequence, struct 
         size_t len = sbx_head_len(h);
         if (c->count > 0 && c->len + len > most)
             break;
-        s->heads[c->count++] = (struct sbx_db_head){.time_ms = h->time_ms, .start = h->start - start,
-                                                    .len = (uint32_t)len,
-                                                    .stream = (uint8_t)(h->len_stream & 3u)};
+        s->heads[c->count++] =
+            (struct sbx_db_head){.time_ms = h->time_ms, .start = h->start - start,
+                                 .len = (uint32_t)len, .stream = (uint8_t)(h->len_stream & 3u)};
         c->len += len;
     }
 }
@@ -14256,14 +14284,21 @@ static void store_set_timer(struct sbx_store *s, uint64_t us)
     sbx_loop_set_timer(s->o.loop, &s->timer, s->o.loop->now_us + us);
 }
 
+static void store_arm(struct sbx_store *s, struct sbx_timer *t, uint64_t us)
+{
+    if (!t->armed)
+        sbx_loop_set_timer(s->o.loop, t, s->o.loop->now_us + us);
+}
+
 /* One attempt to store what is due. */
 static void store_write(struct sbx_store *s)
 {
     int rc = store_transaction(s);
     if (rc == 0) {
         store_set_state(s, STORE_WRITING);
-        if (!s->tidy.armed)
-            sbx_loop_set_timer(s->o.loop, &s->tidy, s->o.loop->now_us + STORE_TIDY_US);
+        s->written_us = s->o.loop->now_us;
+        store_arm(s, &s->tidy, STORE_TIDY_US);
+        store_arm(s, &s->quiet, STORE_QUIET_US);
         /* The rest of long logs, in the next turn. */
         if (store_has_due(s))
             store_soon(s);
@@ -14274,6 +14309,7 @@ static void store_write(struct sbx_store *s)
         (void)snprintf(s->reason, sizeof s->reason, "%s", sbx_db_error(s->db));
         store_set_state(s, STORE_DEGRADED);
         store_set_timer(s, STORE_RETRY_US);
+        (void)sbx_db_settle(s->db); /* the log may be what fills the disk */
     }
 }
 
@@ -14340,6 +14376,16 @@ static void store_on_tidy(struct sbx_timer *t)
         sbx_loop_set_timer(s->o.loop, t, s->o.loop->now_us + STORE_TIDY_US);
 }
 
+static void store_on_quiet(struct sbx_timer *t)
+{
+    struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, quiet);
+    uint64_t quiet = s->o.loop->now_us - s->written_us;
+    if (quiet < STORE_QUIET_US)
+        store_arm(s, t, STORE_QUIET_US - quiet);
+    else if (s->tidy.armed || sbx_db_settle(s->db))
+        store_arm(s, t, STORE_QUIET_US);
+}
+
 /* --- opening and closing --- */
 
 static int store_open_db(struct sbx_store *s, struct sbx_err *err)
@@ -14373,6 +14419,7 @@ SBX_PRIVATE struct sbx_store *sbx_store_open(const struct sbx_store_options *o, 
     sbx_task_init(&s->commit, store_commit);
     sbx_timer_init(&s->timer, store_on_timer);
     sbx_timer_init(&s->tidy, store_on_tidy);
+    sbx_timer_init(&s->quiet, store_on_quiet);
     sbx_buf_init(&s->scratch);
     s->tail = sbx_tail_open(o->memory, o->shared, &refused);
     if (s->tail == NULL) {
@@ -14398,6 +14445,7 @@ SBX_PRIVATE void sbx_store_close(struct sbx_store *s)
     sbx_task_cancel(&s->commit);
     sbx_loop_cancel_timer(s->o.loop, &s->timer);
     sbx_loop_cancel_timer(s->o.loop, &s->tidy);
+    sbx_loop_cancel_timer(s->o.loop, &s->quiet);
     if (s->db != NULL) {
         if (s->nforgotten > 0 || s->limits_dirty)
             (void)store_transaction(s);
@@ -14546,8 +14594,8 @@ static void log_ask(struct sbx_store_log *log)
     log->unasked = false;
 }
 
-/* `last` and `offset`: at least so much was given out. What of it is neither in the file nor in memory
- * was evicted, or lost. */
+/* `last` and `offset`: at least so much was given out. What of it is neither in the file nor in
+ * memory was evicted, or lost. */
 static void log_resume(struct sbx_store_log *log, uint64_t last, uint64_t offset)
 {
     if (log->stored.last > last && log->in_file) {
@@ -14906,10 +14954,10 @@ SBX_PRIVATE void sbx_cursor_progress(struct sbx_cursor *c);
  * a receiver announces room only when a good part of its buffer is free. A reader that was seen
  * to take its time between steps is therefore given twice that time, within LOG_PACE_MAX_US.
  *
- * A reader that takes all it is given is never slower than its process: it is behind because we read
- * the process before we served the reader. So while such a one is more than LOG_NEAR_BYTES behind, it
- * is served first. It then finds what it wants in memory, and the log need not be read back from the
- * file that it was just written to.
+ * A reader that takes all it is given is never slower than its process: it is behind because we
+ * read the process before we served the reader. So while such a one is more than LOG_NEAR_BYTES
+ * behind, it is served first. It then finds what it wants in memory, and the log need not be read
+ * back from the file that it was just written to.
  *
  * A log asks again on its timer only while somebody waits: nothing wakes up for an idle log. */
 
@@ -16503,9 +16551,9 @@ SBX_PRIVATE void sbx_runs_signal(struct sbx_host *host, int sig)
  *
  *   RUNNING --child ended (SIGCHLD)--> DRAINING --output drained and committed--> EXITED
  *
- * A process is done when it is reaped, its output is drained, and both are stored. DRAINING is shown
- * as running: an exit that is visible before the last output would make readers miss it. The drain
- * is bounded, see output.h.
+ * A process is done when it is reaped, its output is drained, and both are stored. DRAINING is
+ * shown as running: an exit that is visible before the last output would make readers miss it. The
+ * drain is bounded, see output.h.
  *
  * A process outlives the server. What the next one needs is with the keeper (descriptors), in the
  * database (the record) and in the shared memory (exit, counters, output); see sbx_proc_restore. */
@@ -16514,8 +16562,8 @@ SBX_PRIVATE void sbx_runs_signal(struct sbx_host *host, int sig)
 
 enum sbx_proc_state { SBX_PROC_RUNNING, SBX_PROC_DRAINING, SBX_PROC_EXITED };
 
-/* Why a process is not running any more. Lost: nobody knows, since whoever could have seen it (server
- * and keeper, or the machine) went away. */
+/* Why a process is not running any more. Lost: nobody knows, since whoever could have seen it
+ * (server and keeper, or the machine) went away. */
 enum sbx_exit_reason {
     SBX_REASON_EXITED,
     SBX_REASON_SIGNALED,
@@ -16577,9 +16625,9 @@ struct sbx_waiter {
  * start. The caller owns the one reference. */
 SBX_PRIVATE struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec,
                                 struct sbx_err *err);
-/* One of an earlier server, as its record tells it. `item`: what the keeper has of it, of which the
- * descriptors are taken; NULL: nothing. One that ran and is not with the keeper is lost; if it still
- * lives it is ended. NULL when out of memory. */
+/* One of an earlier server, as its record tells it. `item`: what the keeper has of it, of which
+ * the descriptors are taken; NULL: nothing. One that ran and is not with the keeper is lost; if
+ * it still lives it is ended. NULL when out of memory. */
 SBX_PRIVATE struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_process *record,
                                   struct sbx_keep_item *item);
 /* The keeper saw an adopted process end. */
@@ -16587,7 +16635,8 @@ SBX_PRIVATE void sbx_proc_on_kept_exit(struct sbx_proc *p, const struct sbx_exit
 
 SBX_PRIVATE struct sbx_proc *sbx_proc_ref(struct sbx_proc *p);
 SBX_PRIVATE void sbx_proc_unref(struct sbx_proc *p);
-/* Closes what is still open here of a deleted or abandoned process. The keeper's duplicates stay. */
+/* Closes what is still open here of a deleted or abandoned process. The keeper's duplicates
+ * stay. */
 SBX_PRIVATE void sbx_proc_detach(struct sbx_proc *p);
 /* The record goes: the keeper and the database forget it, too. */
 SBX_PRIVATE void sbx_proc_forget(struct sbx_proc *p);
@@ -16620,9 +16669,9 @@ SBX_PRIVATE int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows
 /* ==== begin proc/proc.c ===================================================================== */
 /* proc.c - see proc.h.
  *
- * Facts and who sets them: `state` by proc_set_state alone; `exit` by proc_end; a descriptor's end by
- * its output or input. "Done" is derived: the child has ended and each output is drained. Then the
- * exit goes to the store together with the last output, and when that is committed the step to
+ * Facts and who sets them: `state` by proc_set_state alone; `exit` by proc_end; a descriptor's end
+ * by its output or input. "Done" is derived: the child has ended and each output is drained. Then
+ * the exit goes to the store together with the last output, and when that is committed the step to
  * EXITED follows, in phase PULL of the same turn.
  *
  * An exit is written to the shared memory before the child is reaped, so a successor finds it there
@@ -16785,7 +16834,8 @@ static void proc_on_output_closed(struct sbx_output *o)
         (void)sbx_keep_close_fd(&p->host->keep, p->number, o == &p->out[0] ? 1 : 2);
 }
 
-/* The end of a pipe is its last descriptor: the process sees it only when the keeper's is closed. */
+/* The end of a pipe is its last descriptor: the process sees it only when the keeper's is
+ * closed. */
 static void proc_on_input_closed(struct sbx_input *in)
 {
     struct sbx_proc *p = SBX_LIST_OF(in, struct sbx_proc, in);
@@ -24360,9 +24410,10 @@ struct sbx_datadir {
 };
 
 /* flag: --data-dir, NULL when it was not given: $XDG_DATA_HOME/sandbox-agent, else
- * ~/.local/share/sandbox-agent. ":memory:" keeps nothing. Makes the directory (0700) with those above
- * it, and locks it. A default that cannot be made keeps nothing, with a warning; a directory that
- * was asked for and cannot be had, or one that another server has, is an error. 0 or -errno. */
+ * ~/.local/share/sandbox-agent. ":memory:" keeps nothing. Makes the directory (0700) with those
+ * above it, and locks it. A default that cannot be made keeps nothing, with a warning; a
+ * directory that was asked for and cannot be had, or one that another server has, is an error. 0
+ * or -errno. */
 SBX_PRIVATE int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const struct sbx_diag *diag,
                      struct sbx_err *err);
 /* The same directory in a program that follows one which opened and locked it. */
@@ -24596,9 +24647,9 @@ SBX_PRIVATE int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err
 
 struct sbx_server;
 
-/* Listens. data_dir: where to keep things, NULL: nowhere. estate: of an earlier server, and the line
- * to the keeper; NULL: it runs alone. NULL and err on failure. `config` and `data_dir` must outlive the
- * server. */
+/* Listens. data_dir: where to keep things, NULL: nowhere. estate: of an earlier server, and the
+ * line to the keeper; NULL: it runs alone. NULL and err on failure. `config` and `data_dir` must
+ * outlive the server. */
 SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
                                    struct sbx_estate *estate, struct sbx_err *err);
 SBX_PRIVATE const char *sbx_server_address(const struct sbx_server *s);
@@ -24666,8 +24717,8 @@ static void server_signal_all(struct sbx_server *s, int sig)
 
 enum server_close { SERVER_CLOSE_ALL, SERVER_CLOSE_IDLE, SERVER_CLOSE_SERVED };
 
-/* Idle: between two requests. Served: and not still before the first one, which was accepted, and is
- * to be answered. */
+/* Idle: between two requests. Served: and not still before the first one, which was accepted,
+ * and is to be answered. */
 static bool server_may_close(const struct sbx_conn *c, enum server_close which)
 {
     if (which == SERVER_CLOSE_ALL)
@@ -25184,7 +25235,8 @@ SBX_PRIVATE int sbx_cli_main(int argc, char **argv);
 enum cli_flag {
     CLI_HOST, CLI_PORT, CLI_TOKEN, CLI_TOKEN_FILE, CLI_NO_TOKEN, CLI_ORIGIN, CLI_METHOD,
     CLI_HEADER, CLI_CREDENTIALS, CLI_LOG_LEVEL, CLI_MAX_CONNECTIONS, CLI_REQUEST_TIMEOUT,
-    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_DATA_DIR, CLI_NO_KEEPER, CLI_NO_TELEMETRY, CLI_HELP, CLI_VERSION
+    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_DATA_DIR, CLI_NO_KEEPER, CLI_NO_TELEMETRY, CLI_HELP,
+    CLI_VERSION
 };
 
 struct cli_option {
@@ -25238,8 +25290,15 @@ static void cli_usage(FILE *to)
     }
     fprintf(to, "\nThe --cors-allow-* flags with a value can be repeated.\n"
                 "The token can also be given in the environment as SANDBOX_AGENT_TOKEN.\n"
-                "Without --data-dir it is $XDG_DATA_HOME/sandbox-agent or ~/.local/share/sandbox-agent."
-                "\nupgrade makes the server of that directory start anew from the file of its program.\n");
+                "Without --data-dir it is $XDG_DATA_HOME/sandbox-agent or "
+                "~/.local/share/sandbox-agent.\n"
+                "upgrade makes the server of that directory start anew from the file of its "
+                "program.\n");
+}
+
+static bool cli_keeps_nothing(void)
+{
+    return strcmp(sbx_db_backend(), "memory") == 0;
 }
 
 static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, struct sbx_err *err)
@@ -25279,6 +25338,9 @@ static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, st
     case CLI_DATA_DIR:
         if (v[0] == '\0')
             return sbx_err_set(err, EINVAL, "--data-dir is empty");
+        if (cli_keeps_nothing() && strcmp(v, ":memory:") != 0)
+            return sbx_err_set(err, EINVAL, "--data-dir: this program was built without SQLite and "
+                                            "keeps nothing");
         c->data_dir = v;
         return 0;
     case CLI_NO_KEEPER:
@@ -25490,6 +25552,8 @@ static int cli_server(int argc, char **argv)
     struct sbx_err err;
     int status;
     sbx_config_init(&run.config);
+    if (cli_keeps_nothing())
+        run.config.data_dir = ":memory:";
     run.argv = sbx_mem_calloc(((size_t)argc + 3) * sizeof *run.argv);
     if (run.argv == NULL)
         return cli_wrong("out of memory");

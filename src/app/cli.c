@@ -19,7 +19,8 @@
 enum cli_flag {
     CLI_HOST, CLI_PORT, CLI_TOKEN, CLI_TOKEN_FILE, CLI_NO_TOKEN, CLI_ORIGIN, CLI_METHOD,
     CLI_HEADER, CLI_CREDENTIALS, CLI_LOG_LEVEL, CLI_MAX_CONNECTIONS, CLI_REQUEST_TIMEOUT,
-    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_DATA_DIR, CLI_NO_KEEPER, CLI_NO_TELEMETRY, CLI_HELP, CLI_VERSION
+    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_DATA_DIR, CLI_NO_KEEPER, CLI_NO_TELEMETRY, CLI_HELP,
+    CLI_VERSION
 };
 
 struct cli_option {
@@ -73,8 +74,15 @@ static void cli_usage(FILE *to)
     }
     fprintf(to, "\nThe --cors-allow-* flags with a value can be repeated.\n"
                 "The token can also be given in the environment as SANDBOX_AGENT_TOKEN.\n"
-                "Without --data-dir it is $XDG_DATA_HOME/sandbox-agent or ~/.local/share/sandbox-agent."
-                "\nupgrade makes the server of that directory start anew from the file of its program.\n");
+                "Without --data-dir it is $XDG_DATA_HOME/sandbox-agent or "
+                "~/.local/share/sandbox-agent.\n"
+                "upgrade makes the server of that directory start anew from the file of its "
+                "program.\n");
+}
+
+static bool cli_keeps_nothing(void)
+{
+    return strcmp(sbx_db_backend(), "memory") == 0;
 }
 
 static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, struct sbx_err *err)
@@ -114,6 +122,9 @@ static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, st
     case CLI_DATA_DIR:
         if (v[0] == '\0')
             return sbx_err_set(err, EINVAL, "--data-dir is empty");
+        if (cli_keeps_nothing() && strcmp(v, ":memory:") != 0)
+            return sbx_err_set(err, EINVAL, "--data-dir: this program was built without SQLite and "
+                                            "keeps nothing");
         c->data_dir = v;
         return 0;
     case CLI_NO_KEEPER:
@@ -325,6 +336,8 @@ static int cli_server(int argc, char **argv)
     struct sbx_err err;
     int status;
     sbx_config_init(&run.config);
+    if (cli_keeps_nothing())
+        run.config.data_dir = ":memory:";
     run.argv = sbx_mem_calloc(((size_t)argc + 3) * sizeof *run.argv);
     if (run.argv == NULL)
         return cli_wrong("out of memory");

@@ -15,9 +15,10 @@ struct sbx_datadir {
 };
 
 /* flag: --data-dir, NULL when it was not given: $XDG_DATA_HOME/sandbox-agent, else
- * ~/.local/share/sandbox-agent. ":memory:" keeps nothing. Makes the directory (0700) with those above
- * it, and locks it. A default that cannot be made keeps nothing, with a warning; a directory that
- * was asked for and cannot be had, or one that another server has, is an error. 0 or -errno. */
+ * ~/.local/share/sandbox-agent. ":memory:" keeps nothing. Makes the directory (0700) with those
+ * above it, and locks it. A default that cannot be made keeps nothing, with a warning; a
+ * directory that was asked for and cannot be had, or one that another server has, is an error. 0
+ * or -errno. */
 int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const struct sbx_diag *diag,
                      struct sbx_err *err);
 /* The same directory in a program that follows one which opened and locked it. */

@@ -5,8 +5,8 @@
  *   cc -O2 -DSBX_NO_MAIN -c sandbox_agent.c                       to be linked elsewhere
  *
  * A program that embeds the agent uses open, run, stop and close. There can be one agent in a
- * process: it owns the process's signal handlers (CHLD, TERM, INT, HUP, USR2) and reaps its children. It runs
- * without a keeper: processes end with it. */
+ * process: it owns the process's signal handlers (CHLD, TERM, INT, HUP, USR2) and reaps its
+ * children. It runs without a keeper: processes end with it. */
 #ifndef SANDBOX_AGENT_H
 #define SANDBOX_AGENT_H
 

@@ -68,8 +68,8 @@ static void server_signal_all(struct sbx_server *s, int sig)
 
 enum server_close { SERVER_CLOSE_ALL, SERVER_CLOSE_IDLE, SERVER_CLOSE_SERVED };
 
-/* Idle: between two requests. Served: and not still before the first one, which was accepted, and is
- * to be answered. */
+/* Idle: between two requests. Served: and not still before the first one, which was accepted,
+ * and is to be answered. */
 static bool server_may_close(const struct sbx_conn *c, enum server_close which)
 {
     if (which == SERVER_CLOSE_ALL)

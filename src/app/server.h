@@ -7,9 +7,9 @@
 
 struct sbx_server;
 
-/* Listens. data_dir: where to keep things, NULL: nowhere. estate: of an earlier server, and the line
- * to the keeper; NULL: it runs alone. NULL and err on failure. `config` and `data_dir` must outlive the
- * server. */
+/* Listens. data_dir: where to keep things, NULL: nowhere. estate: of an earlier server, and the
+ * line to the keeper; NULL: it runs alone. NULL and err on failure. `config` and `data_dir` must
+ * outlive the server. */
 struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
                                    struct sbx_estate *estate, struct sbx_err *err);
 const char *sbx_server_address(const struct sbx_server *s);

@@ -4,10 +4,10 @@
 
 #include <signal.h>
 
-/* Catches CHLD, TERM, INT, USR2 and HUP (HUP only when it was not ignored at start: nohup), ignores
- * PIPE and XFSZ. Returns the descriptor to poll, or a negative errno. *child_reset gets the signals whose
- * disposition a child must put back to default: all that are caught, plus all that are
- * ignored, by us or by whoever started us. */
+/* Catches CHLD, TERM, INT, USR2 and HUP (HUP only when it was not ignored at start: nohup),
+ * ignores PIPE and XFSZ. Returns the descriptor to poll, or a negative errno. *child_reset gets
+ * the signals whose disposition a child must put back to default: all that are caught, plus all
+ * that are ignored, by us or by whoever started us. */
 int sbx_sig_open(sigset_t *child_reset);
 void sbx_sig_close(void);
 

@@ -129,6 +129,11 @@ const char *sbx_db_error(const struct sbx_db *db);
  * transaction. */
 bool sbx_db_tidy(struct sbx_db *db);
 
+/* Nothing is being written for a while, or the disk is full: moves the write-ahead log into the
+ * file, in the background, so that it is synced, and space that became free is given back. false:
+ * there is nothing in it. */
+bool sbx_db_settle(struct sbx_db *db);
+
 /* The chunk that holds `sequence`, else the next one after it. 0; -ENOENT when there is none; or a
  * failure. */
 int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequence, struct sbx_db_page **page);

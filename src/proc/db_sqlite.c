@@ -103,6 +103,12 @@ const char *sbx_db_backend(void)
     return "sqlite";
 }
 
+bool sbx_db_settle(struct sbx_db *db)
+{
+    sbx_wal_sync_soon(&db->wal);
+    return db->wal.state != SBX_WAL_EMPTY;
+}
+
 const char *sbx_db_error(const struct sbx_db *db)
 {
     return db->error;

@@ -10,10 +10,10 @@
  * a receiver announces room only when a good part of its buffer is free. A reader that was seen
  * to take its time between steps is therefore given twice that time, within LOG_PACE_MAX_US.
  *
- * A reader that takes all it is given is never slower than its process: it is behind because we read
- * the process before we served the reader. So while such a one is more than LOG_NEAR_BYTES behind, it
- * is served first. It then finds what it wants in memory, and the log need not be read back from the
- * file that it was just written to.
+ * A reader that takes all it is given is never slower than its process: it is behind because we
+ * read the process before we served the reader. So while such a one is more than LOG_NEAR_BYTES
+ * behind, it is served first. It then finds what it wants in memory, and the log need not be read
+ * back from the file that it was just written to.
  *
  * A log asks again on its timer only while somebody waits: nothing wakes up for an idle log. */
 #include "proc/log.h"

@@ -29,8 +29,8 @@ void sbx_memlog_deinit(struct sbx_memlog *m);
 uint8_t *sbx_memlog_reserve(struct sbx_memlog *m, size_t *room);
 /* See sbx_tail_about_to_read; n bytes at most of what was reserved. */
 void sbx_memlog_expect(struct sbx_memlog *m, size_t n, unsigned stream, uint64_t time_ms);
-/* The first n > 0 reserved bytes are output; `extend`: the last entry may grow. Evicts what is above
- * the cap. */
+/* The first n > 0 reserved bytes are output; `extend`: the last entry may grow. Evicts what is
+ * above the cap. */
 void sbx_memlog_append(struct sbx_memlog *m, size_t n, unsigned stream, uint64_t time_ms,
                        bool extend);
 

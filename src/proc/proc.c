@@ -1,8 +1,8 @@
 /* proc.c - see proc.h.
  *
- * Facts and who sets them: `state` by proc_set_state alone; `exit` by proc_end; a descriptor's end by
- * its output or input. "Done" is derived: the child has ended and each output is drained. Then the
- * exit goes to the store together with the last output, and when that is committed the step to
+ * Facts and who sets them: `state` by proc_set_state alone; `exit` by proc_end; a descriptor's end
+ * by its output or input. "Done" is derived: the child has ended and each output is drained. Then
+ * the exit goes to the store together with the last output, and when that is committed the step to
  * EXITED follows, in phase PULL of the same turn.
  *
  * An exit is written to the shared memory before the child is reaped, so a successor finds it there
@@ -181,7 +181,8 @@ static void proc_on_output_closed(struct sbx_output *o)
         (void)sbx_keep_close_fd(&p->host->keep, p->number, o == &p->out[0] ? 1 : 2);
 }
 
-/* The end of a pipe is its last descriptor: the process sees it only when the keeper's is closed. */
+/* The end of a pipe is its last descriptor: the process sees it only when the keeper's is
+ * closed. */
 static void proc_on_input_closed(struct sbx_input *in)
 {
     struct sbx_proc *p = SBX_LIST_OF(in, struct sbx_proc, in);

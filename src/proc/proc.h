@@ -2,9 +2,9 @@
  *
  *   RUNNING --child ended (SIGCHLD)--> DRAINING --output drained and committed--> EXITED
  *
- * A process is done when it is reaped, its output is drained, and both are stored. DRAINING is shown
- * as running: an exit that is visible before the last output would make readers miss it. The drain
- * is bounded, see output.h.
+ * A process is done when it is reaped, its output is drained, and both are stored. DRAINING is
+ * shown as running: an exit that is visible before the last output would make readers miss it. The
+ * drain is bounded, see output.h.
  *
  * A process outlives the server. What the next one needs is with the keeper (descriptors), in the
  * database (the record) and in the shared memory (exit, counters, output); see sbx_proc_restore. */
@@ -24,8 +24,8 @@
 
 enum sbx_proc_state { SBX_PROC_RUNNING, SBX_PROC_DRAINING, SBX_PROC_EXITED };
 
-/* Why a process is not running any more. Lost: nobody knows, since whoever could have seen it (server
- * and keeper, or the machine) went away. */
+/* Why a process is not running any more. Lost: nobody knows, since whoever could have seen it
+ * (server and keeper, or the machine) went away. */
 enum sbx_exit_reason {
     SBX_REASON_EXITED,
     SBX_REASON_SIGNALED,
@@ -87,9 +87,9 @@ struct sbx_waiter {
  * start. The caller owns the one reference. */
 struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec,
                                 struct sbx_err *err);
-/* One of an earlier server, as its record tells it. `item`: what the keeper has of it, of which the
- * descriptors are taken; NULL: nothing. One that ran and is not with the keeper is lost; if it still
- * lives it is ended. NULL when out of memory. */
+/* One of an earlier server, as its record tells it. `item`: what the keeper has of it, of which
+ * the descriptors are taken; NULL: nothing. One that ran and is not with the keeper is lost; if
+ * it still lives it is ended. NULL when out of memory. */
 struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_process *record,
                                   struct sbx_keep_item *item);
 /* The keeper saw an adopted process end. */
@@ -97,7 +97,8 @@ void sbx_proc_on_kept_exit(struct sbx_proc *p, const struct sbx_exit *exit);
 
 struct sbx_proc *sbx_proc_ref(struct sbx_proc *p);
 void sbx_proc_unref(struct sbx_proc *p);
-/* Closes what is still open here of a deleted or abandoned process. The keeper's duplicates stay. */
+/* Closes what is still open here of a deleted or abandoned process. The keeper's duplicates
+ * stay. */
 void sbx_proc_detach(struct sbx_proc *p);
 /* The record goes: the keeper and the database forget it, too. */
 void sbx_proc_forget(struct sbx_proc *p);

@@ -5,15 +5,16 @@
  * here (log->next, the list of records) takes effect when it was committed and not before, so a
  * failed one can simply be tried again.
  *
- *   WRITING --begin says -EAGAIN--> PAUSED   for the end of a checkpoint: nothing is shown meanwhile
+ *   WRITING --begin says -EAGAIN--> PAUSED   a checkpoint is to end: nothing is shown meanwhile
  *   WRITING, PAUSED --any other failure--> DEGRADED   everything is shown, a timer tries again
  *   PAUSED, DEGRADED --a transaction was committed--> WRITING
  *
  * While PAUSED the loop holds back phase FLUSH: answers wait for what they tell to be stored.
  *
- * A log has a part in the file (`stored`) and a part in memory (`mem`), which overlap as long as the
- * hot end is kept. Between them is a hole when memory ran short while nothing could be stored; the
- * file gets a note of it (sbx_db_put_gap), readers a gap. Entries above `committed` may still grow.
+ * A log has a part in the file (`stored`) and a part in memory (`mem`), which overlap as long as
+ * the hot end is kept. Between them is a hole when memory ran short while nothing could be stored;
+ * the file gets a note of it (sbx_db_put_gap), readers a gap. Entries above `committed` may still
+ * grow.
  *
  * Pending are logs with something unseen (committed < last) or unsaved (saved < last).
  *
@@ -32,7 +33,8 @@
 
 #define STORE_SOON_US 5000u           /* PAUSED: ask again, should nobody tell */
 #define STORE_RETRY_US 250000u        /* DEGRADED */
-#define STORE_SELDOM_US 1000000u      /* a log that always evicts what is unsaved is stored that often */
+/* A log that always evicts what is unsaved is stored that often. */
+#define STORE_SELDOM_US 1000000u
 #define STORE_LAZY_BYTES (16u * 1024u * 1024u) /* memory of all logs above which nothing waits */
 #define STORE_MOST_BYTES (64u * 1024u * 1024u) /* above which unsaved output is given up */
 #define STORE_SLICE (1024u * 1024u)   /* of one log in one transaction, unless somebody waits */
@@ -40,18 +42,21 @@
 #define STORE_HEADS 1024u             /* entries of one chunk */
 #define STORE_VICTIMS 8u              /* logs shortened in one transaction */
 #define STORE_TIDY_US 20000u
+#define STORE_QUIET_US 2000000u
 
 enum store_state { STORE_WRITING, STORE_PAUSED, STORE_DEGRADED };
 
 struct sbx_store {
     struct sbx_store_options o;
     enum store_state state;
-    char reason[256];
+    char reason[sizeof((struct sbx_err *)0)->text];
     struct sbx_db *db;
     struct sbx_tail *tail;
     struct sbx_task commit;
     struct sbx_timer timer;   /* age of pending output; PAUSED, DEGRADED: the next attempt */
     struct sbx_timer tidy;
+    struct sbx_timer quiet;   /* nothing was written for a while: the file takes the log in */
+    uint64_t written_us;      /* when a transaction was last committed */
     struct sbx_list pending;  /* logs */
     struct sbx_list written;  /* logs in the transaction under way */
     struct sbx_list records;  /* dirty ones */
@@ -86,6 +91,7 @@ struct sbx_store_log {
 static void store_commit(struct sbx_task *t);
 static void store_on_timer(struct sbx_timer *t);
 static void store_on_tidy(struct sbx_timer *t);
+static void store_on_quiet(struct sbx_timer *t);
 
 static bool bounds_empty(const struct sbx_db_bounds *b)
 {
@@ -298,9 +304,9 @@ static void log_next_chunk(struct sbx_store_log *log, uint64_t sequence, struct 
         size_t len = sbx_head_len(h);
         if (c->count > 0 && c->len + len > most)
             break;
-        s->heads[c->count++] = (struct sbx_db_head){.time_ms = h->time_ms, .start = h->start - start,
-                                                    .len = (uint32_t)len,
-                                                    .stream = (uint8_t)(h->len_stream & 3u)};
+        s->heads[c->count++] =
+            (struct sbx_db_head){.time_ms = h->time_ms, .start = h->start - start,
+                                 .len = (uint32_t)len, .stream = (uint8_t)(h->len_stream & 3u)};
         c->len += len;
     }
 }
@@ -507,14 +513,21 @@ static void store_set_timer(struct sbx_store *s, uint64_t us)
     sbx_loop_set_timer(s->o.loop, &s->timer, s->o.loop->now_us + us);
 }
 
+static void store_arm(struct sbx_store *s, struct sbx_timer *t, uint64_t us)
+{
+    if (!t->armed)
+        sbx_loop_set_timer(s->o.loop, t, s->o.loop->now_us + us);
+}
+
 /* One attempt to store what is due. */
 static void store_write(struct sbx_store *s)
 {
     int rc = store_transaction(s);
     if (rc == 0) {
         store_set_state(s, STORE_WRITING);
-        if (!s->tidy.armed)
-            sbx_loop_set_timer(s->o.loop, &s->tidy, s->o.loop->now_us + STORE_TIDY_US);
+        s->written_us = s->o.loop->now_us;
+        store_arm(s, &s->tidy, STORE_TIDY_US);
+        store_arm(s, &s->quiet, STORE_QUIET_US);
         /* The rest of long logs, in the next turn. */
         if (store_has_due(s))
             store_soon(s);
@@ -525,6 +538,7 @@ static void store_write(struct sbx_store *s)
         (void)snprintf(s->reason, sizeof s->reason, "%s", sbx_db_error(s->db));
         store_set_state(s, STORE_DEGRADED);
         store_set_timer(s, STORE_RETRY_US);
+        (void)sbx_db_settle(s->db); /* the log may be what fills the disk */
     }
 }
 
@@ -591,6 +605,16 @@ static void store_on_tidy(struct sbx_timer *t)
         sbx_loop_set_timer(s->o.loop, t, s->o.loop->now_us + STORE_TIDY_US);
 }
 
+static void store_on_quiet(struct sbx_timer *t)
+{
+    struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, quiet);
+    uint64_t quiet = s->o.loop->now_us - s->written_us;
+    if (quiet < STORE_QUIET_US)
+        store_arm(s, t, STORE_QUIET_US - quiet);
+    else if (s->tidy.armed || sbx_db_settle(s->db))
+        store_arm(s, t, STORE_QUIET_US);
+}
+
 /* --- opening and closing --- */
 
 static int store_open_db(struct sbx_store *s, struct sbx_err *err)
@@ -624,6 +648,7 @@ struct sbx_store *sbx_store_open(const struct sbx_store_options *o, struct sbx_e
     sbx_task_init(&s->commit, store_commit);
     sbx_timer_init(&s->timer, store_on_timer);
     sbx_timer_init(&s->tidy, store_on_tidy);
+    sbx_timer_init(&s->quiet, store_on_quiet);
     sbx_buf_init(&s->scratch);
     s->tail = sbx_tail_open(o->memory, o->shared, &refused);
     if (s->tail == NULL) {
@@ -649,6 +674,7 @@ void sbx_store_close(struct sbx_store *s)
     sbx_task_cancel(&s->commit);
     sbx_loop_cancel_timer(s->o.loop, &s->timer);
     sbx_loop_cancel_timer(s->o.loop, &s->tidy);
+    sbx_loop_cancel_timer(s->o.loop, &s->quiet);
     if (s->db != NULL) {
         if (s->nforgotten > 0 || s->limits_dirty)
             (void)store_transaction(s);
@@ -797,8 +823,8 @@ static void log_ask(struct sbx_store_log *log)
     log->unasked = false;
 }
 
-/* `last` and `offset`: at least so much was given out. What of it is neither in the file nor in memory
- * was evicted, or lost. */
+/* `last` and `offset`: at least so much was given out. What of it is neither in the file nor in
+ * memory was evicted, or lost. */
 static void log_resume(struct sbx_store_log *log, uint64_t last, uint64_t offset)
 {
     if (log->stored.last > last && log->in_file) {

@@ -7,12 +7,12 @@
  * A log is due when somebody reads it, when its process has ended, when its oldest unsaved byte is
  * SBX_STORE_AGE_US old, or when memory runs short. What the cap evicts before that is never stored.
  *
- * Of a stored log only the hot end stays in memory; older entries are read from the file through the
- * same functions. When the database cannot be written the store is degraded: it goes on in memory,
- * shows what it has, says why (sbx_store_trouble), and tries again.
+ * Of a stored log only the hot end stays in memory; older entries are read from the file through
+ * the same functions. When the database cannot be written the store is degraded: it goes on in
+ * memory, shows what it has, says why (sbx_store_trouble), and tries again.
  *
- * Entries are numbered from 1 without holes. The cap evicts the oldest: entry by entry in memory, in
- * the file chunk by chunk. */
+ * Entries are numbered from 1 without holes. The cap evicts the oldest: entry by entry in
+ * memory, in the file chunk by chunk. */
 #ifndef SBX_PROC_STORE_H
 #define SBX_PROC_STORE_H
 
@@ -109,7 +109,8 @@ struct sbx_store_log_options {
 };
 
 /* NULL: no memory. */
-struct sbx_store_log *sbx_store_log_open(struct sbx_store *s, const struct sbx_store_log_options *o);
+struct sbx_store_log *sbx_store_log_open(struct sbx_store *s,
+                                         const struct sbx_store_log_options *o);
 /* The same for a log of an earlier server: what is stored, and what its memory still has. `known`:
  * its record. */
 struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,

@@ -1,14 +1,15 @@
 /* tail.c - see tail.h.
  *
- * The file: a header with the intent and the slots (TAIL_HEADER_BYTES, mapped once), then extents of
- * TAIL_EXTENT segments, mapped as they are needed and never unmapped while in use. All of it is
+ * The file: a header with the intent and the slots (TAIL_HEADER_BYTES, mapped once), then extents
+ * of TAIL_EXTENT segments, mapped as they are needed and never unmapped while in use. All of it is
  * sparse; a segment of one line costs two pages.
  *
- * The moment inside read(2). Bytes that have left the pipe and are in no head yet would be lost with
- * the server. So their number is known before (FIONREAD), it is written down with the place, and
- * random bytes (the canary) are put where the last of them will be. A successor that finds the intent
- * standing compares: other bytes there mean that the read happened, and it completes the entry. Each
- * page of the place is touched first, so that a kill cannot stop the copy at a page fault half way.
+ * The moment inside read(2). Bytes that have left the pipe and are in no head yet would be lost
+ * with the server. So their number is known before (FIONREAD), it is written down with the place,
+ * and random bytes (the canary) are put where the last of them will be. A successor that finds the
+ * intent standing compares: other bytes there mean that the read happened, and it completes the
+ * entry. Each page of the place is touched first, so that a kill cannot stop the copy at a page
+ * fault half way.
  *
  * Order. A kill stops a program between two instructions, and all stores before it are in memory
  * then; only the compiler could change their order, and signal fences forbid it. So does a
@@ -118,9 +119,9 @@ static bool tail_reserve_extent(struct sbx_tail *t)
     return true;
 }
 
-/* Maps the next extent; the file is that long already, or grows. Where it may not (RLIMIT_FSIZE) this
- * and the following extents are private memory: what is in them does not outlive the server, which
- * is better than not reading the processes at all. */
+/* Maps the next extent; the file is that long already, or grows. Where it may not (RLIMIT_FSIZE)
+ * this and the following extents are private memory: what is in them does not outlive the
+ * server, which is better than not reading the processes at all. */
 static bool tail_map_extent(struct sbx_tail *t, bool grow)
 {
     uint64_t offset = TAIL_HEADER_BYTES + (uint64_t)t->nextents * TAIL_EXTENT_BYTES;
@@ -534,7 +535,8 @@ struct sbx_tail *sbx_tail_open(int fd, bool shared, bool *refused)
     *refused = false;
     if (t == NULL)
         return NULL;
-    t->random = sbx_clock_mono_us() * 2654435761u ^ (uint64_t)(uintptr_t)t ^ (uint64_t)getpid() << 40;
+    t->random = sbx_clock_mono_us() * 2654435761u ^ (uint64_t)(uintptr_t)t ^
+                (uint64_t)getpid() << 40;
     t->random |= 1;
     t->fd = fd;
     if (fd >= 0) {

@@ -4,9 +4,9 @@
  *   slots     one for each process that runs: pid, exit, counters
  *   segments  SBX_SEGMENT_BYTES each, of one log: payload from the front, heads from the back
  *   an intent what is about to be read from a pipe, and to where
- * When the server dies, its successor maps the same memory and finds every byte that was read and is
- * not in the database yet. Only the server that owns it writes; it is killed at any instruction, so
- * each step leaves a state that can be read: what is published last is one aligned word.
+ * When the server dies, its successor maps the same memory and finds every byte that was read and
+ * is not in the database yet. Only the server that owns it writes; it is killed at any instruction,
+ * so each step leaves a state that can be read: what is published last is one aligned word.
  *
  * Where memory cannot be shared the same code runs on private memory, and nothing outlives. */
 #ifndef SBX_PROC_TAIL_H
@@ -64,8 +64,9 @@ struct sbx_segment {
     struct sbx_segment_image *image;
 };
 
-/* fd: of an earlier server's memory, -1: begin a new one. shared: is anybody there who would hold it?
- * NULL when out of memory. Memory that does not look right is not used, and *refused says so. */
+/* fd: of an earlier server's memory, -1: begin a new one. shared: is anybody there who would
+ * hold it? NULL when out of memory. Memory that does not look right is not used, and *refused
+ * says so. */
 struct sbx_tail *sbx_tail_open(int fd, bool shared, bool *refused);
 void sbx_tail_close(struct sbx_tail *t);
 /* A successor takes over: from now on nothing in the memory is freed or changed. */
