@@ -11002,6 +11002,10 @@ SBX_PRIVATE bool sbx_db_tidy(struct sbx_db *db);
  * there is nothing in it. */
 SBX_PRIVATE bool sbx_db_settle(struct sbx_db *db);
 
+/* For the last transaction before an end: waits for the checkpoint that is under way, at most a
+ * second. Then begin may succeed that said -EAGAIN before. */
+SBX_PRIVATE void sbx_db_await(struct sbx_db *db);
+
 /* The chunk that holds `sequence`, else the next one after it. 0; -ENOENT when there is none; or a
  * failure. */
 SBX_PRIVATE int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequence, struct sbx_db_page **page);
@@ -11792,6 +11796,9 @@ enum sbx_db_job {
     SBX_DB_JOB_NONE,
     /* Syncs the write-ahead log, copies what readers allow into the file, syncs that. */
     SBX_DB_JOB_CHECKPOINT,
+    /* Makes the log empty, all of it being in the file. Nothing has to be synced for that, but giving
+     * its blocks back can take a disk a while. */
+    SBX_DB_JOB_TRUNCATE,
     /* Commits a transaction without content. Afterwards the log holds a frame that is not in the
      * file, and if SQLite began the log anew for it, the new beginning is synced. */
     SBX_DB_JOB_TURN
@@ -11801,7 +11808,7 @@ struct sbx_db_outcome {
     enum sbx_db_job job;
     int rc;           /* of SQLite */
     int code;         /* 0 or a negative errno */
-    bool complete;    /* CHECKPOINT: all of the log was in the file */
+    bool complete;    /* CHECKPOINT: all of the log was in the file; TRUNCATE: it is empty */
     uint32_t frames;  /* TURN: in the log now */
     char why[256];    /* "cannot ...: ...", when code is not 0 */
 };
@@ -11819,6 +11826,8 @@ SBX_PRIVATE void sbx_db_worker_do(struct sbx_db_worker *w, enum sbx_db_job job, 
 /* Starts a job. 0; -EBUSY while one is under way; or why there is no thread. */
 SBX_PRIVATE int sbx_db_worker_post(struct sbx_db_worker *w, enum sbx_db_job job);
 SBX_PRIVATE bool sbx_db_worker_is_busy(const struct sbx_db_worker *w);
+/* Waits for the job that is under way, at most so long, and tells of its end. */
+SBX_PRIVATE void sbx_db_worker_await(struct sbx_db_worker *w, int ms);
 /* Waits for the thread to end; on_done is not called any more. */
 SBX_PRIVATE void sbx_db_worker_stop(struct sbx_db_worker *w);
 /* Stopped before. Moves the whole log into the file where no reader prevents it. NULL is fine. */
@@ -11885,10 +11894,10 @@ static void worker_turn(struct sbx_db_worker *w, struct sbx_db_outcome *o)
         sbx_sql_describe(o->why, sizeof o->why, "cannot write", o->rc, w->conn);
 }
 
-static void worker_checkpoint(struct sbx_db_worker *w, struct sbx_db_outcome *o)
+static void worker_checkpoint(struct sbx_db_worker *w, int mode, struct sbx_db_outcome *o)
 {
     int in_log, in_file;
-    o->rc = sbx_sql_checkpoint(w->conn, SQLITE_CHECKPOINT_PASSIVE, &in_log, &in_file);
+    o->rc = sbx_sql_checkpoint(w->conn, mode, &in_log, &in_file);
     o->complete = o->rc == SQLITE_OK && in_log >= 0 && in_log == in_file;
     o->code = sbx_sql_errno(o->rc);
     if (o->code != 0)
@@ -11902,8 +11911,10 @@ SBX_PRIVATE void sbx_db_worker_do(struct sbx_db_worker *w, enum sbx_db_job job, 
     o->job = job;
     if (job == SBX_DB_JOB_TURN)
         worker_turn(w, o);
+    else if (job == SBX_DB_JOB_TRUNCATE)
+        worker_checkpoint(w, SQLITE_CHECKPOINT_TRUNCATE, o);
     else
-        worker_checkpoint(w, o);
+        worker_checkpoint(w, SQLITE_CHECKPOINT_PASSIVE, o);
 }
 
 static void *worker_main(void *arg)
@@ -12027,6 +12038,13 @@ SBX_PRIVATE int sbx_db_worker_post(struct sbx_db_worker *w, enum sbx_db_job job)
     return 0;
 }
 
+SBX_PRIVATE void sbx_db_worker_await(struct sbx_db_worker *w, int ms)
+{
+    struct pollfd p = {.fd = w->io.fd, .events = POLLIN};
+    if (w->running != SBX_DB_JOB_NONE && poll(&p, 1, ms) > 0)
+        worker_on_ready(&w->io, POLLIN);
+}
+
 SBX_PRIVATE bool sbx_db_worker_is_busy(const struct sbx_db_worker *w)
 {
     return w->running != SBX_DB_JOB_NONE;
@@ -12074,8 +12092,10 @@ SBX_PRIVATE void sbx_db_worker_close(struct sbx_db_worker *w)
 #ifndef SBX_PROC_DB_WAL_H
 #define SBX_PROC_DB_WAL_H
 
-#define SBX_WAL_STEP (4u << 20)      /* growth after which the log is copied into the file */
-#define SBX_WAL_PAUSE_AT (16u << 20) /* writing waits here for a chance to empty it */
+#define SBX_WAL_STEP (8u << 20)      /* growth after which the log is copied into the file */
+#define SBX_WAL_CLOSE_IN (24u << 20) /* one copy follows the other from here on */
+#define SBX_WAL_REST (2u << 20)      /* and when so little is left, writing waits for it */
+#define SBX_WAL_PAUSE_AT (48u << 20) /* writing waits here for a chance to empty it */
 #define SBX_WAL_MAX (64u << 20)      /* writing is refused from here on; plus one transaction */
 #define SBX_WAL_PAUSE_US 1000000u    /* nothing waits longer for a checkpoint */
 #define SBX_WAL_RETRY_US 250000u
@@ -12119,6 +12139,8 @@ SBX_PRIVATE int sbx_wal_may_write(struct sbx_wal *w);
 SBX_PRIVATE void sbx_wal_committed(struct sbx_wal *w);
 /* What is in the log should reach the disk soon. */
 SBX_PRIVATE void sbx_wal_sync_soon(struct sbx_wal *w);
+/* Waits for the checkpoint that is under way, at most a second. */
+SBX_PRIVATE void sbx_wal_await(struct sbx_wal *w);
 /* Ends thread and guard; the writer's connection is closed next, and then the rest of this. */
 SBX_PRIVATE void sbx_wal_stop(struct sbx_wal *w);
 SBX_PRIVATE void sbx_wal_close(struct sbx_wal *w);
@@ -12150,7 +12172,7 @@ SBX_PRIVATE void sbx_wal_close(struct sbx_wal *w);
  *       ^                                       |                                 |
  *       |                                       | checkpoint complete, and no     |
  *       |                                       | commit since [wal_on_done]      |
- *       |  truncated [wal_truncate]             v                                 |
+ *       |  truncated by the worker              v                                 |
  *       '------------------------------------ DRAINED --------------------------- |
  *                                                                a reader is in   |
  *                          TURN by the worker [wal_on_turned]    the way          |
@@ -12161,10 +12183,13 @@ SBX_PRIVATE void sbx_wal_close(struct sbx_wal *w);
  * then there is a frame to guard.
  *
  * Size: with each SBX_WAL_STEP the worker copies. When a copy was complete and nothing was
- * committed since, the log is truncated. Under steady load that never happens; then, at pause_at,
- * writing waits for one last copy of what little is left. If even that is no use, because a reader
- * holds the log or the disk is slow, it may grow by as much again, up to SBX_WAL_MAX, and there
- * writing is refused. */
+ * committed since, the log is truncated. Under steady load that never happens; then, from
+ * SBX_WAL_CLOSE_IN on, one copy follows the other, each of what was written during the one before,
+ * until so little is left that writing can wait for the last one (a few milliseconds); at pause_at
+ * it waits in any case. If even that is no use, because a reader holds the log or the disk is slow,
+ * it may grow by as much again, up to SBX_WAL_MAX, and there writing is refused.
+ *
+ * Even truncating is the worker's: a file system may wait for the disk there (discard). */
 
 #include <assert.h>
 #include <errno.h>
@@ -12207,22 +12232,6 @@ static void wal_hold(struct sbx_wal *w)
     }
     wal_release(w);
     w->state = SBX_WAL_UNKNOWN;
-}
-
-/* Nothing is copied, all of it being in the file, and so nothing has to be synced. */
-static void wal_truncate(struct sbx_wal *w)
-{
-    int in_log, in_file;
-    int rc;
-    assert(w->state == SBX_WAL_DRAINED);
-    rc = sbx_sql_checkpoint(w->conn, SQLITE_CHECKPOINT_TRUNCATE, &in_log, &in_file);
-    if (rc == SQLITE_OK) {
-        w->state = SBX_WAL_EMPTY;
-        w->bytes = w->job_bytes = 0;
-        w->pause_at = SBX_WAL_PAUSE_AT;
-    } else if ((rc & 0xff) != SQLITE_BUSY) {
-        w->state = SBX_WAL_UNKNOWN; /* the log may have begun anew without becoming empty */
-    }
 }
 
 static void wal_refuse(struct sbx_wal *w, int code, const char *why)
@@ -12268,11 +12277,16 @@ static void wal_post_checkpoint(struct sbx_wal *w)
     wal_post(w, SBX_DB_JOB_CHECKPOINT);
 }
 
-static void wal_drain(struct sbx_wal *w)
+static void wal_on_truncated(struct sbx_wal *w, const struct sbx_db_outcome *o)
 {
-    wal_truncate(w);
-    if (w->state == SBX_WAL_EMPTY)
+    if (o->rc == SQLITE_OK) {
+        w->state = SBX_WAL_EMPTY;
+        w->bytes = w->job_bytes = 0;
+        w->pause_at = SBX_WAL_PAUSE_AT;
         return;
+    }
+    if ((o->rc & 0xff) != SQLITE_BUSY)
+        w->state = SBX_WAL_UNKNOWN; /* the log may have begun anew without becoming empty */
     if (w->state == SBX_WAL_DRAINED && w->bytes >= SBX_WAL_MAX)
         wal_refuse(w, -EBUSY, WAL_READER); /* a turn would make it longer still */
     else
@@ -12289,7 +12303,7 @@ static void wal_try(struct sbx_wal *w)
     switch (w->state) {
     case SBX_WAL_EMPTY: break;
     case SBX_WAL_GUARDED: wal_post_checkpoint(w); break;
-    case SBX_WAL_DRAINED: wal_drain(w); break;
+    case SBX_WAL_DRAINED: wal_post(w, SBX_DB_JOB_TRUNCATE); break;
     case SBX_WAL_UNKNOWN: wal_post(w, SBX_DB_JOB_TURN); break;
     }
 }
@@ -12354,7 +12368,11 @@ static void wal_on_checkpointed(struct sbx_wal *w, const struct sbx_db_outcome *
     if (o->complete && !w->changed) {
         wal_release(w);
         w->state = SBX_WAL_DRAINED;
-        wal_drain(w);
+        wal_post(w, SBX_DB_JOB_TRUNCATE);
+    } else if (o->complete && w->bytes >= SBX_WAL_CLOSE_IN && w->bytes < w->pause_at) {
+        if (w->bytes - w->job_bytes <= SBX_WAL_REST)
+            w->pause_at = w->bytes;
+        wal_post_checkpoint(w);
     } else if (w->bytes >= w->pause_at) {
         if (o->code == 0 && w->changed)
             wal_post_checkpoint(w);
@@ -12368,6 +12386,8 @@ static void wal_on_done(void *ctx, const struct sbx_db_outcome *o)
     struct sbx_wal *w = ctx;
     if (o->job == SBX_DB_JOB_TURN)
         wal_on_turned(w, o);
+    else if (o->job == SBX_DB_JOB_TRUNCATE)
+        wal_on_truncated(w, o);
     else
         wal_on_checkpointed(w, o);
     wal_settle(w);
@@ -12386,6 +12406,11 @@ SBX_PRIVATE void sbx_wal_sync_soon(struct sbx_wal *w)
 {
     if (w->state == SBX_WAL_GUARDED)
         wal_post_checkpoint(w);
+}
+
+SBX_PRIVATE void sbx_wal_await(struct sbx_wal *w)
+{
+    sbx_db_worker_await(w->worker, (int)(SBX_WAL_PAUSE_US / 1000));
 }
 
 static int wal_open_guard(struct sbx_wal *w, const char *path)
@@ -12547,6 +12572,11 @@ struct sbx_db {
 SBX_PRIVATE const char *sbx_db_backend(void)
 {
     return "sqlite";
+}
+
+SBX_PRIVATE void sbx_db_await(struct sbx_db *db)
+{
+    sbx_wal_await(&db->wal);
 }
 
 SBX_PRIVATE bool sbx_db_settle(struct sbx_db *db)
@@ -13508,6 +13538,11 @@ SBX_PRIVATE const char *sbx_db_error(const struct sbx_db *db)
     return "";
 }
 
+SBX_PRIVATE void sbx_db_await(struct sbx_db *db)
+{
+    (void)db;
+}
+
 SBX_PRIVATE bool sbx_db_settle(struct sbx_db *db)
 {
     (void)db;
@@ -13812,6 +13847,7 @@ SBX_PRIVATE bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t s
 #define STORE_WATCHED_BYTES (1024u * 1024u) /* kept in memory of a log that is being read */
 #define STORE_HEADS 1024u             /* entries of one chunk */
 #define STORE_VICTIMS 8u              /* logs shortened in one transaction */
+#define STORE_WAITS 4u                /* jobs that end a pause: a copy, emptying the log */
 #define STORE_TIDY_US 20000u
 #define STORE_QUIET_US 2000000u
 
@@ -13834,6 +13870,7 @@ struct sbx_store {
     uint64_t *forgotten;      /* numbers whose records are to go */
     size_t nforgotten, capforgotten;
     bool limits_dirty;
+    bool shortening;          /* all logs together are still too long, and the next step may help */
     bool urgent;              /* every pending log is due */
     uint64_t last_number;
     uint64_t total;           /* payload bytes kept of all logs */
@@ -13851,6 +13888,7 @@ struct sbx_store_log {
     bool unasked;        /* restored, and the file was not asked yet what it has */
     uint64_t committed;
     uint64_t saved;      /* what is above it is still to be stored */
+    uint64_t put;        /* within a transaction: the highest that was stored */
     struct sbx_db_bounds stored, next; /* next: within a transaction */
     uint64_t stored_us;  /* when it was last written */
     uint64_t turn_us;    /* of the last append */
@@ -14041,7 +14079,7 @@ static bool log_is_due(const struct sbx_store_log *log)
 static bool store_has_due(const struct sbx_store *s)
 {
     const struct sbx_list *n;
-    if (!sbx_list_empty(&s->records) || s->nforgotten > 0 || s->limits_dirty)
+    if (!sbx_list_empty(&s->records) || s->nforgotten > 0 || s->limits_dirty || s->shortening)
         return true;
     for (n = s->pending.next; n != &s->pending; n = n->next)
         if (log_is_due(SBX_LIST_OF(n, struct sbx_store_log, pending)))
@@ -14105,7 +14143,7 @@ static int log_put_chunks(struct sbx_store_log *log, uint64_t from, uint64_t byt
             log->next.first = c.first;
             log->next.first_offset = c.offset;
         }
-        log->next.last = c.first + c.count - 1;
+        log->next.last = log->put = c.first + c.count - 1;
         log->next.end_offset = c.offset + c.len;
         done += c.len;
     }
@@ -14128,6 +14166,7 @@ static void log_join_transaction(struct sbx_store_log *log)
     if (!sbx_list_empty(&log->written))
         return;
     log->next = log->stored;
+    log->put = log->saved;
     sbx_list_add_tail(&log->store->written, &log->written);
 }
 
@@ -14190,20 +14229,25 @@ static bool store_is_too_long(const struct sbx_store *s)
     return s->total > s->o.limits->max_log_bytes_total && s->o.pick_victim != NULL;
 }
 
-/* All logs together are too long: the oldest chunks of whoever comes first by the owner's rule. */
+/* All logs together are too long: the oldest chunks of whoever comes first by the owner's rule. What
+ * is kept in memory of it goes once it is saved (store_settle), so it may still count now. */
 static int store_shorten(struct sbx_store *s)
 {
     unsigned i;
     int rc = 0;
     for (i = 0; rc == 0 && i < STORE_VICTIMS && store_is_too_long(s); i++) {
-        uint64_t excess = s->total - s->o.limits->max_log_bytes_total;
+        uint64_t excess = s->total - s->o.limits->max_log_bytes_total, before = s->total;
         struct sbx_store_log *log = s->o.pick_victim(s->o.ctx);
         if (log == NULL || !log->in_file)
             break;
         log_join_transaction(log);
-        rc = sbx_db_evict(s->db, log->mem.number, 0, log->next.first_offset + excess, &log->next);
+        rc = sbx_db_evict(s->db, log->mem.number, 0, log->mem.offset - log->counted + excess,
+                          &log->next);
         log_count(log, &log->next);
+        if (s->total == before)
+            break;
     }
+    s->shortening = i == STORE_VICTIMS;
     return rc;
 }
 
@@ -14235,9 +14279,8 @@ static void store_settle(struct sbx_store *s)
         sbx_list_remove(&log->written);
         log->stored = log->next;
         log->stored_us = s->o.loop->now_us;
-        log_count(log, &log->stored);
-        if (log->saved < log->stored.last)
-            log->saved = log->stored.last;
+        if (log->saved < log->put)
+            log->saved = log->put; /* although it may have been evicted again */
         if (log_is_saved(log))
             sbx_list_remove(&log->pending);
         if (log->committed < log->saved) {
@@ -14245,6 +14288,7 @@ static void store_settle(struct sbx_store *s)
             log->on_commit(log->ctx);
         }
         sbx_memlog_trim(&log->mem, log->saved + 1, log_hot_bytes(log), log->ended);
+        log_count(log, &log->stored);
     }
     store_show_records(s, true);
 }
@@ -14303,7 +14347,9 @@ static void store_write(struct sbx_store *s)
         if (store_has_due(s))
             store_soon(s);
     } else if (rc == -EAGAIN) {
-        store_set_state(s, STORE_PAUSED);
+        /* Whoever is told of trouble is not to wait on top of it. */
+        if (s->state != STORE_DEGRADED)
+            store_set_state(s, STORE_PAUSED);
         store_set_timer(s, STORE_SOON_US);
     } else {
         (void)snprintf(s->reason, sizeof s->reason, "%s", sbx_db_error(s->db));
@@ -14461,6 +14507,7 @@ SBX_PRIVATE void sbx_store_close(struct sbx_store *s)
 
 SBX_PRIVATE void sbx_store_save(struct sbx_store *s)
 {
+    unsigned i;
     if (s->db == NULL)
         return;
     s->urgent = true;
@@ -14468,6 +14515,10 @@ SBX_PRIVATE void sbx_store_save(struct sbx_store *s)
         store_write(s);
     else
         store_step(s);
+    for (i = 0; i < STORE_WAITS && s->state == STORE_PAUSED; i++) {
+        sbx_db_await(s->db);
+        store_step(s);
+    }
     s->urgent = false;
 }
 
@@ -17210,11 +17261,23 @@ static void restore_end_survivor(struct sbx_proc *p)
     sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: %s", p->id, p->note);
 }
 
+static struct sbx_exit restore_exit_of_slot(const struct sbx_slot *slot)
+{
+    return (struct sbx_exit){.kind = (enum sbx_exit_kind)slot->exit_kind,
+                             .value = slot->exit_value, .core = slot->exit_core != 0};
+}
+
 static void restore_lost(struct sbx_proc *p, const struct sbx_db_process *r)
 {
     p->exit = (struct sbx_exit){.kind = SBX_EXIT_UNKNOWN};
-    p->reason = SBX_REASON_LOST;
     p->exited_ms = sbx_clock_wall_ms();
+    if (p->slot != NULL && p->slot->exited_ms != 0) {
+        /* The keeper never had it, but the dead server saw how it ended. */
+        p->exit = restore_exit_of_slot(p->slot);
+        p->exited_ms = p->slot->exited_ms;
+        p->stop_asked = p->slot->stop_asked != 0;
+    }
+    p->reason = proc_reason(p);
     if (r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, p->host->boot))
         restore_end_survivor(p);
     restore_as_exited(p);
@@ -17232,12 +17295,6 @@ static void restore_descriptors(struct sbx_proc *p, struct sbx_keep_item *item, 
     }
     p->kept = true;
     (void)proc_take_over(p, in, out);
-}
-
-static struct sbx_exit restore_exit_of_slot(const struct sbx_slot *slot)
-{
-    return (struct sbx_exit){.kind = (enum sbx_exit_kind)slot->exit_kind,
-                             .value = slot->exit_value, .core = slot->exit_core != 0};
 }
 
 /* It runs, or ended meanwhile: the dead server saw that (it is in the slot), or the keeper did. */

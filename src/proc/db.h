@@ -134,6 +134,10 @@ bool sbx_db_tidy(struct sbx_db *db);
  * there is nothing in it. */
 bool sbx_db_settle(struct sbx_db *db);
 
+/* For the last transaction before an end: waits for the checkpoint that is under way, at most a
+ * second. Then begin may succeed that said -EAGAIN before. */
+void sbx_db_await(struct sbx_db *db);
+
 /* The chunk that holds `sequence`, else the next one after it. 0; -ENOENT when there is none; or a
  * failure. */
 int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequence, struct sbx_db_page **page);

@@ -137,6 +137,11 @@ const char *sbx_db_error(const struct sbx_db *db)
     return "";
 }
 
+void sbx_db_await(struct sbx_db *db)
+{
+    (void)db;
+}
+
 bool sbx_db_settle(struct sbx_db *db)
 {
     (void)db;

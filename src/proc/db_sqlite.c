@@ -103,6 +103,11 @@ const char *sbx_db_backend(void)
     return "sqlite";
 }
 
+void sbx_db_await(struct sbx_db *db)
+{
+    sbx_wal_await(&db->wal);
+}
+
 bool sbx_db_settle(struct sbx_db *db)
 {
     sbx_wal_sync_soon(&db->wal);

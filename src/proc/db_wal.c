@@ -19,7 +19,7 @@
  *       ^                                       |                                 |
  *       |                                       | checkpoint complete, and no     |
  *       |                                       | commit since [wal_on_done]      |
- *       |  truncated [wal_truncate]             v                                 |
+ *       |  truncated by the worker              v                                 |
  *       '------------------------------------ DRAINED --------------------------- |
  *                                                                a reader is in   |
  *                          TURN by the worker [wal_on_turned]    the way          |
@@ -30,10 +30,13 @@
  * then there is a frame to guard.
  *
  * Size: with each SBX_WAL_STEP the worker copies. When a copy was complete and nothing was
- * committed since, the log is truncated. Under steady load that never happens; then, at pause_at,
- * writing waits for one last copy of what little is left. If even that is no use, because a reader
- * holds the log or the disk is slow, it may grow by as much again, up to SBX_WAL_MAX, and there
- * writing is refused. */
+ * committed since, the log is truncated. Under steady load that never happens; then, from
+ * SBX_WAL_CLOSE_IN on, one copy follows the other, each of what was written during the one before,
+ * until so little is left that writing can wait for the last one (a few milliseconds); at pause_at
+ * it waits in any case. If even that is no use, because a reader holds the log or the disk is slow,
+ * it may grow by as much again, up to SBX_WAL_MAX, and there writing is refused.
+ *
+ * Even truncating is the worker's: a file system may wait for the disk there (discard). */
 #include "proc/db_wal.h"
 #include "os/clock.h"
 #include "proc/db_sql.h"
@@ -81,22 +84,6 @@ static void wal_hold(struct sbx_wal *w)
     w->state = SBX_WAL_UNKNOWN;
 }
 
-/* Nothing is copied, all of it being in the file, and so nothing has to be synced. */
-static void wal_truncate(struct sbx_wal *w)
-{
-    int in_log, in_file;
-    int rc;
-    assert(w->state == SBX_WAL_DRAINED);
-    rc = sbx_sql_checkpoint(w->conn, SQLITE_CHECKPOINT_TRUNCATE, &in_log, &in_file);
-    if (rc == SQLITE_OK) {
-        w->state = SBX_WAL_EMPTY;
-        w->bytes = w->job_bytes = 0;
-        w->pause_at = SBX_WAL_PAUSE_AT;
-    } else if ((rc & 0xff) != SQLITE_BUSY) {
-        w->state = SBX_WAL_UNKNOWN; /* the log may have begun anew without becoming empty */
-    }
-}
-
 static void wal_refuse(struct sbx_wal *w, int code, const char *why)
 {
     w->code = code;
@@ -140,11 +127,16 @@ static void wal_post_checkpoint(struct sbx_wal *w)
     wal_post(w, SBX_DB_JOB_CHECKPOINT);
 }
 
-static void wal_drain(struct sbx_wal *w)
+static void wal_on_truncated(struct sbx_wal *w, const struct sbx_db_outcome *o)
 {
-    wal_truncate(w);
-    if (w->state == SBX_WAL_EMPTY)
+    if (o->rc == SQLITE_OK) {
+        w->state = SBX_WAL_EMPTY;
+        w->bytes = w->job_bytes = 0;
+        w->pause_at = SBX_WAL_PAUSE_AT;
         return;
+    }
+    if ((o->rc & 0xff) != SQLITE_BUSY)
+        w->state = SBX_WAL_UNKNOWN; /* the log may have begun anew without becoming empty */
     if (w->state == SBX_WAL_DRAINED && w->bytes >= SBX_WAL_MAX)
         wal_refuse(w, -EBUSY, WAL_READER); /* a turn would make it longer still */
     else
@@ -161,7 +153,7 @@ static void wal_try(struct sbx_wal *w)
     switch (w->state) {
     case SBX_WAL_EMPTY: break;
     case SBX_WAL_GUARDED: wal_post_checkpoint(w); break;
-    case SBX_WAL_DRAINED: wal_drain(w); break;
+    case SBX_WAL_DRAINED: wal_post(w, SBX_DB_JOB_TRUNCATE); break;
     case SBX_WAL_UNKNOWN: wal_post(w, SBX_DB_JOB_TURN); break;
     }
 }
@@ -226,7 +218,11 @@ static void wal_on_checkpointed(struct sbx_wal *w, const struct sbx_db_outcome *
     if (o->complete && !w->changed) {
         wal_release(w);
         w->state = SBX_WAL_DRAINED;
-        wal_drain(w);
+        wal_post(w, SBX_DB_JOB_TRUNCATE);
+    } else if (o->complete && w->bytes >= SBX_WAL_CLOSE_IN && w->bytes < w->pause_at) {
+        if (w->bytes - w->job_bytes <= SBX_WAL_REST)
+            w->pause_at = w->bytes;
+        wal_post_checkpoint(w);
     } else if (w->bytes >= w->pause_at) {
         if (o->code == 0 && w->changed)
             wal_post_checkpoint(w);
@@ -240,6 +236,8 @@ static void wal_on_done(void *ctx, const struct sbx_db_outcome *o)
     struct sbx_wal *w = ctx;
     if (o->job == SBX_DB_JOB_TURN)
         wal_on_turned(w, o);
+    else if (o->job == SBX_DB_JOB_TRUNCATE)
+        wal_on_truncated(w, o);
     else
         wal_on_checkpointed(w, o);
     wal_settle(w);
@@ -258,6 +256,11 @@ void sbx_wal_sync_soon(struct sbx_wal *w)
 {
     if (w->state == SBX_WAL_GUARDED)
         wal_post_checkpoint(w);
+}
+
+void sbx_wal_await(struct sbx_wal *w)
+{
+    sbx_db_worker_await(w->worker, (int)(SBX_WAL_PAUSE_US / 1000));
 }
 
 static int wal_open_guard(struct sbx_wal *w, const char *path)

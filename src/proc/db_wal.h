@@ -10,8 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SBX_WAL_STEP (4u << 20)      /* growth after which the log is copied into the file */
-#define SBX_WAL_PAUSE_AT (16u << 20) /* writing waits here for a chance to empty it */
+#define SBX_WAL_STEP (8u << 20)      /* growth after which the log is copied into the file */
+#define SBX_WAL_CLOSE_IN (24u << 20) /* one copy follows the other from here on */
+#define SBX_WAL_REST (2u << 20)      /* and when so little is left, writing waits for it */
+#define SBX_WAL_PAUSE_AT (48u << 20) /* writing waits here for a chance to empty it */
 #define SBX_WAL_MAX (64u << 20)      /* writing is refused from here on; plus one transaction */
 #define SBX_WAL_PAUSE_US 1000000u    /* nothing waits longer for a checkpoint */
 #define SBX_WAL_RETRY_US 250000u
@@ -55,6 +57,8 @@ int sbx_wal_may_write(struct sbx_wal *w);
 void sbx_wal_committed(struct sbx_wal *w);
 /* What is in the log should reach the disk soon. */
 void sbx_wal_sync_soon(struct sbx_wal *w);
+/* Waits for the checkpoint that is under way, at most a second. */
+void sbx_wal_await(struct sbx_wal *w);
 /* Ends thread and guard; the writer's connection is closed next, and then the rest of this. */
 void sbx_wal_stop(struct sbx_wal *w);
 void sbx_wal_close(struct sbx_wal *w);

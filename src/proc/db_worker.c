@@ -58,10 +58,10 @@ static void worker_turn(struct sbx_db_worker *w, struct sbx_db_outcome *o)
         sbx_sql_describe(o->why, sizeof o->why, "cannot write", o->rc, w->conn);
 }
 
-static void worker_checkpoint(struct sbx_db_worker *w, struct sbx_db_outcome *o)
+static void worker_checkpoint(struct sbx_db_worker *w, int mode, struct sbx_db_outcome *o)
 {
     int in_log, in_file;
-    o->rc = sbx_sql_checkpoint(w->conn, SQLITE_CHECKPOINT_PASSIVE, &in_log, &in_file);
+    o->rc = sbx_sql_checkpoint(w->conn, mode, &in_log, &in_file);
     o->complete = o->rc == SQLITE_OK && in_log >= 0 && in_log == in_file;
     o->code = sbx_sql_errno(o->rc);
     if (o->code != 0)
@@ -75,8 +75,10 @@ void sbx_db_worker_do(struct sbx_db_worker *w, enum sbx_db_job job, struct sbx_d
     o->job = job;
     if (job == SBX_DB_JOB_TURN)
         worker_turn(w, o);
+    else if (job == SBX_DB_JOB_TRUNCATE)
+        worker_checkpoint(w, SQLITE_CHECKPOINT_TRUNCATE, o);
     else
-        worker_checkpoint(w, o);
+        worker_checkpoint(w, SQLITE_CHECKPOINT_PASSIVE, o);
 }
 
 static void *worker_main(void *arg)
@@ -198,6 +200,13 @@ int sbx_db_worker_post(struct sbx_db_worker *w, enum sbx_db_job job)
     (void)pthread_cond_signal(&w->news);
     (void)pthread_mutex_unlock(&w->lock);
     return 0;
+}
+
+void sbx_db_worker_await(struct sbx_db_worker *w, int ms)
+{
+    struct pollfd p = {.fd = w->io.fd, .events = POLLIN};
+    if (w->running != SBX_DB_JOB_NONE && poll(&p, 1, ms) > 0)
+        worker_on_ready(&w->io, POLLIN);
 }
 
 bool sbx_db_worker_is_busy(const struct sbx_db_worker *w)

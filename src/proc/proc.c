@@ -557,11 +557,23 @@ static void restore_end_survivor(struct sbx_proc *p)
     sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: %s", p->id, p->note);
 }
 
+static struct sbx_exit restore_exit_of_slot(const struct sbx_slot *slot)
+{
+    return (struct sbx_exit){.kind = (enum sbx_exit_kind)slot->exit_kind,
+                             .value = slot->exit_value, .core = slot->exit_core != 0};
+}
+
 static void restore_lost(struct sbx_proc *p, const struct sbx_db_process *r)
 {
     p->exit = (struct sbx_exit){.kind = SBX_EXIT_UNKNOWN};
-    p->reason = SBX_REASON_LOST;
     p->exited_ms = sbx_clock_wall_ms();
+    if (p->slot != NULL && p->slot->exited_ms != 0) {
+        /* The keeper never had it, but the dead server saw how it ended. */
+        p->exit = restore_exit_of_slot(p->slot);
+        p->exited_ms = p->slot->exited_ms;
+        p->stop_asked = p->slot->stop_asked != 0;
+    }
+    p->reason = proc_reason(p);
     if (r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, p->host->boot))
         restore_end_survivor(p);
     restore_as_exited(p);
@@ -579,12 +591,6 @@ static void restore_descriptors(struct sbx_proc *p, struct sbx_keep_item *item, 
     }
     p->kept = true;
     (void)proc_take_over(p, in, out);
-}
-
-static struct sbx_exit restore_exit_of_slot(const struct sbx_slot *slot)
-{
-    return (struct sbx_exit){.kind = (enum sbx_exit_kind)slot->exit_kind,
-                             .value = slot->exit_value, .core = slot->exit_core != 0};
 }
 
 /* It runs, or ended meanwhile: the dead server saw that (it is in the slot), or the keeper did. */

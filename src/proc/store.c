@@ -41,6 +41,7 @@
 #define STORE_WATCHED_BYTES (1024u * 1024u) /* kept in memory of a log that is being read */
 #define STORE_HEADS 1024u             /* entries of one chunk */
 #define STORE_VICTIMS 8u              /* logs shortened in one transaction */
+#define STORE_WAITS 4u                /* jobs that end a pause: a copy, emptying the log */
 #define STORE_TIDY_US 20000u
 #define STORE_QUIET_US 2000000u
 
@@ -63,6 +64,7 @@ struct sbx_store {
     uint64_t *forgotten;      /* numbers whose records are to go */
     size_t nforgotten, capforgotten;
     bool limits_dirty;
+    bool shortening;          /* all logs together are still too long, and the next step may help */
     bool urgent;              /* every pending log is due */
     uint64_t last_number;
     uint64_t total;           /* payload bytes kept of all logs */
@@ -80,6 +82,7 @@ struct sbx_store_log {
     bool unasked;        /* restored, and the file was not asked yet what it has */
     uint64_t committed;
     uint64_t saved;      /* what is above it is still to be stored */
+    uint64_t put;        /* within a transaction: the highest that was stored */
     struct sbx_db_bounds stored, next; /* next: within a transaction */
     uint64_t stored_us;  /* when it was last written */
     uint64_t turn_us;    /* of the last append */
@@ -270,7 +273,7 @@ static bool log_is_due(const struct sbx_store_log *log)
 static bool store_has_due(const struct sbx_store *s)
 {
     const struct sbx_list *n;
-    if (!sbx_list_empty(&s->records) || s->nforgotten > 0 || s->limits_dirty)
+    if (!sbx_list_empty(&s->records) || s->nforgotten > 0 || s->limits_dirty || s->shortening)
         return true;
     for (n = s->pending.next; n != &s->pending; n = n->next)
         if (log_is_due(SBX_LIST_OF(n, struct sbx_store_log, pending)))
@@ -334,7 +337,7 @@ static int log_put_chunks(struct sbx_store_log *log, uint64_t from, uint64_t byt
             log->next.first = c.first;
             log->next.first_offset = c.offset;
         }
-        log->next.last = c.first + c.count - 1;
+        log->next.last = log->put = c.first + c.count - 1;
         log->next.end_offset = c.offset + c.len;
         done += c.len;
     }
@@ -357,6 +360,7 @@ static void log_join_transaction(struct sbx_store_log *log)
     if (!sbx_list_empty(&log->written))
         return;
     log->next = log->stored;
+    log->put = log->saved;
     sbx_list_add_tail(&log->store->written, &log->written);
 }
 
@@ -419,20 +423,25 @@ static bool store_is_too_long(const struct sbx_store *s)
     return s->total > s->o.limits->max_log_bytes_total && s->o.pick_victim != NULL;
 }
 
-/* All logs together are too long: the oldest chunks of whoever comes first by the owner's rule. */
+/* All logs together are too long: the oldest chunks of whoever comes first by the owner's rule. What
+ * is kept in memory of it goes once it is saved (store_settle), so it may still count now. */
 static int store_shorten(struct sbx_store *s)
 {
     unsigned i;
     int rc = 0;
     for (i = 0; rc == 0 && i < STORE_VICTIMS && store_is_too_long(s); i++) {
-        uint64_t excess = s->total - s->o.limits->max_log_bytes_total;
+        uint64_t excess = s->total - s->o.limits->max_log_bytes_total, before = s->total;
         struct sbx_store_log *log = s->o.pick_victim(s->o.ctx);
         if (log == NULL || !log->in_file)
             break;
         log_join_transaction(log);
-        rc = sbx_db_evict(s->db, log->mem.number, 0, log->next.first_offset + excess, &log->next);
+        rc = sbx_db_evict(s->db, log->mem.number, 0, log->mem.offset - log->counted + excess,
+                          &log->next);
         log_count(log, &log->next);
+        if (s->total == before)
+            break;
     }
+    s->shortening = i == STORE_VICTIMS;
     return rc;
 }
 
@@ -464,9 +473,8 @@ static void store_settle(struct sbx_store *s)
         sbx_list_remove(&log->written);
         log->stored = log->next;
         log->stored_us = s->o.loop->now_us;
-        log_count(log, &log->stored);
-        if (log->saved < log->stored.last)
-            log->saved = log->stored.last;
+        if (log->saved < log->put)
+            log->saved = log->put; /* although it may have been evicted again */
         if (log_is_saved(log))
             sbx_list_remove(&log->pending);
         if (log->committed < log->saved) {
@@ -474,6 +482,7 @@ static void store_settle(struct sbx_store *s)
             log->on_commit(log->ctx);
         }
         sbx_memlog_trim(&log->mem, log->saved + 1, log_hot_bytes(log), log->ended);
+        log_count(log, &log->stored);
     }
     store_show_records(s, true);
 }
@@ -532,7 +541,9 @@ static void store_write(struct sbx_store *s)
         if (store_has_due(s))
             store_soon(s);
     } else if (rc == -EAGAIN) {
-        store_set_state(s, STORE_PAUSED);
+        /* Whoever is told of trouble is not to wait on top of it. */
+        if (s->state != STORE_DEGRADED)
+            store_set_state(s, STORE_PAUSED);
         store_set_timer(s, STORE_SOON_US);
     } else {
         (void)snprintf(s->reason, sizeof s->reason, "%s", sbx_db_error(s->db));
@@ -690,6 +701,7 @@ void sbx_store_close(struct sbx_store *s)
 
 void sbx_store_save(struct sbx_store *s)
 {
+    unsigned i;
     if (s->db == NULL)
         return;
     s->urgent = true;
@@ -697,6 +709,10 @@ void sbx_store_save(struct sbx_store *s)
         store_write(s);
     else
         store_step(s);
+    for (i = 0; i < STORE_WAITS && s->state == STORE_PAUSED; i++) {
+        sbx_db_await(s->db);
+        store_step(s);
+    }
     s->urgent = false;
 }
 

@@ -261,8 +261,8 @@ static inline uint64_t file_has_record(uint64_t number)
                                         "WHERE number = %llu", number));
 }
 
-/* The chunks of a log: sequences and bytes are adjacent except where a gap says otherwise, bytes are
- * right, entries cover them. Returns the bytes. */
+/* The chunks of a log: sequences and bytes are adjacent except where a gap says otherwise, bytes
+ * are right, entries cover them. Returns the bytes. */
 static inline uint64_t check_file(uint64_t number)
 {
     struct sqlite3 *conn = db_person();

@@ -28,6 +28,7 @@ static void test_unsaved_bytes_are_found_and_stored(void **state)
     run_before(&a, 10 * MIB, 700000, 300000);
     last = a.slot->last;
     assert_true(last > sbx_store_log_last(a.log));
+    assert_int_equal(a.slot->end_offset, 1000000);
     assert_int_equal(check_file(1), 700000);
     crash(all, 1, true);
     stored_open();
@@ -41,6 +42,32 @@ static void test_unsaved_bytes_are_found_and_stored(void **state)
     assert_int_equal(sbx_store_log_last(a.log), last + 1);
     assert_int_equal(check_seen(&a, 0), 1000500);
     assert_int_equal(check_file(1), 1000500);
+    one_close(&a);
+}
+
+/* It dies inside of read(2): when the bytes had come they are found, else nothing is made up. */
+static void test_died_while_reading(void **state)
+{
+    struct one a, *all[] = {&a};
+    unsigned came;
+    size_t room, i;
+    (void)state;
+    run_before(&a, MIB, 1000, 10);
+    for (came = 0; came < 2; came++) {
+        uint8_t *to = sbx_store_log_reserve(a.log, &room);
+        assert_true(to != NULL && room >= 5000);
+        sbx_store_log_expect(a.log, 5000, SBX_STREAM_STDERR, sbx_clock_wall_ms());
+        for (i = 0; came == 1 && i < 5000; i++)
+            to[i] = db_byte(1, a.at + i);
+        a.at += came == 1 ? 5000 : 0;
+        crash(all, 1, true);
+        stored_open();
+        one_restore(&a, true);
+        assert_int_equal(sbx_store_log_offset(a.log), a.at);
+    }
+    sbx_store_log_refresh(a.log);
+    assert_int_equal(check_seen(&a, 0), 6010);
+    assert_int_equal(check_file(1), 6010);
     one_close(&a);
 }
 
@@ -334,6 +361,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_unsaved_bytes_are_found_and_stored),
+        TEST(test_died_while_reading),
         TEST(test_what_was_shown_stays_as_it_was),
         TEST(test_without_memory),
         TEST(test_without_memory_after_a_late_record),
