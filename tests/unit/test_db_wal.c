@@ -185,7 +185,8 @@ static void test_the_log_is_emptied_in_a_quiet_moment(void **state)
         if (rc != -EAGAIN)
             db_ok(rc);
     }
-    DB_UNTIL(db_file_size(r.log) == 0);
+    DB_UNTIL(!sbx_db_settle(r.db));
+    assert_int_equal(db_file_size(r.log), 0);
     expect_whole();
     write_mib(1);
     expect_whole();
@@ -262,7 +263,7 @@ static void test_a_reader_in_the_way_of_truncating(void **state)
     long size;
     (void)state;
     start();
-    DB_UNTIL(db_file_size(r.log) == 0);
+    DB_UNTIL(!sbx_db_settle(r.db));
     syncs = watch.syncs;
     watch.slow = true; /* the job waits before it copies anything */
     while (db_file_size(r.log) < (long)SBX_WAL_STEP + 32) /* the commit that gets there starts it */
@@ -362,7 +363,7 @@ static void test_a_slow_disk_holds_nobody_up_for_long(void **state)
     int rc;
     (void)state;
     start();
-    DB_UNTIL(db_file_size(r.log) == 0);
+    DB_UNTIL(!sbx_db_settle(r.db));
     watch.slow = true;
     do {
         while ((rc = write_once(8)) == 0)
