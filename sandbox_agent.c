@@ -4400,6 +4400,7 @@ static size_t diag_stamp(char *out, size_t cap, enum sbx_diag_level level)
 SBX_PRIVATE void sbx_diag(const struct sbx_diag *d, enum sbx_diag_level level, const char *fmt, ...)
 {
     char line[600];
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
     size_t start, n, i;
     va_list ap;
     int m;
@@ -4414,6 +4415,10 @@ SBX_PRIVATE void sbx_diag(const struct sbx_diag *d, enum sbx_diag_level level, c
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?';
     line[n++] = '\n';
+    /* Nobody reads it: the line is lost, for a full pipe must not stop a server or its keeper. What
+     * poll() says has room takes a line at once. */
+    if (poll(&ready, 1, 0) == 0)
+        return;
     while (write(STDERR_FILENO, line, n) < 0 && errno == EINTR)
         continue;
 }
@@ -5070,7 +5075,7 @@ SBX_PRIVATE size_t sbx_park_ready(int park, void **tags, short *revents, size_t 
  *   1. poll() until a descriptor is ready, a timer is due, or work is pending
  *   2. callbacks of ready descriptors        (read sockets, pipes; start and feed processes)
  *   3. callbacks of due timers
- *   4. tasks, phase by phase                 (commit -> pull -> flush -> free)
+ *   4. tasks, phase by phase                 (commit -> pull -> commit -> flush -> free)
  * Callbacks may stop any descriptor and queue any task; memory that a callback of the same turn
  * could still look at is freed in phase FREE only. */
 #ifndef SBX_OS_LOOP_H
@@ -5470,12 +5475,16 @@ static void loop_run_phase(struct sbx_list *tasks)
     }
 }
 
+/* Requests are handled in PULL too, and what they changed is to be committed before it is told. */
 static void loop_run_phases(struct sbx_loop *loop)
 {
     size_t i;
-    for (i = 0; i < SBX_PHASES; i++)
+    for (i = 0; i < SBX_PHASES; i++) {
+        if (i == SBX_PHASE_FLUSH)
+            loop_run_phase(&loop->tasks[SBX_PHASE_COMMIT]);
         if (!loop_is_held(loop, i))
             loop_run_phase(&loop->tasks[i]);
+    }
 }
 
 SBX_PRIVATE void sbx_loop_turn(struct sbx_loop *loop)
@@ -5786,6 +5795,9 @@ struct sbx_spawn {
     const char *cwd;        /* NULL: the server's */
     int fds[3];             /* become 0, 1, 2; all above 2 here */
     bool terminal;          /* fds[0] is a terminal that becomes the controlling one */
+    int32_t *note;          /* where the child writes its pid before anything else: in memory that
+                               outlives us, so that it can be found if we do not see the end of
+                               this; 0 again when it did not start. NULL: nowhere */
 };
 
 enum sbx_spawn_step {
@@ -5938,6 +5950,8 @@ static _Noreturn void spawn_child(const struct spawn_plan *plan)
 {
     const struct sbx_spawn *s = plan->s;
     int i;
+    if (s->note != NULL)
+        *s->note = (int32_t)getpid();
     if (setsid() < 0)
         spawn_fail(plan, SBX_SPAWN_SETUP);
     for (i = 0; i < 3; i++)
@@ -5997,6 +6011,8 @@ SBX_PRIVATE int sbx_spawn(const struct sbx_spawn_env *env, const struct sbx_spaw
         rc = spawn_outcome(report, *pid, step);
     if (rc < 0)
         *pid = 0;
+    if (s->note != NULL)
+        *s->note = (int32_t)*pid;
 out:
     sbx_fd_close(&report);
     spawn_free_files(plan.files);
@@ -8686,6 +8702,8 @@ struct sbx_keeper_options {
  * status. -ENOTSUP: this system cannot do it, or it failed in a way that leaves the caller free to
  * run the server alone (err says why). */
 #define SBX_KEEPER_SERVER (-1)
+/* The status with which a server ends that leaves to the next one. */
+#define SBX_KEEPER_AGAIN 75
 SBX_PRIVATE int sbx_keeper_run(const struct sbx_keeper_options *o, struct sbx_estate *estate,
                    struct sbx_err *err);
 
@@ -9053,8 +9071,16 @@ static void keeper_close_one(struct keeper *k, const struct sbx_keeper_msg *m)
             sbx_fd_close(&e->item.fds[i]);
 }
 
+/* A server that is ready already and says so again when it was asked to go stays. */
 static void keeper_note_ready(struct keeper *k)
 {
+    if (k->ready && k->asked) {
+        sbx_diag(k->o->diag, SBX_DIAG_ERROR, "upgrade: the server (pid %ld) cannot leave now",
+                 (long)k->server);
+        k->asked = false;
+        k->kill_us = 0;
+        sbx_fd_close(&k->next);
+    }
     if (k->ready)
         return;
     k->ready = true;
@@ -9068,6 +9094,7 @@ static void keeper_note_ready(struct keeper *k)
     k->program = k->next;
     k->next = -1;
     k->trying = false;
+    k->kill_us = 0;
 }
 
 /* Is it something that a server may say? To be told that keeper or server are kept processes would
@@ -9313,6 +9340,8 @@ static int keeper_start(struct keeper *k)
     }
     k->link = ours;
     k->server = pid;
+    if (k->trying)
+        k->kill_us = sbx_clock_mono_us() + KEEPER_UPGRADE_US;
     /* What has ended so far it finds in its estate. */
     for (i = 0; i < k->n; i++)
         k->entries[i].told = k->entries[i].item.exited;
@@ -9387,7 +9416,7 @@ static void keeper_decide(struct keeper *k, const struct sbx_exit *e)
     k->kill_us = 0;
     if (k->stopping) {
         keeper_finish(k, keeper_status_of(e));
-    } else if (k->asked) {
+    } else if (k->asked || (k->ready && e->kind == SBX_EXIT_CODE && e->value == SBX_KEEPER_AGAIN)) {
         k->asked = false;
         k->start_us = 0;
     } else if (k->trying) {
@@ -9431,9 +9460,13 @@ static void keeper_stop(struct keeper *k)
 {
     k->stopping = true;
     k->kill_us = 0;
-    keeper_pass_on(k, SIGTERM);
-    if (k->server == 0)
+    /* Without a server one is started, to end the processes as they should be. */
+    if (k->server == 0 && (k->generation == 0 || keeper_start(k) < 0)) {
         keeper_finish(k, 0);
+        return;
+    }
+    keeper_pass_on(k, SIGTERM);
+    keeper_pass_on(k, SIGCONT); /* a suspended one acts on it only when it is continued */
 }
 
 static void keeper_upgrade(struct keeper *k)
@@ -9501,7 +9534,8 @@ static void keeper_check_time(struct keeper *k)
     int rc = 0;
     if (k->server != 0 && k->kill_us != 0 && now >= k->kill_us) {
         sbx_diag(k->o->diag, SBX_DIAG_ERROR,
-                 "the server (pid %ld) did not end for the upgrade; killing it", (long)k->server);
+                 "the server (pid %ld) did not %s for the upgrade; killing it", (long)k->server,
+                 k->trying ? "become ready" : "end");
         k->kill_us = 0;
         keeper_pass_on(k, SIGKILL);
     } else if (k->server == 0 && now >= k->start_us) {
@@ -9908,6 +9942,8 @@ struct sbx_slot {
     int32_t exit_kind, exit_value;
     uint32_t exit_core;
     uint32_t stop_asked;
+    uint32_t input_ended; /* its end was accepted */
+    uint32_t spare;
 };
 
 struct sbx_head {
@@ -9967,6 +10003,8 @@ SBX_PRIVATE struct sbx_segment *sbx_segment_new(struct sbx_tail *t, uint64_t num
 SBX_PRIVATE void sbx_segment_unref(struct sbx_segment *seg);
 /* Of an earlier server: takes the oldest segment of that log over; NULL when there is none left. */
 SBX_PRIVATE struct sbx_segment *sbx_tail_adopt(struct sbx_tail *t, uint64_t number);
+/* Is there such a segment? */
+SBX_PRIVATE bool sbx_tail_has(const struct sbx_tail *t, uint64_t number);
 /* Frees what nobody has adopted. */
 SBX_PRIVATE void sbx_tail_drop_orphans(struct sbx_tail *t);
 
@@ -10024,13 +10062,14 @@ SBX_PRIVATE void sbx_tail_read_done(struct sbx_tail *t);
  * Free segments: a few stay warm for logs that run at their cap, the others are given back. */
 
 #define TAIL_MAGIC 0x7362782d7461696cull
-#define TAIL_VERSION 1u
+#define TAIL_VERSION 2u
 #define TAIL_HEADER_BYTES (1024u * 1024u)
 #define TAIL_SLOTS 8192u
 #define TAIL_EXTENT 16u /* segments */
 #define TAIL_EXTENT_BYTES ((size_t)TAIL_EXTENT * SBX_SEGMENT_BYTES)
 #define TAIL_WARM 4u
 #define TAIL_CANARY 16u
+#define TAIL_CANARY_LONG 8u
 #define TAIL_PAGE 4096u
 #define TAIL_EXTENTS_MAX 65536u /* 128 GiB: more is not believed */
 #define TAIL_COUNTER_MAX (UINT64_MAX / 2) /* nor are sequences and offsets that could wrap */
@@ -10087,6 +10126,17 @@ static uint64_t tail_random(struct sbx_tail *t)
     t->random ^= t->random >> 7;
     t->random ^= t->random << 17;
     return t->random;
+}
+
+/* Eight bytes that never occur in UTF-8. So few of them mark a short read that chance could make
+ * random ones the bytes that come; these are not those of any text. */
+static uint64_t tail_no_text(uint64_t random)
+{
+    uint64_t eight = 0;
+    size_t i;
+    for (i = 0; i < 8; i++)
+        eight = eight << 8 | (0xf5u + (random >> 8 * i & 7u));
+    return eight;
 }
 
 static struct sbx_segment_image *tail_image(const struct sbx_tail *t, uint32_t index)
@@ -10301,7 +10351,7 @@ SBX_PRIVATE void sbx_tail_about_to_read(struct sbx_tail *t, struct sbx_segment *
     if (t->fd < 0)
         return;
     for (i = 0; i < TAIL_CANARY / sizeof(uint64_t); i++)
-        random[i] = tail_random(t);
+        random[i] = n < TAIL_CANARY_LONG ? tail_no_text(tail_random(t)) : tail_random(t);
     for (i = 0; i < n; i += TAIL_PAGE)
         touch[i] = 0;
     in->canary_len = n < TAIL_CANARY ? (uint32_t)n : TAIL_CANARY;
@@ -10480,6 +10530,15 @@ SBX_PRIVATE struct sbx_segment *sbx_tail_adopt(struct sbx_tail *t, uint64_t numb
         }
     }
     return NULL;
+}
+
+SBX_PRIVATE bool sbx_tail_has(const struct sbx_tail *t, uint64_t number)
+{
+    size_t i;
+    for (i = 0; i < t->norphans; i++)
+        if (t->orphans[i] != NULL && t->orphans[i]->image->number == number)
+            return true;
+    return false;
 }
 
 SBX_PRIVATE void sbx_tail_drop_orphans(struct sbx_tail *t)
@@ -11796,8 +11855,8 @@ enum sbx_db_job {
     SBX_DB_JOB_NONE,
     /* Syncs the write-ahead log, copies what readers allow into the file, syncs that. */
     SBX_DB_JOB_CHECKPOINT,
-    /* Makes the log empty, all of it being in the file. Nothing has to be synced for that, but giving
-     * its blocks back can take a disk a while. */
+    /* Makes the log empty, all of it being in the file. Nothing has to be synced for that, but
+     * giving its blocks back can take a disk a while. */
     SBX_DB_JOB_TRUNCATE,
     /* Commits a transaction without content. Afterwards the log holds a frame that is not in the
      * file, and if SQLite began the log anew for it, the new beginning is synced. */
@@ -13705,6 +13764,7 @@ struct sbx_record {
     void (*describe)(struct sbx_record *r, struct sbx_db_process *out, struct sbx_buf *scratch);
     /* It may be shown: it is stored, or storing is impossible for now. */
     void (*on_stored)(struct sbx_record *r);
+    void (*on_saved)(struct sbx_record *r); /* it is in the file, if there is one */
 };
 
 struct sbx_store_options {
@@ -13743,6 +13803,10 @@ SBX_PRIVATE void sbx_store_number_taken(struct sbx_store *s, uint64_t number); /
 SBX_PRIVATE void sbx_store_record(struct sbx_store *s, struct sbx_record *r);
 SBX_PRIVATE void sbx_record_init(struct sbx_record *r);
 SBX_PRIVATE void sbx_record_drop(struct sbx_record *r); /* its owner goes */
+static inline bool sbx_record_is_saved(const struct sbx_record *record)
+{
+    return sbx_list_empty(&record->dirty);
+}
 SBX_PRIVATE void sbx_store_forget(struct sbx_store *s, uint64_t number);
 /* The limits have changed. */
 SBX_PRIVATE void sbx_store_limits(struct sbx_store *s);
@@ -13843,7 +13907,7 @@ SBX_PRIVATE bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t s
 #define STORE_SELDOM_US 1000000u
 #define STORE_LAZY_BYTES (16u * 1024u * 1024u) /* memory of all logs above which nothing waits */
 #define STORE_MOST_BYTES (64u * 1024u * 1024u) /* above which unsaved output is given up */
-#define STORE_SLICE (1024u * 1024u)   /* of one log in one transaction, unless somebody waits */
+#define STORE_SLICE (1024u * 1024u)   /* of one log in one transaction */
 #define STORE_WATCHED_BYTES (1024u * 1024u) /* kept in memory of a log that is being read */
 #define STORE_HEADS 1024u             /* entries of one chunk */
 #define STORE_VICTIMS 8u              /* logs shortened in one transaction */
@@ -13872,6 +13936,7 @@ struct sbx_store {
     bool limits_dirty;
     bool shortening;          /* all logs together are still too long, and the next step may help */
     bool urgent;              /* every pending log is due */
+    bool whole;               /* and is written in one go: there is no later */
     uint64_t last_number;
     uint64_t total;           /* payload bytes kept of all logs */
     struct sbx_page_cache pages;
@@ -14033,6 +14098,8 @@ static void store_show_records(struct sbx_store *s, bool stored)
             sbx_list_remove(n);
         if (awaited)
             r->on_stored(r);
+        if (stored && r->on_saved != NULL)
+            r->on_saved(r);
     }
 }
 
@@ -14173,7 +14240,7 @@ static void log_join_transaction(struct sbx_store_log *log)
 static int log_write(struct sbx_store_log *log)
 {
     struct sbx_store *s = log->store;
-    uint64_t from, most = log->hasty || s->urgent ? UINT64_MAX : STORE_SLICE;
+    uint64_t from, most = s->whole ? UINT64_MAX : STORE_SLICE;
     int rc;
     log_join_transaction(log);
     rc = log_evict_stored(log);
@@ -14229,8 +14296,8 @@ static bool store_is_too_long(const struct sbx_store *s)
     return s->total > s->o.limits->max_log_bytes_total && s->o.pick_victim != NULL;
 }
 
-/* All logs together are too long: the oldest chunks of whoever comes first by the owner's rule. What
- * is kept in memory of it goes once it is saved (store_settle), so it may still count now. */
+/* All logs together are too long: the oldest chunks of whoever comes first by the owner's rule.
+ * What is kept in memory of it goes once it is saved (store_settle), so it may still count now. */
 static int store_shorten(struct sbx_store *s)
 {
     unsigned i;
@@ -14426,10 +14493,14 @@ static void store_on_quiet(struct sbx_timer *t)
 {
     struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, quiet);
     uint64_t quiet = s->o.loop->now_us - s->written_us;
-    if (quiet < STORE_QUIET_US)
+    if (quiet < STORE_QUIET_US) {
         store_arm(s, t, STORE_QUIET_US - quiet);
-    else if (s->tidy.armed || sbx_db_settle(s->db))
+    } else if (s->tidy.armed || sbx_db_tidy(s->db)) {
+        store_arm(s, &s->tidy, STORE_TIDY_US);
         store_arm(s, t, STORE_QUIET_US);
+    } else if (sbx_db_settle(s->db)) {
+        store_arm(s, t, STORE_QUIET_US);
+    }
 }
 
 /* --- opening and closing --- */
@@ -14510,7 +14581,7 @@ SBX_PRIVATE void sbx_store_save(struct sbx_store *s)
     unsigned i;
     if (s->db == NULL)
         return;
-    s->urgent = true;
+    s->urgent = s->whole = true;
     if (s->state == STORE_DEGRADED)
         store_write(s);
     else
@@ -14519,7 +14590,7 @@ SBX_PRIVATE void sbx_store_save(struct sbx_store *s)
         sbx_db_await(s->db);
         store_step(s);
     }
-    s->urgent = false;
+    s->urgent = s->whole = false;
 }
 
 SBX_PRIVATE void sbx_store_leave(struct sbx_store *s)
@@ -14677,7 +14748,8 @@ SBX_PRIVATE struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
         last = o->slot->last;
         offset = o->slot->end_offset;
     }
-    if (!known->exited || o->grows)
+    /* What is in memory must fit to what is stored, exactly. */
+    if (!known->exited || o->grows || sbx_tail_has(s->tail, o->number))
         log_ask(log);
     log_resume(log, last, offset);
     log_note_counters(log);
@@ -15317,6 +15389,7 @@ struct sbx_input {
     bool terminal;
     bool line_open; /* terminal: the last byte accepted was not a newline */
     uint64_t *note; /* where the length of the queue is kept up to date; may be NULL */
+    uint32_t *note_end; /* where it is noted that the end was accepted; may be NULL */
     void (*on_closed)(struct sbx_input *in); /* the descriptor was closed; may be NULL */
 };
 
@@ -15486,6 +15559,8 @@ SBX_PRIVATE int sbx_input_send(struct sbx_input *in, const void *p, size_t n, bo
         in->line_open = false;
     } else if (eof) {
         in->state = SBX_INPUT_ENDING;
+        if (in->note_end != NULL)
+            *in->note_end = 1;
     }
     if (input_queue_rest(in, bytes + put, n - (size_t)put, tail, tail_n) < 0)
         return -ENOMEM;
@@ -15895,11 +15970,11 @@ struct sbx_launched {
 
 enum sbx_launch_stdin { SBX_LAUNCH_STDIN_NULL, SBX_LAUNCH_STDIN_PIPE };
 
-/* Starts it. term_default: TERM=xterm-256color unless the request's env has TERM. 0; otherwise a
- * negative errno and err->text as "command \"x\": No such file or directory (os error 2)"; nothing
- * is left then. */
+/* Starts it. term_default: TERM=xterm-256color unless the request's env has TERM. note: see struct
+ * sbx_spawn. 0; otherwise a negative errno and err->text as
+ * "command \"x\": No such file or directory (os error 2)"; nothing is left then. */
 SBX_PRIVATE int sbx_launch(struct sbx_host *host, const struct sbx_spec *spec, enum sbx_launch_stdin in,
-               bool term_default, struct sbx_launched *out, struct sbx_err *err);
+               bool term_default, int32_t *note, struct sbx_launched *out, struct sbx_err *err);
 
 #endif
 /* ==== end proc/launch.h ===================================================================== */
@@ -16120,7 +16195,7 @@ static int launch_explain(struct sbx_err *err, int rc, enum sbx_spawn_step step,
 }
 
 SBX_PRIVATE int sbx_launch(struct sbx_host *host, const struct sbx_spec *spec, enum sbx_launch_stdin in,
-               bool term_default, struct sbx_launched *out, struct sbx_err *err)
+               bool term_default, int32_t *note, struct sbx_launched *out, struct sbx_err *err)
 {
     struct launch_args args;
     enum sbx_spawn_step step = SBX_SPAWN_FORK;
@@ -16138,7 +16213,7 @@ SBX_PRIVATE int sbx_launch(struct sbx_host *host, const struct sbx_spec *spec, e
                            strerror(-rc), -rc);
     }
     s = (struct sbx_spawn){.command = args.command, .path = args.path, .argv = args.argv,
-                           .envp = args.envp, .cwd = args.cwd, .terminal = spec->tty,
+                           .envp = args.envp, .cwd = args.cwd, .terminal = spec->tty, .note = note,
                            .fds = {theirs[0], spec->tty ? theirs[0] : theirs[1],
                                    spec->tty ? theirs[0] : theirs[2]}};
     rc = sbx_spawn(&host->spawn, &s, &out->pid, &step);
@@ -16537,13 +16612,12 @@ SBX_PRIVATE struct sbx_run *sbx_run_start(struct sbx_host *host, const struct sb
     run->started_us = sbx_clock_mono_us();
     run->host = host;
     run_take_slot(run);
-    if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_NULL, true, &l, err) < 0) {
+    if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_NULL, true,
+                   run->slot != NULL ? &run->slot->pid : NULL, &l, err) < 0) {
         run_free_slot(run);
         sbx_mem_free(run);
         return NULL;
     }
-    if (run->slot != NULL)
-        run->slot->pid = l.pid;
     sbx_list_init(&run->node);
     sbx_list_add_tail(&host->runs, &run->node);
     sbx_task_init(&run->free, run_free);
@@ -16818,13 +16892,6 @@ static void proc_describe(struct sbx_record *r, struct sbx_db_process *out, stru
         proc_describe_exit(p, out);
 }
 
-static void proc_on_stored(struct sbx_record *r)
-{
-    struct sbx_proc *p = proc_of_record(r);
-    if (p->state == SBX_PROC_DRAINING && p->ending)
-        sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, &p->settle);
-}
-
 static void proc_free_slot(struct sbx_proc *p)
 {
     if (p->slot != NULL)
@@ -16874,6 +16941,27 @@ static void proc_release_exited(struct sbx_proc *p)
         proc_keep(p, 0);
 }
 
+/* The exit is in the file: nobody else has to remember it. */
+static void proc_let_go(struct sbx_proc *p)
+{
+    proc_free_slot(p);
+    proc_release_exited(p);
+}
+
+static void proc_on_stored(struct sbx_record *r)
+{
+    struct sbx_proc *p = proc_of_record(r);
+    if (p->state == SBX_PROC_DRAINING && p->ending)
+        sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, &p->settle);
+}
+
+static void proc_on_saved(struct sbx_record *r)
+{
+    struct sbx_proc *p = proc_of_record(r);
+    if (p->state == SBX_PROC_EXITED)
+        proc_let_go(p);
+}
+
 static void proc_on_output_closed(struct sbx_output *o)
 {
     struct sbx_proc *p = SBX_LIST_OF(o->log, struct sbx_proc, log);
@@ -16918,8 +17006,8 @@ static void proc_settle(struct sbx_task *t)
     sbx_proc_ref(p);
     proc_set_state(p, SBX_PROC_EXITED);
     sbx_log_end(&p->log);
-    proc_free_slot(p);
-    proc_release_exited(p);
+    if (sbx_record_is_saved(&p->record))
+        proc_let_go(p);
     proc_assert(p);
     proc_tell_waiters(p);
     if (p->host->on_exited != NULL)
@@ -17086,6 +17174,7 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     sbx_record_init(&p->record);
     p->record.describe = proc_describe;
     p->record.on_stored = proc_on_stored;
+    p->record.on_saved = proc_on_saved;
     sbx_list_init(&p->waiters);
     sbx_task_init(&p->settle, proc_settle);
     sbx_task_init(&p->free, proc_free);
@@ -17113,6 +17202,7 @@ static int proc_take_over(struct sbx_proc *p, int in, const int out[2])
         rc = sbx_input_open(&p->in, loop, in, p->tty);
     p->in.on_closed = proc_on_input_closed;
     p->in.note = p->slot != NULL ? &p->slot->input_queued : NULL;
+    p->in.note_end = p->slot != NULL ? &p->slot->input_ended : NULL;
     for (i = 0; i < p->nout; i++) {
         p->out[i] = (struct sbx_output){.state = SBX_OUTPUT_CLOSED, .log = &p->log,
                                         .io = {.loop = loop, .fd = -1},
@@ -17157,10 +17247,9 @@ SBX_PRIVATE struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t numb
     p->started_us = sbx_ident_now_us();
     if (p->slot != NULL)
         p->slot->started_us = p->started_us;
-    if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_PIPE, spec->tty, &l, err) < 0)
+    if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_PIPE, spec->tty,
+                   p->slot != NULL ? &p->slot->pid : NULL, &l, err) < 0)
         goto fail;
-    if (p->slot != NULL)
-        p->slot->pid = l.pid;
     (void)proc_take_over(p, l.in, l.out);
     p->slave = l.slave;
     p->leader = p->child.pid = l.pid;
@@ -17312,6 +17401,9 @@ static void restore_running(struct sbx_proc *p, struct sbx_keep_item *item)
         p->slot->input_queued = 0;
     }
     restore_descriptors(p, item, !exited);
+    /* What was queued before the end is gone, the end is not. */
+    if (!exited && p->slot != NULL && p->slot->input_ended != 0)
+        sbx_input_close(&p->in);
     if (exited)
         proc_end(p, &exit, exited_ms != 0 ? exited_ms : sbx_clock_wall_ms());
     else if (p->input_dropped > 0)
@@ -17359,6 +17451,7 @@ SBX_PRIVATE void sbx_proc_detach(struct sbx_proc *p)
     size_t i;
     p->in.on_closed = NULL;
     p->in.note = NULL;
+    p->in.note_end = NULL;
     sbx_input_close(&p->in);
     sbx_fd_close(&p->slave);
     for (i = 0; i < p->nout; i++)
@@ -24580,8 +24673,9 @@ SBX_PRIVATE void sbx_datadir_sign(int lock, bool alone)
 {
     char text[32];
     int n = snprintf(text, sizeof text, "%ld%s\n", (long)getpid(), alone ? DATADIR_ALONE : "");
-    if (lock >= 0 && ftruncate(lock, 0) == 0)
-        (void)!pwrite(lock, text, (size_t)n, 0);
+    /* Never empty in between, nor after a failure. */
+    if (lock >= 0 && pwrite(lock, text, (size_t)n, 0) == n)
+        (void)!ftruncate(lock, n);
 }
 
 static int datadir_take_lock(struct sbx_datadir *d, struct sbx_err *err)
@@ -24667,32 +24761,44 @@ SBX_PRIVATE const char *sbx_datadir_path(const struct sbx_datadir *d)
     return sbx_buf_len(&d->path) == 0 ? NULL : (const char *)sbx_buf_data(&d->path);
 }
 
-SBX_PRIVATE int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err *err)
+/* The lock file of that directory names its owner, as long as it is locked. */
+static int datadir_find_owner(const char *dir, pid_t *owner, struct sbx_err *err)
 {
-    struct sbx_datadir d = {.lock = -1};
     bool alone = false;
-    int fd, rc = 0;
-    sbx_buf_init(&d.path);
-    *owner = 0;
-    if (flag != NULL)
-        datadir_set(&d.path, flag, "");
-    else if (!datadir_default(&d.path))
-        return sbx_err_set(err, ENOENT, "neither --data-dir nor XDG_DATA_HOME nor HOME is given");
-    fd = d.path.oom ? -ENOMEM : datadir_open_lock(sbx_datadir_path(&d), false);
+    int rc = 0, fd = datadir_open_lock(dir, false);
     if (fd < 0)
-        rc = sbx_err_set(err, fd, "data directory \"%.200s\": %s", sbx_datadir_path(&d),
-                         strerror(-fd));
-    else if (flock(fd, LOCK_SH | LOCK_NB) == 0)
-        rc = sbx_err_set(err, ESRCH, "no server uses the data directory \"%.200s\"",
-                         sbx_datadir_path(&d));
+        return sbx_err_set(err, fd, "data directory \"%.200s\": %s", dir, strerror(-fd));
+    if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+        rc = sbx_err_set(err, ESRCH, "no server uses the data directory \"%.200s\"", dir);
     else
         *owner = datadir_read_owner(fd, &alone);
-    if (alone)
+    if (rc == 0 && *owner <= 0)
+        rc = sbx_err_set(err, EINVAL, "the lock file of \"%.200s\" does not say whose it is", dir);
+    else if (rc == 0 && alone)
         rc = sbx_err_set(err, ENOTSUP, "the server (pid %ld) has no keeper to start another one",
                          (long)*owner);
-    if (fd >= 0)
-        sbx_fd_close(&fd);
-    sbx_buf_deinit(&d.path);
+    sbx_fd_close(&fd);
+    return rc;
+}
+
+SBX_PRIVATE int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err *err)
+{
+    struct sbx_buf path;
+    int rc;
+    *owner = 0;
+    sbx_buf_init(&path);
+    if (flag != NULL && strcmp(flag, ":memory:") == 0)
+        return sbx_err_set(err, EINVAL, "a server that keeps nothing cannot be found by its data "
+                                        "directory; send SIGUSR2 to its keeper");
+    if (flag != NULL)
+        datadir_set(&path, flag, "");
+    else if (!datadir_default(&path))
+        return sbx_err_set(err, ENOENT, "neither --data-dir nor XDG_DATA_HOME nor HOME is given");
+    if (path.oom)
+        rc = sbx_err_set(err, ENOMEM, "out of memory");
+    else
+        rc = datadir_find_owner((const char *)sbx_buf_data(&path), owner, err);
+    sbx_buf_deinit(&path);
     return rc;
 }
 /* ==== end app/datadir.c ===================================================================== */
@@ -24738,6 +24844,7 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s);
 #define SERVER_STOP_CHECK_US 10000u
 #define SERVER_KILLED_US 500000u /* for the system to end what was killed */
 #define SERVER_LAST_US 300000u   /* for the last answers to be written */
+#define SERVER_AGAIN_US 300000u  /* a second signal within it is the same one */
 #define SERVER_FRESH_US 200000u  /* for the first request of a connection that was accepted */
 #define SERVER_ADOPTED_US 100000u
 #define SERVER_FDS_KEPT 256u     /* for processes, beside connections */
@@ -24757,6 +24864,7 @@ struct sbx_server {
     struct sbx_timer adopted; /* the keeper is gone: which adopted processes have ended? */
     struct sbx_timer check;   /* STOPPING, LEAVING: are we done? */
     uint64_t kill_us;         /* STOPPING: when SIGKILL goes out */
+    uint64_t stop_us;         /* STOPPING: since when */
     uint64_t fresh_us;        /* LEAVING: until when a first request is waited for */
     uint64_t quiet_us;        /* STOPPING: since when nothing runs; 0: something does */
     bool killed;
@@ -24868,6 +24976,13 @@ static void server_begin_leave(struct sbx_server *s)
                  "SIGUSR2: there is no keeper to start another server");
         return;
     }
+    if (sbx_store_trouble(s->host.store) != NULL) {
+        sbx_diag(&s->host.diag, SBX_DIAG_ERROR,
+                 "SIGUSR2: not now, the next server would not know what could not be stored: %s",
+                 sbx_store_trouble(s->host.store));
+        (void)sbx_keep_ready(&s->host.keep);
+        return;
+    }
     sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGUSR2: leaving to the next server");
     s->state = SERVER_LEAVING;
     s->net.stopping = true;
@@ -24896,9 +25011,12 @@ static void server_begin_stop(struct sbx_server *s, int sig)
     char name[16];
     uint64_t now = s->host.loop.now_us;
     if (s->state == SERVER_STOPPING) {
-        s->kill_us = now;
+        /* One TERM to everybody, from a service manager, comes twice: directly and passed on. */
+        if (now - s->stop_us > SERVER_AGAIN_US)
+            s->kill_us = now;
         return;
     }
+    s->stop_us = now;
     sbx_loop_cancel_timer(&s->host.loop, &s->check);
     sbx_diag(&s->host.diag, SBX_DIAG_INFO, "%s: stopping, %zu processes running",
              sbx_sig_name(sig, name), sbx_proctab_running(&s->api.procs));
@@ -25033,10 +25151,11 @@ static void server_end_unknown(struct sbx_server *s)
     struct sbx_tail *tail = sbx_store_tail(s->host.store);
     struct sbx_slot *slot = NULL;
     while ((slot = sbx_tail_slot_next(tail, slot)) != NULL) {
-        if (slot->kind == SBX_SLOT_PROCESS &&
-            sbx_proctab_number(&s->api.procs, slot->number) != NULL)
+        const struct sbx_proc *p =
+            slot->kind == SBX_SLOT_PROCESS ? sbx_proctab_number(&s->api.procs, slot->number) : NULL;
+        if (p != NULL && p->slot == slot)
             continue;
-        if (sbx_ident_runs(slot->pid, slot->started_us))
+        if (p == NULL && sbx_ident_runs(slot->pid, slot->started_us))
             sbx_ptree_signal(slot->pid, SIGKILL, 0);
         sbx_tail_slot_free(tail, slot);
     }
@@ -25242,8 +25361,8 @@ SBX_PRIVATE const char *sbx_server_address(const struct sbx_server *s)
 SBX_PRIVATE int sbx_server_run(struct sbx_server *s)
 {
     sbx_loop_run(&s->host.loop);
-    sbx_diag(&s->host.diag, SBX_DIAG_INFO, "stopped");
-    return 0;
+    sbx_diag(&s->host.diag, SBX_DIAG_INFO, s->state == SERVER_LEAVING ? "left" : "stopped");
+    return s->state == SERVER_LEAVING ? SBX_KEEPER_AGAIN : 0;
 }
 
 SBX_PRIVATE void sbx_server_close(struct sbx_server *s)

@@ -98,8 +98,9 @@ void sbx_datadir_sign(int lock, bool alone)
 {
     char text[32];
     int n = snprintf(text, sizeof text, "%ld%s\n", (long)getpid(), alone ? DATADIR_ALONE : "");
-    if (lock >= 0 && ftruncate(lock, 0) == 0)
-        (void)!pwrite(lock, text, (size_t)n, 0);
+    /* Never empty in between, nor after a failure. */
+    if (lock >= 0 && pwrite(lock, text, (size_t)n, 0) == n)
+        (void)!ftruncate(lock, n);
 }
 
 static int datadir_take_lock(struct sbx_datadir *d, struct sbx_err *err)
@@ -185,31 +186,43 @@ const char *sbx_datadir_path(const struct sbx_datadir *d)
     return sbx_buf_len(&d->path) == 0 ? NULL : (const char *)sbx_buf_data(&d->path);
 }
 
-int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err *err)
+/* The lock file of that directory names its owner, as long as it is locked. */
+static int datadir_find_owner(const char *dir, pid_t *owner, struct sbx_err *err)
 {
-    struct sbx_datadir d = {.lock = -1};
     bool alone = false;
-    int fd, rc = 0;
-    sbx_buf_init(&d.path);
-    *owner = 0;
-    if (flag != NULL)
-        datadir_set(&d.path, flag, "");
-    else if (!datadir_default(&d.path))
-        return sbx_err_set(err, ENOENT, "neither --data-dir nor XDG_DATA_HOME nor HOME is given");
-    fd = d.path.oom ? -ENOMEM : datadir_open_lock(sbx_datadir_path(&d), false);
+    int rc = 0, fd = datadir_open_lock(dir, false);
     if (fd < 0)
-        rc = sbx_err_set(err, fd, "data directory \"%.200s\": %s", sbx_datadir_path(&d),
-                         strerror(-fd));
-    else if (flock(fd, LOCK_SH | LOCK_NB) == 0)
-        rc = sbx_err_set(err, ESRCH, "no server uses the data directory \"%.200s\"",
-                         sbx_datadir_path(&d));
+        return sbx_err_set(err, fd, "data directory \"%.200s\": %s", dir, strerror(-fd));
+    if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+        rc = sbx_err_set(err, ESRCH, "no server uses the data directory \"%.200s\"", dir);
     else
         *owner = datadir_read_owner(fd, &alone);
-    if (alone)
+    if (rc == 0 && *owner <= 0)
+        rc = sbx_err_set(err, EINVAL, "the lock file of \"%.200s\" does not say whose it is", dir);
+    else if (rc == 0 && alone)
         rc = sbx_err_set(err, ENOTSUP, "the server (pid %ld) has no keeper to start another one",
                          (long)*owner);
-    if (fd >= 0)
-        sbx_fd_close(&fd);
-    sbx_buf_deinit(&d.path);
+    sbx_fd_close(&fd);
+    return rc;
+}
+
+int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err *err)
+{
+    struct sbx_buf path;
+    int rc;
+    *owner = 0;
+    sbx_buf_init(&path);
+    if (flag != NULL && strcmp(flag, ":memory:") == 0)
+        return sbx_err_set(err, EINVAL, "a server that keeps nothing cannot be found by its data "
+                                        "directory; send SIGUSR2 to its keeper");
+    if (flag != NULL)
+        datadir_set(&path, flag, "");
+    else if (!datadir_default(&path))
+        return sbx_err_set(err, ENOENT, "neither --data-dir nor XDG_DATA_HOME nor HOME is given");
+    if (path.oom)
+        rc = sbx_err_set(err, ENOMEM, "out of memory");
+    else
+        rc = datadir_find_owner((const char *)sbx_buf_data(&path), owner, err);
+    sbx_buf_deinit(&path);
     return rc;
 }

@@ -21,6 +21,7 @@
 #include "os/fd.h"
 #include "os/ptree.h"
 #include "os/sig.h"
+#include "proc/keeper.h"
 #include "proc/run.h"
 
 #include <assert.h>
@@ -32,6 +33,7 @@
 #define SERVER_STOP_CHECK_US 10000u
 #define SERVER_KILLED_US 500000u /* for the system to end what was killed */
 #define SERVER_LAST_US 300000u   /* for the last answers to be written */
+#define SERVER_AGAIN_US 300000u  /* a second signal within it is the same one */
 #define SERVER_FRESH_US 200000u  /* for the first request of a connection that was accepted */
 #define SERVER_ADOPTED_US 100000u
 #define SERVER_FDS_KEPT 256u     /* for processes, beside connections */
@@ -51,6 +53,7 @@ struct sbx_server {
     struct sbx_timer adopted; /* the keeper is gone: which adopted processes have ended? */
     struct sbx_timer check;   /* STOPPING, LEAVING: are we done? */
     uint64_t kill_us;         /* STOPPING: when SIGKILL goes out */
+    uint64_t stop_us;         /* STOPPING: since when */
     uint64_t fresh_us;        /* LEAVING: until when a first request is waited for */
     uint64_t quiet_us;        /* STOPPING: since when nothing runs; 0: something does */
     bool killed;
@@ -162,6 +165,13 @@ static void server_begin_leave(struct sbx_server *s)
                  "SIGUSR2: there is no keeper to start another server");
         return;
     }
+    if (sbx_store_trouble(s->host.store) != NULL) {
+        sbx_diag(&s->host.diag, SBX_DIAG_ERROR,
+                 "SIGUSR2: not now, the next server would not know what could not be stored: %s",
+                 sbx_store_trouble(s->host.store));
+        (void)sbx_keep_ready(&s->host.keep);
+        return;
+    }
     sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGUSR2: leaving to the next server");
     s->state = SERVER_LEAVING;
     s->net.stopping = true;
@@ -190,9 +200,12 @@ static void server_begin_stop(struct sbx_server *s, int sig)
     char name[16];
     uint64_t now = s->host.loop.now_us;
     if (s->state == SERVER_STOPPING) {
-        s->kill_us = now;
+        /* One TERM to everybody, from a service manager, comes twice: directly and passed on. */
+        if (now - s->stop_us > SERVER_AGAIN_US)
+            s->kill_us = now;
         return;
     }
+    s->stop_us = now;
     sbx_loop_cancel_timer(&s->host.loop, &s->check);
     sbx_diag(&s->host.diag, SBX_DIAG_INFO, "%s: stopping, %zu processes running",
              sbx_sig_name(sig, name), sbx_proctab_running(&s->api.procs));
@@ -327,10 +340,11 @@ static void server_end_unknown(struct sbx_server *s)
     struct sbx_tail *tail = sbx_store_tail(s->host.store);
     struct sbx_slot *slot = NULL;
     while ((slot = sbx_tail_slot_next(tail, slot)) != NULL) {
-        if (slot->kind == SBX_SLOT_PROCESS &&
-            sbx_proctab_number(&s->api.procs, slot->number) != NULL)
+        const struct sbx_proc *p =
+            slot->kind == SBX_SLOT_PROCESS ? sbx_proctab_number(&s->api.procs, slot->number) : NULL;
+        if (p != NULL && p->slot == slot)
             continue;
-        if (sbx_ident_runs(slot->pid, slot->started_us))
+        if (p == NULL && sbx_ident_runs(slot->pid, slot->started_us))
             sbx_ptree_signal(slot->pid, SIGKILL, 0);
         sbx_tail_slot_free(tail, slot);
     }
@@ -536,8 +550,8 @@ const char *sbx_server_address(const struct sbx_server *s)
 int sbx_server_run(struct sbx_server *s)
 {
     sbx_loop_run(&s->host.loop);
-    sbx_diag(&s->host.diag, SBX_DIAG_INFO, "stopped");
-    return 0;
+    sbx_diag(&s->host.diag, SBX_DIAG_INFO, s->state == SERVER_LEAVING ? "left" : "stopped");
+    return s->state == SERVER_LEAVING ? SBX_KEEPER_AGAIN : 0;
 }
 
 void sbx_server_close(struct sbx_server *s)

@@ -326,12 +326,16 @@ static void loop_run_phase(struct sbx_list *tasks)
     }
 }
 
+/* Requests are handled in PULL too, and what they changed is to be committed before it is told. */
 static void loop_run_phases(struct sbx_loop *loop)
 {
     size_t i;
-    for (i = 0; i < SBX_PHASES; i++)
+    for (i = 0; i < SBX_PHASES; i++) {
+        if (i == SBX_PHASE_FLUSH)
+            loop_run_phase(&loop->tasks[SBX_PHASE_COMMIT]);
         if (!loop_is_held(loop, i))
             loop_run_phase(&loop->tasks[i]);
+    }
 }
 
 void sbx_loop_turn(struct sbx_loop *loop)

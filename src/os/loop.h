@@ -4,7 +4,7 @@
  *   1. poll() until a descriptor is ready, a timer is due, or work is pending
  *   2. callbacks of ready descriptors        (read sockets, pipes; start and feed processes)
  *   3. callbacks of due timers
- *   4. tasks, phase by phase                 (commit -> pull -> flush -> free)
+ *   4. tasks, phase by phase                 (commit -> pull -> commit -> flush -> free)
  * Callbacks may stop any descriptor and queue any task; memory that a callback of the same turn
  * could still look at is freed in phase FREE only. */
 #ifndef SBX_OS_LOOP_H

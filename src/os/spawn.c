@@ -143,6 +143,8 @@ static _Noreturn void spawn_child(const struct spawn_plan *plan)
 {
     const struct sbx_spawn *s = plan->s;
     int i;
+    if (s->note != NULL)
+        *s->note = (int32_t)getpid();
     if (setsid() < 0)
         spawn_fail(plan, SBX_SPAWN_SETUP);
     for (i = 0; i < 3; i++)
@@ -202,6 +204,8 @@ int sbx_spawn(const struct sbx_spawn_env *env, const struct sbx_spawn *s, pid_t 
         rc = spawn_outcome(report, *pid, step);
     if (rc < 0)
         *pid = 0;
+    if (s->note != NULL)
+        *s->note = (int32_t)*pid;
 out:
     sbx_fd_close(&report);
     spawn_free_files(plan.files);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* What is the same for every child, found out once at start. */
@@ -22,6 +23,9 @@ struct sbx_spawn {
     const char *cwd;        /* NULL: the server's */
     int fds[3];             /* become 0, 1, 2; all above 2 here */
     bool terminal;          /* fds[0] is a terminal that becomes the controlling one */
+    int32_t *note;          /* where the child writes its pid before anything else: in memory that
+                               outlives us, so that it can be found if we do not see the end of
+                               this; 0 again when it did not start. NULL: nowhere */
 };
 
 enum sbx_spawn_step {

@@ -14,8 +14,8 @@ enum sbx_db_job {
     SBX_DB_JOB_NONE,
     /* Syncs the write-ahead log, copies what readers allow into the file, syncs that. */
     SBX_DB_JOB_CHECKPOINT,
-    /* Makes the log empty, all of it being in the file. Nothing has to be synced for that, but giving
-     * its blocks back can take a disk a while. */
+    /* Makes the log empty, all of it being in the file. Nothing has to be synced for that, but
+     * giving its blocks back can take a disk a while. */
     SBX_DB_JOB_TRUNCATE,
     /* Commits a transaction without content. Afterwards the log holds a frame that is not in the
      * file, and if SQLite began the log anew for it, the new beginning is synced. */

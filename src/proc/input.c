@@ -153,6 +153,8 @@ int sbx_input_send(struct sbx_input *in, const void *p, size_t n, bool eof, uint
         in->line_open = false;
     } else if (eof) {
         in->state = SBX_INPUT_ENDING;
+        if (in->note_end != NULL)
+            *in->note_end = 1;
     }
     if (input_queue_rest(in, bytes + put, n - (size_t)put, tail, tail_n) < 0)
         return -ENOMEM;

@@ -25,6 +25,7 @@ struct sbx_input {
     bool terminal;
     bool line_open; /* terminal: the last byte accepted was not a newline */
     uint64_t *note; /* where the length of the queue is kept up to date; may be NULL */
+    uint32_t *note_end; /* where it is noted that the end was accepted; may be NULL */
     void (*on_closed)(struct sbx_input *in); /* the descriptor was closed; may be NULL */
 };
 

@@ -377,8 +377,16 @@ static void keeper_close_one(struct keeper *k, const struct sbx_keeper_msg *m)
             sbx_fd_close(&e->item.fds[i]);
 }
 
+/* A server that is ready already and says so again when it was asked to go stays. */
 static void keeper_note_ready(struct keeper *k)
 {
+    if (k->ready && k->asked) {
+        sbx_diag(k->o->diag, SBX_DIAG_ERROR, "upgrade: the server (pid %ld) cannot leave now",
+                 (long)k->server);
+        k->asked = false;
+        k->kill_us = 0;
+        sbx_fd_close(&k->next);
+    }
     if (k->ready)
         return;
     k->ready = true;
@@ -392,6 +400,7 @@ static void keeper_note_ready(struct keeper *k)
     k->program = k->next;
     k->next = -1;
     k->trying = false;
+    k->kill_us = 0;
 }
 
 /* Is it something that a server may say? To be told that keeper or server are kept processes would
@@ -637,6 +646,8 @@ static int keeper_start(struct keeper *k)
     }
     k->link = ours;
     k->server = pid;
+    if (k->trying)
+        k->kill_us = sbx_clock_mono_us() + KEEPER_UPGRADE_US;
     /* What has ended so far it finds in its estate. */
     for (i = 0; i < k->n; i++)
         k->entries[i].told = k->entries[i].item.exited;
@@ -711,7 +722,7 @@ static void keeper_decide(struct keeper *k, const struct sbx_exit *e)
     k->kill_us = 0;
     if (k->stopping) {
         keeper_finish(k, keeper_status_of(e));
-    } else if (k->asked) {
+    } else if (k->asked || (k->ready && e->kind == SBX_EXIT_CODE && e->value == SBX_KEEPER_AGAIN)) {
         k->asked = false;
         k->start_us = 0;
     } else if (k->trying) {
@@ -755,9 +766,13 @@ static void keeper_stop(struct keeper *k)
 {
     k->stopping = true;
     k->kill_us = 0;
-    keeper_pass_on(k, SIGTERM);
-    if (k->server == 0)
+    /* Without a server one is started, to end the processes as they should be. */
+    if (k->server == 0 && (k->generation == 0 || keeper_start(k) < 0)) {
         keeper_finish(k, 0);
+        return;
+    }
+    keeper_pass_on(k, SIGTERM);
+    keeper_pass_on(k, SIGCONT); /* a suspended one acts on it only when it is continued */
 }
 
 static void keeper_upgrade(struct keeper *k)
@@ -825,7 +840,8 @@ static void keeper_check_time(struct keeper *k)
     int rc = 0;
     if (k->server != 0 && k->kill_us != 0 && now >= k->kill_us) {
         sbx_diag(k->o->diag, SBX_DIAG_ERROR,
-                 "the server (pid %ld) did not end for the upgrade; killing it", (long)k->server);
+                 "the server (pid %ld) did not %s for the upgrade; killing it", (long)k->server,
+                 k->trying ? "become ready" : "end");
         k->kill_us = 0;
         keeper_pass_on(k, SIGKILL);
     } else if (k->server == 0 && now >= k->start_us) {

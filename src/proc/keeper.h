@@ -36,6 +36,8 @@ struct sbx_keeper_options {
  * status. -ENOTSUP: this system cannot do it, or it failed in a way that leaves the caller free to
  * run the server alone (err says why). */
 #define SBX_KEEPER_SERVER (-1)
+/* The status with which a server ends that leaves to the next one. */
+#define SBX_KEEPER_AGAIN 75
 int sbx_keeper_run(const struct sbx_keeper_options *o, struct sbx_estate *estate,
                    struct sbx_err *err);
 

@@ -224,7 +224,7 @@ static int launch_explain(struct sbx_err *err, int rc, enum sbx_spawn_step step,
 }
 
 int sbx_launch(struct sbx_host *host, const struct sbx_spec *spec, enum sbx_launch_stdin in,
-               bool term_default, struct sbx_launched *out, struct sbx_err *err)
+               bool term_default, int32_t *note, struct sbx_launched *out, struct sbx_err *err)
 {
     struct launch_args args;
     enum sbx_spawn_step step = SBX_SPAWN_FORK;
@@ -242,7 +242,7 @@ int sbx_launch(struct sbx_host *host, const struct sbx_spec *spec, enum sbx_laun
                            strerror(-rc), -rc);
     }
     s = (struct sbx_spawn){.command = args.command, .path = args.path, .argv = args.argv,
-                           .envp = args.envp, .cwd = args.cwd, .terminal = spec->tty,
+                           .envp = args.envp, .cwd = args.cwd, .terminal = spec->tty, .note = note,
                            .fds = {theirs[0], spec->tty ? theirs[0] : theirs[1],
                                    spec->tty ? theirs[0] : theirs[2]}};
     rc = sbx_spawn(&host->spawn, &s, &out->pid, &step);

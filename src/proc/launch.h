@@ -44,10 +44,10 @@ struct sbx_launched {
 
 enum sbx_launch_stdin { SBX_LAUNCH_STDIN_NULL, SBX_LAUNCH_STDIN_PIPE };
 
-/* Starts it. term_default: TERM=xterm-256color unless the request's env has TERM. 0; otherwise a
- * negative errno and err->text as "command \"x\": No such file or directory (os error 2)"; nothing
- * is left then. */
+/* Starts it. term_default: TERM=xterm-256color unless the request's env has TERM. note: see struct
+ * sbx_spawn. 0; otherwise a negative errno and err->text as
+ * "command \"x\": No such file or directory (os error 2)"; nothing is left then. */
 int sbx_launch(struct sbx_host *host, const struct sbx_spec *spec, enum sbx_launch_stdin in,
-               bool term_default, struct sbx_launched *out, struct sbx_err *err);
+               bool term_default, int32_t *note, struct sbx_launched *out, struct sbx_err *err);
 
 #endif

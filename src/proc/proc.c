@@ -114,13 +114,6 @@ static void proc_describe(struct sbx_record *r, struct sbx_db_process *out, stru
         proc_describe_exit(p, out);
 }
 
-static void proc_on_stored(struct sbx_record *r)
-{
-    struct sbx_proc *p = proc_of_record(r);
-    if (p->state == SBX_PROC_DRAINING && p->ending)
-        sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, &p->settle);
-}
-
 static void proc_free_slot(struct sbx_proc *p)
 {
     if (p->slot != NULL)
@@ -170,6 +163,27 @@ static void proc_release_exited(struct sbx_proc *p)
         proc_keep(p, 0);
 }
 
+/* The exit is in the file: nobody else has to remember it. */
+static void proc_let_go(struct sbx_proc *p)
+{
+    proc_free_slot(p);
+    proc_release_exited(p);
+}
+
+static void proc_on_stored(struct sbx_record *r)
+{
+    struct sbx_proc *p = proc_of_record(r);
+    if (p->state == SBX_PROC_DRAINING && p->ending)
+        sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, &p->settle);
+}
+
+static void proc_on_saved(struct sbx_record *r)
+{
+    struct sbx_proc *p = proc_of_record(r);
+    if (p->state == SBX_PROC_EXITED)
+        proc_let_go(p);
+}
+
 static void proc_on_output_closed(struct sbx_output *o)
 {
     struct sbx_proc *p = SBX_LIST_OF(o->log, struct sbx_proc, log);
@@ -214,8 +228,8 @@ static void proc_settle(struct sbx_task *t)
     sbx_proc_ref(p);
     proc_set_state(p, SBX_PROC_EXITED);
     sbx_log_end(&p->log);
-    proc_free_slot(p);
-    proc_release_exited(p);
+    if (sbx_record_is_saved(&p->record))
+        proc_let_go(p);
     proc_assert(p);
     proc_tell_waiters(p);
     if (p->host->on_exited != NULL)
@@ -382,6 +396,7 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     sbx_record_init(&p->record);
     p->record.describe = proc_describe;
     p->record.on_stored = proc_on_stored;
+    p->record.on_saved = proc_on_saved;
     sbx_list_init(&p->waiters);
     sbx_task_init(&p->settle, proc_settle);
     sbx_task_init(&p->free, proc_free);
@@ -409,6 +424,7 @@ static int proc_take_over(struct sbx_proc *p, int in, const int out[2])
         rc = sbx_input_open(&p->in, loop, in, p->tty);
     p->in.on_closed = proc_on_input_closed;
     p->in.note = p->slot != NULL ? &p->slot->input_queued : NULL;
+    p->in.note_end = p->slot != NULL ? &p->slot->input_ended : NULL;
     for (i = 0; i < p->nout; i++) {
         p->out[i] = (struct sbx_output){.state = SBX_OUTPUT_CLOSED, .log = &p->log,
                                         .io = {.loop = loop, .fd = -1},
@@ -453,10 +469,9 @@ struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const st
     p->started_us = sbx_ident_now_us();
     if (p->slot != NULL)
         p->slot->started_us = p->started_us;
-    if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_PIPE, spec->tty, &l, err) < 0)
+    if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_PIPE, spec->tty,
+                   p->slot != NULL ? &p->slot->pid : NULL, &l, err) < 0)
         goto fail;
-    if (p->slot != NULL)
-        p->slot->pid = l.pid;
     (void)proc_take_over(p, l.in, l.out);
     p->slave = l.slave;
     p->leader = p->child.pid = l.pid;
@@ -608,6 +623,9 @@ static void restore_running(struct sbx_proc *p, struct sbx_keep_item *item)
         p->slot->input_queued = 0;
     }
     restore_descriptors(p, item, !exited);
+    /* What was queued before the end is gone, the end is not. */
+    if (!exited && p->slot != NULL && p->slot->input_ended != 0)
+        sbx_input_close(&p->in);
     if (exited)
         proc_end(p, &exit, exited_ms != 0 ? exited_ms : sbx_clock_wall_ms());
     else if (p->input_dropped > 0)
@@ -655,6 +673,7 @@ void sbx_proc_detach(struct sbx_proc *p)
     size_t i;
     p->in.on_closed = NULL;
     p->in.note = NULL;
+    p->in.note_end = NULL;
     sbx_input_close(&p->in);
     sbx_fd_close(&p->slave);
     for (i = 0; i < p->nout; i++)

@@ -189,13 +189,12 @@ struct sbx_run *sbx_run_start(struct sbx_host *host, const struct sbx_spec *spec
     run->started_us = sbx_clock_mono_us();
     run->host = host;
     run_take_slot(run);
-    if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_NULL, true, &l, err) < 0) {
+    if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_NULL, true,
+                   run->slot != NULL ? &run->slot->pid : NULL, &l, err) < 0) {
         run_free_slot(run);
         sbx_mem_free(run);
         return NULL;
     }
-    if (run->slot != NULL)
-        run->slot->pid = l.pid;
     sbx_list_init(&run->node);
     sbx_list_add_tail(&host->runs, &run->node);
     sbx_task_init(&run->free, run_free);

@@ -37,7 +37,7 @@
 #define STORE_SELDOM_US 1000000u
 #define STORE_LAZY_BYTES (16u * 1024u * 1024u) /* memory of all logs above which nothing waits */
 #define STORE_MOST_BYTES (64u * 1024u * 1024u) /* above which unsaved output is given up */
-#define STORE_SLICE (1024u * 1024u)   /* of one log in one transaction, unless somebody waits */
+#define STORE_SLICE (1024u * 1024u)   /* of one log in one transaction */
 #define STORE_WATCHED_BYTES (1024u * 1024u) /* kept in memory of a log that is being read */
 #define STORE_HEADS 1024u             /* entries of one chunk */
 #define STORE_VICTIMS 8u              /* logs shortened in one transaction */
@@ -66,6 +66,7 @@ struct sbx_store {
     bool limits_dirty;
     bool shortening;          /* all logs together are still too long, and the next step may help */
     bool urgent;              /* every pending log is due */
+    bool whole;               /* and is written in one go: there is no later */
     uint64_t last_number;
     uint64_t total;           /* payload bytes kept of all logs */
     struct sbx_page_cache pages;
@@ -227,6 +228,8 @@ static void store_show_records(struct sbx_store *s, bool stored)
             sbx_list_remove(n);
         if (awaited)
             r->on_stored(r);
+        if (stored && r->on_saved != NULL)
+            r->on_saved(r);
     }
 }
 
@@ -367,7 +370,7 @@ static void log_join_transaction(struct sbx_store_log *log)
 static int log_write(struct sbx_store_log *log)
 {
     struct sbx_store *s = log->store;
-    uint64_t from, most = log->hasty || s->urgent ? UINT64_MAX : STORE_SLICE;
+    uint64_t from, most = s->whole ? UINT64_MAX : STORE_SLICE;
     int rc;
     log_join_transaction(log);
     rc = log_evict_stored(log);
@@ -423,8 +426,8 @@ static bool store_is_too_long(const struct sbx_store *s)
     return s->total > s->o.limits->max_log_bytes_total && s->o.pick_victim != NULL;
 }
 
-/* All logs together are too long: the oldest chunks of whoever comes first by the owner's rule. What
- * is kept in memory of it goes once it is saved (store_settle), so it may still count now. */
+/* All logs together are too long: the oldest chunks of whoever comes first by the owner's rule.
+ * What is kept in memory of it goes once it is saved (store_settle), so it may still count now. */
 static int store_shorten(struct sbx_store *s)
 {
     unsigned i;
@@ -620,10 +623,14 @@ static void store_on_quiet(struct sbx_timer *t)
 {
     struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, quiet);
     uint64_t quiet = s->o.loop->now_us - s->written_us;
-    if (quiet < STORE_QUIET_US)
+    if (quiet < STORE_QUIET_US) {
         store_arm(s, t, STORE_QUIET_US - quiet);
-    else if (s->tidy.armed || sbx_db_settle(s->db))
+    } else if (s->tidy.armed || sbx_db_tidy(s->db)) {
+        store_arm(s, &s->tidy, STORE_TIDY_US);
         store_arm(s, t, STORE_QUIET_US);
+    } else if (sbx_db_settle(s->db)) {
+        store_arm(s, t, STORE_QUIET_US);
+    }
 }
 
 /* --- opening and closing --- */
@@ -704,7 +711,7 @@ void sbx_store_save(struct sbx_store *s)
     unsigned i;
     if (s->db == NULL)
         return;
-    s->urgent = true;
+    s->urgent = s->whole = true;
     if (s->state == STORE_DEGRADED)
         store_write(s);
     else
@@ -713,7 +720,7 @@ void sbx_store_save(struct sbx_store *s)
         sbx_db_await(s->db);
         store_step(s);
     }
-    s->urgent = false;
+    s->urgent = s->whole = false;
 }
 
 void sbx_store_leave(struct sbx_store *s)
@@ -871,7 +878,8 @@ struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
         last = o->slot->last;
         offset = o->slot->end_offset;
     }
-    if (!known->exited || o->grows)
+    /* What is in memory must fit to what is stored, exactly. */
+    if (!known->exited || o->grows || sbx_tail_has(s->tail, o->number))
         log_ask(log);
     log_resume(log, last, offset);
     log_note_counters(log);

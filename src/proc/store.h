@@ -56,6 +56,7 @@ struct sbx_record {
     void (*describe)(struct sbx_record *r, struct sbx_db_process *out, struct sbx_buf *scratch);
     /* It may be shown: it is stored, or storing is impossible for now. */
     void (*on_stored)(struct sbx_record *r);
+    void (*on_saved)(struct sbx_record *r); /* it is in the file, if there is one */
 };
 
 struct sbx_store_options {
@@ -94,6 +95,10 @@ void sbx_store_number_taken(struct sbx_store *s, uint64_t number); /* seen in an
 void sbx_store_record(struct sbx_store *s, struct sbx_record *r);
 void sbx_record_init(struct sbx_record *r);
 void sbx_record_drop(struct sbx_record *r); /* its owner goes */
+static inline bool sbx_record_is_saved(const struct sbx_record *record)
+{
+    return sbx_list_empty(&record->dirty);
+}
 void sbx_store_forget(struct sbx_store *s, uint64_t number);
 /* The limits have changed. */
 void sbx_store_limits(struct sbx_store *s);

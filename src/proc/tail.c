@@ -29,13 +29,14 @@
 #include <unistd.h>
 
 #define TAIL_MAGIC 0x7362782d7461696cull
-#define TAIL_VERSION 1u
+#define TAIL_VERSION 2u
 #define TAIL_HEADER_BYTES (1024u * 1024u)
 #define TAIL_SLOTS 8192u
 #define TAIL_EXTENT 16u /* segments */
 #define TAIL_EXTENT_BYTES ((size_t)TAIL_EXTENT * SBX_SEGMENT_BYTES)
 #define TAIL_WARM 4u
 #define TAIL_CANARY 16u
+#define TAIL_CANARY_LONG 8u
 #define TAIL_PAGE 4096u
 #define TAIL_EXTENTS_MAX 65536u /* 128 GiB: more is not believed */
 #define TAIL_COUNTER_MAX (UINT64_MAX / 2) /* nor are sequences and offsets that could wrap */
@@ -92,6 +93,17 @@ static uint64_t tail_random(struct sbx_tail *t)
     t->random ^= t->random >> 7;
     t->random ^= t->random << 17;
     return t->random;
+}
+
+/* Eight bytes that never occur in UTF-8. So few of them mark a short read that chance could make
+ * random ones the bytes that come; these are not those of any text. */
+static uint64_t tail_no_text(uint64_t random)
+{
+    uint64_t eight = 0;
+    size_t i;
+    for (i = 0; i < 8; i++)
+        eight = eight << 8 | (0xf5u + (random >> 8 * i & 7u));
+    return eight;
 }
 
 static struct sbx_segment_image *tail_image(const struct sbx_tail *t, uint32_t index)
@@ -306,7 +318,7 @@ void sbx_tail_about_to_read(struct sbx_tail *t, struct sbx_segment *seg, size_t 
     if (t->fd < 0)
         return;
     for (i = 0; i < TAIL_CANARY / sizeof(uint64_t); i++)
-        random[i] = tail_random(t);
+        random[i] = n < TAIL_CANARY_LONG ? tail_no_text(tail_random(t)) : tail_random(t);
     for (i = 0; i < n; i += TAIL_PAGE)
         touch[i] = 0;
     in->canary_len = n < TAIL_CANARY ? (uint32_t)n : TAIL_CANARY;
@@ -485,6 +497,15 @@ struct sbx_segment *sbx_tail_adopt(struct sbx_tail *t, uint64_t number)
         }
     }
     return NULL;
+}
+
+bool sbx_tail_has(const struct sbx_tail *t, uint64_t number)
+{
+    size_t i;
+    for (i = 0; i < t->norphans; i++)
+        if (t->orphans[i] != NULL && t->orphans[i]->image->number == number)
+            return true;
+    return false;
 }
 
 void sbx_tail_drop_orphans(struct sbx_tail *t)

@@ -36,6 +36,8 @@ struct sbx_slot {
     int32_t exit_kind, exit_value;
     uint32_t exit_core;
     uint32_t stop_asked;
+    uint32_t input_ended; /* its end was accepted */
+    uint32_t spare;
 };
 
 struct sbx_head {
@@ -95,6 +97,8 @@ struct sbx_segment *sbx_segment_new(struct sbx_tail *t, uint64_t number, uint64_
 void sbx_segment_unref(struct sbx_segment *seg);
 /* Of an earlier server: takes the oldest segment of that log over; NULL when there is none left. */
 struct sbx_segment *sbx_tail_adopt(struct sbx_tail *t, uint64_t number);
+/* Is there such a segment? */
+bool sbx_tail_has(const struct sbx_tail *t, uint64_t number);
 /* Frees what nobody has adopted. */
 void sbx_tail_drop_orphans(struct sbx_tail *t);
 

@@ -45,7 +45,7 @@ static void output_of(struct sbx_spec spec, struct sbx_env_pair *env, size_t nen
     spec.env = env;
     spec.nenv = nenv;
     assert_int_equal(sbx_spec_check(&spec, &err), 0);
-    assert_int_equal(sbx_launch(&rig.host, &spec, SBX_LAUNCH_STDIN_NULL, term, &l, &err), 0);
+    assert_int_equal(sbx_launch(&rig.host, &spec, SBX_LAUNCH_STDIN_NULL, term, NULL, &l, &err), 0);
     assert_int_equal(l.in, -1);
     while ((got = sbx_fd_read(l.out[0], text + n, sizeof text - 1 - n)) > 0)
         n += (size_t)got;
@@ -94,7 +94,8 @@ static void test_search_path_is_the_childs(void **state)
     struct sbx_launched l;
     struct sbx_err err;
     (void)state;
-    assert_int_equal(sbx_launch(&rig.host, &spec, SBX_LAUNCH_STDIN_NULL, false, &l, &err), -ENOENT);
+    assert_int_equal(sbx_launch(&rig.host, &spec, SBX_LAUNCH_STDIN_NULL, false, NULL, &l, &err),
+                     -ENOENT);
     assert_string_equal(err.text, "command \"sh\": No such file or directory (os error 2)");
 }
 
@@ -105,7 +106,7 @@ static void expect_failure(struct sbx_spec spec, int rc, const char *sentence)
     struct sbx_err err;
     spec.cols = 80;
     spec.rows = 24;
-    assert_int_equal(sbx_launch(&rig.host, &spec, SBX_LAUNCH_STDIN_PIPE, true, &l, &err), rc);
+    assert_int_equal(sbx_launch(&rig.host, &spec, SBX_LAUNCH_STDIN_PIPE, true, NULL, &l, &err), rc);
     assert_string_equal(err.text, sentence);
     assert_int_equal(l.in, -1);
     assert_int_equal(l.out[0], -1);
@@ -185,7 +186,7 @@ static void launch_with_little_memory(void *ctx, const struct gate *g)
     struct sbx_launched l;
     struct sbx_err err;
     size_t fds = rig_count_fds();
-    int rc = sbx_launch(&rig.host, spec, SBX_LAUNCH_STDIN_PIPE, true, &l, &err);
+    int rc = sbx_launch(&rig.host, spec, SBX_LAUNCH_STDIN_PIPE, true, NULL, &l, &err);
     assert_int_equal(rc, gate_hit(g) ? -ENOMEM : 0);
     if (rc == 0) {
         close_all(&l);

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import { Api, conflict, define, eq, has, invalid, keys, lacks, match, ok, problem, secs, skip, until } from '../lib.mjs';
-import { reader } from '../lib/helpers.mjs';
+import { reader, queued } from '../lib/helpers.mjs';
 import { stat, zombiesOf } from '../lib/proc.mjs';
 import { gone, numberOf } from '../lib/programs.mjs';
 
@@ -154,7 +154,8 @@ input('better', 'queue-full', 'input that does not fit is refused whole, the res
   await api.runSh(`kill -CONT ${p.pid}`);
   await until(async () => (await api.input(p.id, 'more')).status === 200, { what: 'room in the queue' });
   hash.update('more');
-  eq((await send(api, p.id, { eof: true })).json, { bytesWritten: 0 });
+  const end = (await send(api, p.id, { eof: true })).json;
+  eq(end, { bytesWritten: 0, ...queued(end) });
   await api.exited(p.id);
   eq((await api.logText(p.id)).split(' ')[0], hash.digest('hex'));
 });
