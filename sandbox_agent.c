@@ -10089,6 +10089,7 @@ struct tail_header {
     uint64_t magic;
     uint32_t version, segment_bytes;
     uint64_t number;
+    uint64_t slots_seen; /* those above were never in use: looking at them would cost their pages */
     struct tail_intent intent;
     struct sbx_slot slots[TAIL_SLOTS];
 };
@@ -10408,6 +10409,8 @@ SBX_PRIVATE struct sbx_slot *sbx_tail_slot_new(struct sbx_tail *t, enum sbx_slot
         if (slot->kind != SBX_SLOT_FREE)
             continue;
         *slot = (struct sbx_slot){.number = number};
+        if (t->header->slots_seen <= t->slots_taken)
+            t->header->slots_seen = (uint64_t)t->slots_taken + 1;
         tail_fence();
         slot->kind = (uint32_t)kind;
         return slot;
@@ -10428,7 +10431,8 @@ SBX_PRIVATE void sbx_tail_slot_free(struct sbx_tail *t, struct sbx_slot *slot)
 
 SBX_PRIVATE struct sbx_slot *sbx_tail_slot_next(struct sbx_tail *t, struct sbx_slot *slot)
 {
-    struct sbx_slot *end = t->header->slots + TAIL_SLOTS;
+    uint64_t seen = t->header->slots_seen < TAIL_SLOTS ? t->header->slots_seen : TAIL_SLOTS;
+    const struct sbx_slot *end = t->header->slots + seen;
     for (slot = slot == NULL ? t->header->slots : slot + 1; slot < end; slot++)
         if (slot->kind != SBX_SLOT_FREE)
             return slot;

@@ -56,6 +56,7 @@ struct tail_header {
     uint64_t magic;
     uint32_t version, segment_bytes;
     uint64_t number;
+    uint64_t slots_seen; /* those above were never in use: looking at them would cost their pages */
     struct tail_intent intent;
     struct sbx_slot slots[TAIL_SLOTS];
 };
@@ -375,6 +376,8 @@ struct sbx_slot *sbx_tail_slot_new(struct sbx_tail *t, enum sbx_slot_kind kind, 
         if (slot->kind != SBX_SLOT_FREE)
             continue;
         *slot = (struct sbx_slot){.number = number};
+        if (t->header->slots_seen <= t->slots_taken)
+            t->header->slots_seen = (uint64_t)t->slots_taken + 1;
         tail_fence();
         slot->kind = (uint32_t)kind;
         return slot;
@@ -395,7 +398,8 @@ void sbx_tail_slot_free(struct sbx_tail *t, struct sbx_slot *slot)
 
 struct sbx_slot *sbx_tail_slot_next(struct sbx_tail *t, struct sbx_slot *slot)
 {
-    struct sbx_slot *end = t->header->slots + TAIL_SLOTS;
+    uint64_t seen = t->header->slots_seen < TAIL_SLOTS ? t->header->slots_seen : TAIL_SLOTS;
+    const struct sbx_slot *end = t->header->slots + seen;
     for (slot = slot == NULL ? t->header->slots : slot + 1; slot < end; slot++)
         if (slot->kind != SBX_SLOT_FREE)
             return slot;
