@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { Session, becomesDegraded, bytesOnDisk, fileOf, files, integrity, logText, needSqlite, onDisk, record, recovers, sql, storage } from '../lib/store.mjs';
-import { define, eq, has, here, includes, keys, lacks, match, ok, problem, secs, skip, until } from '../lib.mjs';
+import { define, eq, has, here, includes, keys, lacks, match, ok, problem, secs, until } from '../lib.mjs';
 import { Follower, lineReader, writerSpec } from '../lib/lines.mjs';
 import { contiguous, echoer, reader, say, seqs } from '../lib/helpers.mjs';
 import { isSanitized, residentKib, send } from '../lib/tree.mjs';
