@@ -16969,7 +16969,8 @@ static void proc_on_saved(struct sbx_record *r)
 static void proc_on_output_closed(struct sbx_output *o)
 {
     struct sbx_proc *p = SBX_LIST_OF(o->log, struct sbx_proc, log);
-    if (!p->kept)
+    /* While the exit is being seen to, the keeper is told of all at once, when that is stored. */
+    if (!p->kept || p->state == SBX_PROC_DRAINING)
         return;
     if (p->state == SBX_PROC_EXITED && proc_is_silent(p))
         proc_keep_no_more(p);
@@ -16982,7 +16983,7 @@ static void proc_on_output_closed(struct sbx_output *o)
 static void proc_on_input_closed(struct sbx_input *in)
 {
     struct sbx_proc *p = SBX_LIST_OF(in, struct sbx_proc, in);
-    if (p->kept && !p->tty)
+    if (p->kept && !p->tty && p->state == SBX_PROC_RUNNING)
         (void)sbx_keep_close_fd(&p->host->keep, p->number, 0);
 }
 
