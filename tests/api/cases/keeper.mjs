@@ -256,6 +256,15 @@ keeper('term-stops-all', 'SIGTERM to the keeper ends adopted processes as it end
   const [a, b, c] = await list(api);
   eq([a.exitCode, b.exitSignal, c.exitSignal], [0, 'SIGTERM', 'SIGKILL']);
 });
+keeper('term-to-both', 'SIGTERM to keeper and server at once, as service managers send it, leaves processes their grace', async (s, api) => {
+  const p = await api.sh("trap 'echo last words; exit 5' TERM; echo up; while :; do sleep 0.02; done");
+  await api.logHas(p.id, 'up');
+  for (const pid of [s.keeperPid(), s.serverPid()]) send(pid, 'SIGTERM');
+  eq(await s.waitExit(secs(6)), { code: 0, signal: null });
+  await s.again();
+  const e = await api.info(p.id);
+  eq([e.exitCode, e.exitReason], [5, 'stopped']);
+});
 keeper('run-dies-with-its-client', 'a run under way ends with the server, and so does all it started', async (s, api) => {
   const script = 'sh -c "echo child=\\$\\$ >child; exec sleep 300" & echo "self=$$" >self; wait';
   const pending = api.runSh(script).then(() => 'answered', (e) => e.code ?? e.message);

@@ -131,6 +131,25 @@ upgrade('broken-binary', 'a new binary that does not run changes nothing, and th
   eq(inodeOfProgram(s.serverPid()), ino);
   await p.say('replaced after all');
 }, { server: {} });
+upgrade('hanging-binary', 'a new binary that never becomes ready is given up, and the old one goes on', async (s, api, { replace }) => {
+  const p = await echoer(api);
+  replace('#!/bin/sh\nexec sleep 1000\n');
+  s.known = s.serverPid();
+  const said = s.log.length;
+  send(s.keeperPid(), 'SIGUSR2');
+  await until(() => /going back/.test(s.log.slice(said)), { within: secs(15), what: 'the keeper to go back' });
+  await until(() => s.answers(), { what: 'an answer' });
+  await p.say('still here');
+  s.known = s.serverPid();
+}, { server: {} });
+upgrade('lock-file-without-a-pid', 'a lock file that names nobody is an error, and no signal is sent to anybody', async (s, api, { ctx }) => {
+  const lock = path.join(s.dataDir, 'sandbox-agent.lock'), text = fs.readFileSync(lock, 'utf8');
+  fs.truncateSync(lock);
+  const r = await ctx.command(['upgrade', '--data-dir', s.dataDir]);
+  fs.writeFileSync(lock, text);
+  eq([r.code, r.signal, r.out], [1, null, '']);
+  has(r.err, 'lock file');
+});
 upgrade('nobody-there', 'without a server there is nothing to upgrade: one line, exit 1', async (s, api, { ctx }) => {
   const r = await ctx.command(['upgrade', '--data-dir', path.join(s.dir, 'nothing')]);
   eq([r.code, r.out], [1, '']);
