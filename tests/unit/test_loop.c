@@ -439,6 +439,42 @@ static void test_hold_lets_the_loop_sleep(void **state)
     assert_string_equal(trace, "cpxtf");
 }
 
+/* --- what is handled in PULL is committed before it is told --- */
+
+static struct sbx_task committing, telling;
+
+static void trace_commit(struct sbx_task *task)
+{
+    (void)task;
+    note('C');
+}
+
+static void trace_tell(struct sbx_task *task)
+{
+    (void)task;
+    note('T');
+}
+
+static void change_something(struct sbx_task *task)
+{
+    (void)task;
+    note('P');
+    sbx_loop_defer(&loop, SBX_PHASE_COMMIT, &committing);
+    sbx_loop_defer(&loop, SBX_PHASE_FLUSH, &telling);
+}
+
+static void test_commit_between_pull_and_flush(void **state)
+{
+    struct sbx_task task;
+    (void)state;
+    sbx_task_init(&committing, trace_commit);
+    sbx_task_init(&telling, trace_tell);
+    sbx_task_init(&task, change_something);
+    sbx_loop_defer(&loop, SBX_PHASE_PULL, &task);
+    sbx_loop_turn(&loop);
+    assert_string_equal(trace, "PCT");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -452,6 +488,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stopping_and_watching_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_watching_another_in_a_callback, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_wanted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_commit_between_pull_and_flush, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hold_puts_off_the_flush, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hold_within_a_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hold_lets_the_loop_sleep, setup, teardown),
