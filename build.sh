@@ -372,11 +372,12 @@ parse_only()
 }
 
 # limited SECONDS COMMAND...: in our own process group where that can be chosen, or an interrupt
-# from the keyboard would end this script and leave the command.
+# from the keyboard would end this script and leave the command. Ten seconds after its time a program
+# that catches SIGTERM is killed.
 limited()
 {
-    if timeout --foreground 1 true 2>/dev/null; then
-        timeout --foreground "$@"
+    if timeout --foreground -k 10 1 true 2>/dev/null; then
+        timeout --foreground -k 10 "$@"
     elif command -v timeout >/dev/null; then
         timeout "$@"
     else
