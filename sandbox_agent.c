@@ -40,6 +40,8 @@
  *     proto/vt_filter.c
  *     os/clock.h
  *     os/clock.c
+ *     os/rand.h
+ *     os/rand.c
  *     os/diag.h
  *     os/diag.c
  *     os/fd.h
@@ -62,10 +64,18 @@
  *     os/spawn.c
  *     os/ptree.h
  *     os/ptree.c
+ *     os/user.h
+ *     os/user.c
+ *     net/address.h
+ *     net/address.c
  *     net/stream.h
  *     net/stream.c
  *     net/tls.h
- *     net/tls_none.c
+ *     net/tls_mbedtls.c   (!SBX_NO_TLS)
+ *     net/tls_none.c   (SBX_NO_TLS)
+ *     net/tls_cert.h
+ *     net/tls_cert_mbedtls.c   (!SBX_NO_TLS)
+ *     net/tls_cert_none.c   (SBX_NO_TLS)
  *     net/outq.h
  *     net/outq.c
  *     net/conn.h
@@ -124,9 +134,15 @@
  *     proc/proctab.c
  *     api/cors.h
  *     api/cors.c
- *     api/api.h
+ *     api/origin.h
+ *     api/origin.c
  *     api/auth.h
  *     api/auth.c
+ *     api/ticket.h
+ *     api/ticket.c
+ *     api/throttle.h
+ *     api/throttle.c
+ *     api/api.h
  *     api/problem.h
  *     api/problem.c
  *     api/process_json.h
@@ -157,8 +173,12 @@
  *     api/routes.c
  *     api/router.c
  *     app/sandbox_agent.h
+ *     app/secrets.h
+ *     app/secrets.c
  *     app/config.h
  *     app/config.c
+ *     app/certificates.h
+ *     app/certificates.c
  *     app/datadir.h
  *     app/datadir.c
  *     app/server.h
@@ -176,6 +196,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <ifaddrs.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <netinet/in.h>
@@ -198,6 +220,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -4344,6 +4367,132 @@ SBX_PRIVATE void sbx_clock_http_date(uint64_t unix_s, char out[SBX_HTTP_DATE_LEN
 }
 /* ==== end os/clock.c ======================================================================== */
 
+/* ==== begin os/rand.h ======================================================================= */
+/* rand.h - random bytes for secrets: tickets, keys. */
+#ifndef SBX_OS_RAND_H
+#define SBX_OS_RAND_H
+
+/* From the system's generator. 0 or a negative errno; never fewer bytes than asked for. */
+SBX_PRIVATE int sbx_rand_bytes(void *p, size_t n);
+
+#endif
+/* ==== end os/rand.h ========================================================================= */
+
+/* ==== begin os/rand.c ======================================================================= */
+/* rand.c - see rand.h.
+ *
+ * The system call comes first: it needs no descriptor and no /dev, and before the generator is
+ * seeded it waits where /dev/urandom would answer. The device is for systems without such a call,
+ * and for kernels and seccomp profiles that refuse it. Either the whole of what was asked for is
+ * there or an error is returned: a secret that is half zeroes looks like one that is not. */
+
+/* ==== begin os/fd.h ========================================================================= */
+/* fd.h - the one place where descriptors are made: always close-on-exec, non-blocking where they
+ * are polled. A child of the agent therefore sees 0, 1 and 2 and nothing else. */
+#ifndef SBX_OS_FD_H
+#define SBX_OS_FD_H
+
+/* All return 0 (or a descriptor) or a negative errno. */
+SBX_PRIVATE int sbx_fd_pipe(int *read_end, int *write_end); /* both close-on-exec, both blocking */
+SBX_PRIVATE int sbx_fd_set_nonblock(int fd);
+SBX_PRIVATE int sbx_fd_set_cloexec(int fd);
+SBX_PRIVATE int sbx_fd_clear_cloexec(int fd);
+SBX_PRIVATE int sbx_fd_open_null(bool for_writing); /* /dev/null; a pipe end with no peer where there is none */
+/* Two connected sockets that keep messages apart and carry descriptors; close-on-exec, blocking. */
+SBX_PRIVATE int sbx_fd_packet_pair(int *a, int *b);
+/* A file of no name, readable and writable; in memory where the system has that. */
+SBX_PRIVATE int sbx_fd_open_unnamed(void);
+SBX_PRIVATE void sbx_fd_close(int *fd); /* closes unless -1, and sets it to -1 */
+
+/* Bytes that wait to be read, 0 when that cannot be told. */
+SBX_PRIVATE size_t sbx_fd_readable_bytes(int fd);
+
+/* Asks for a larger pipe buffer where the system has such a call; failing is fine. */
+SBX_PRIVATE void sbx_fd_grow_pipe(int fd, size_t bytes);
+
+/* read and write that repeat after EINTR and return a negative errno. */
+SBX_PRIVATE ssize_t sbx_fd_read(int fd, void *p, size_t n);
+SBX_PRIVATE ssize_t sbx_fd_write(int fd, const void *p, size_t n);
+
+/* Once, at start: opens /dev/null on missing 0, 1, 2 and marks every inherited descriptor above 2
+ * close-on-exec, whoever started us and whatever they left open. */
+SBX_PRIVATE int sbx_fd_adopt_inherited(void);
+
+/* Raises the soft limit of open files to the hard one and returns it; *original gets the soft
+ * limit that children are given back. */
+SBX_PRIVATE size_t sbx_fd_raise_limit(size_t *original);
+/* Puts the soft limit back. Descriptors above it stay open. */
+SBX_PRIVATE void sbx_fd_restore_limit(size_t original);
+
+#endif
+/* ==== end os/fd.h =========================================================================== */
+/* ==== back in os/rand.c ===================================================================== */
+
+#if defined(__linux__) || defined(__APPLE__)
+#include <sys/random.h>
+#endif
+
+#define RAND_ENTROPY_MAX 256u /* getentropy refuses more at a time */
+
+/* Bytes written, or less than 1 when there is no such call or it failed. */
+static ssize_t rand_ask(uint8_t *p, size_t n)
+{
+#if defined(__linux__)
+    ssize_t got;
+    do
+        got = getrandom(p, n, 0);
+    while (got < 0 && errno == EINTR);
+    return got;
+#elif defined(__APPLE__) || defined(__FreeBSD__) || defined(__OpenBSD__)
+    size_t some = n < RAND_ENTROPY_MAX ? n : RAND_ENTROPY_MAX;
+    return getentropy(p, some) == 0 ? (ssize_t)some : -1;
+#else
+    (void)p;
+    (void)n;
+    return -1;
+#endif
+}
+
+/* An ordinary file of that name, as an image might hold, would be the same secret everywhere. */
+static int rand_check_device(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    return S_ISCHR(st.st_mode) ? 0 : -ENODEV;
+}
+
+static int rand_read_device(uint8_t *p, size_t n)
+{
+    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 ? -errno : rand_check_device(fd);
+    while (rc == 0 && n > 0) {
+        ssize_t got = sbx_fd_read(fd, p, n);
+        if (got <= 0) {
+            rc = got < 0 ? (int)got : -EIO;
+        } else {
+            p += got;
+            n -= (size_t)got;
+        }
+    }
+    sbx_fd_close(&fd);
+    return rc;
+}
+
+SBX_PRIVATE int sbx_rand_bytes(void *p, size_t n)
+{
+    uint8_t *at = p;
+    while (n > 0) {
+        ssize_t got = rand_ask(at, n);
+        if (got <= 0)
+            return rand_read_device(at, n);
+        at += got;
+        n -= (size_t)got;
+    }
+    return 0;
+}
+/* ==== end os/rand.c ========================================================================= */
+
 /* ==== begin os/diag.h ======================================================================= */
 /* diag.h - diagnostics for the operator: one line each on stderr, with time and level. Never a
  * token, never a process's output: callers pass ids, names and error texts only. */
@@ -4423,47 +4572,6 @@ SBX_PRIVATE void sbx_diag(const struct sbx_diag *d, enum sbx_diag_level level, c
         continue;
 }
 /* ==== end os/diag.c ========================================================================= */
-
-/* ==== begin os/fd.h ========================================================================= */
-/* fd.h - the one place where descriptors are made: always close-on-exec, non-blocking where they
- * are polled. A child of the agent therefore sees 0, 1 and 2 and nothing else. */
-#ifndef SBX_OS_FD_H
-#define SBX_OS_FD_H
-
-/* All return 0 (or a descriptor) or a negative errno. */
-SBX_PRIVATE int sbx_fd_pipe(int *read_end, int *write_end); /* both close-on-exec, both blocking */
-SBX_PRIVATE int sbx_fd_set_nonblock(int fd);
-SBX_PRIVATE int sbx_fd_set_cloexec(int fd);
-SBX_PRIVATE int sbx_fd_clear_cloexec(int fd);
-SBX_PRIVATE int sbx_fd_open_null(bool for_writing); /* /dev/null; a pipe end with no peer where there is none */
-/* Two connected sockets that keep messages apart and carry descriptors; close-on-exec, blocking. */
-SBX_PRIVATE int sbx_fd_packet_pair(int *a, int *b);
-/* A file of no name, readable and writable; in memory where the system has that. */
-SBX_PRIVATE int sbx_fd_open_unnamed(void);
-SBX_PRIVATE void sbx_fd_close(int *fd); /* closes unless -1, and sets it to -1 */
-
-/* Bytes that wait to be read, 0 when that cannot be told. */
-SBX_PRIVATE size_t sbx_fd_readable_bytes(int fd);
-
-/* Asks for a larger pipe buffer where the system has such a call; failing is fine. */
-SBX_PRIVATE void sbx_fd_grow_pipe(int fd, size_t bytes);
-
-/* read and write that repeat after EINTR and return a negative errno. */
-SBX_PRIVATE ssize_t sbx_fd_read(int fd, void *p, size_t n);
-SBX_PRIVATE ssize_t sbx_fd_write(int fd, const void *p, size_t n);
-
-/* Once, at start: opens /dev/null on missing 0, 1, 2 and marks every inherited descriptor above 2
- * close-on-exec, whoever started us and whatever they left open. */
-SBX_PRIVATE int sbx_fd_adopt_inherited(void);
-
-/* Raises the soft limit of open files to the hard one and returns it; *original gets the soft
- * limit that children are given back. */
-SBX_PRIVATE size_t sbx_fd_raise_limit(size_t *original);
-/* Puts the soft limit back. Descriptors above it stay open. */
-SBX_PRIVATE void sbx_fd_restore_limit(size_t original);
-
-#endif
-/* ==== end os/fd.h =========================================================================== */
 
 /* ==== begin os/fd.c ========================================================================= */
 /* fd.c - see fd.h. */
@@ -6273,33 +6381,722 @@ SBX_PRIVATE bool sbx_ptree_ignores(pid_t pid, int sig)
 #endif
 /* ==== end os/ptree.c ======================================================================== */
 
+/* ==== begin os/user.h ======================================================================= */
+/* user.h - becoming another user for good. Accounts are read from /etc/passwd and /etc/group
+ * without the system's resolver: a static binary has no NSS to ask. */
+#ifndef SBX_OS_USER_H
+#define SBX_OS_USER_H
+
+#define SBX_USER_NAME_MAX 64u
+#define SBX_USER_GROUPS_MAX 256u
+
+struct sbx_user {
+    uid_t uid;
+    gid_t gid;
+    char name[SBX_USER_NAME_MAX]; /* as in the account file; the number where there is no account */
+    char home[256];               /* "/" where there is no account */
+    gid_t groups[SBX_USER_GROUPS_MAX]; /* gid is the first */
+    size_t ngroups;
+};
+
+/* text: a name, "UID", "NAME:GROUP" or "UID:GID" as in --user; digits are a number, never a name. A
+ * UID that has no account needs its group named. UID 0 and every account that has it are refused:
+ * that would drop nothing. dir: where passwd and group are, "/etc". 0, or -errno and err, which
+ * names the flag --user. */
+SBX_PRIVATE int sbx_user_find(struct sbx_user *u, const char *text, const char *dir, struct sbx_err *err);
+
+/* Groups, then gid, then uid, of this process and for good: checks that there is no way back. Needs
+ * root. 0 or -errno and err; after an error the process may be neither one nor the other and has
+ * to end. The environment is the caller's. */
+SBX_PRIVATE int sbx_user_become(const struct sbx_user *u, struct sbx_err *err);
+
+/* From here on no program started by this process gains rights by exec (setuid files, sudo). 0, or
+ * -ENOTSUP where the kernel has no such thing. */
+SBX_PRIVATE int sbx_user_no_new_privs(void);
+
+#endif
+/* ==== end os/user.h ========================================================================= */
+
+/* ==== begin os/user.c ======================================================================= */
+/* user.c - see user.h.
+ *
+ * Lines are read as passwd(5) and group(5) have them, the first match counts, and a line not of that
+ * form is passed over: comments, the "+" and "-" entries of NIS, numbers that are none, NUL bytes,
+ * lines of USER_LINE_MAX bytes and more. A file that is missing is empty, so that UID:GID works in
+ * an image that has no accounts at all; one that cannot be read is an error, since the groups that
+ * it would have named would be missing without a word.
+ *
+ * Groups are those of initgroups(3): the primary one, or the one named instead, and every one that
+ * lists the account as a member. A number without an account is a member of nothing, and needs its
+ * group given: any guess (0, the same number) could be a group that means something.
+ *
+ * Digits are always a number. The number 4294967295 is none: to setresuid(2) it means "leave as it
+ * is", and so it would drop nothing. */
+
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+#define USER_LINE_MAX 16384u
+#define USER_PATH_MAX 4096u
+#define USER_PASSWD_FIELDS 7u
+#define USER_GROUP_FIELDS 4u
+
+/* What was asked for, and how far the search for it has come. */
+struct user_search {
+    struct sbx_user *found;
+    const char *text;
+    const char *dir;
+    struct sbx_str user, group;   /* group: empty when none is given */
+    bool by_uid, by_gid;          /* uid, gid: valid */
+    bool has_account, has_group;
+    uint32_t uid, gid;
+};
+
+/* Bytes at..end of the text are read and not yet given out. */
+struct user_lines {
+    int fd; /* -1: there is no file */
+    bool skipping; /* what is in the text goes on a line that is too long */
+    size_t at, end;
+    char text[USER_LINE_MAX];
+};
+
+/* --- lines and fields ------------------------------------------------------------------------- */
+
+static int user_open(struct user_lines *f, const char *dir, const char *file)
+{
+    char path[USER_PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/%s", dir, file);
+    f->fd = -1;
+    f->at = f->end = 0;
+    f->skipping = false;
+    if (n < 0 || (size_t)n >= sizeof path)
+        return -ENAMETOOLONG;
+    f->fd = open(path, O_RDONLY | O_CLOEXEC);
+    return f->fd < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static ssize_t user_fill(struct user_lines *f)
+{
+    ssize_t got;
+    if (f->fd < 0)
+        return 0;
+    f->end -= f->at;
+    memmove(f->text, f->text + f->at, f->end);
+    f->at = 0;
+    if (f->end == sizeof f->text) {
+        f->skipping = true;
+        f->end = 0;
+    }
+    got = sbx_fd_read(f->fd, f->text + f->end, sizeof f->text - f->end);
+    if (got > 0)
+        f->end += (size_t)got;
+    return got;
+}
+
+/* 1 and a line without its newline, which the last one need not have; 0 at the end; -errno. */
+static int user_next_line(struct user_lines *f, struct sbx_str *line)
+{
+    for (;;) {
+        const char *newline = memchr(f->text + f->at, '\n', f->end - f->at);
+        bool whole = !f->skipping;
+        if (newline == NULL) {
+            ssize_t got = user_fill(f);
+            if (got > 0)
+                continue;
+            if (got < 0 || f->end == 0 || f->skipping)
+                return (int)got;
+            newline = f->text + f->end;
+        }
+        *line = (struct sbx_str){f->text + f->at, (size_t)(newline - (f->text + f->at))};
+        f->at += line->n + (f->at + line->n < f->end);
+        f->skipping = false;
+        if (whole)
+            return 1;
+    }
+}
+
+/* The last field takes what is left. False when there are fewer, or when it is no entry. */
+static bool user_split(struct sbx_str line, struct sbx_str *fields, size_t n)
+{
+    size_t i;
+    if (line.n == 0 || memchr("#+-:", line.p[0], 4) != NULL || memchr(line.p, '\0', line.n) != NULL)
+        return false;
+    for (i = 0; i + 1 < n; i++) {
+        const char *colon = memchr(line.p, ':', line.n);
+        if (colon == NULL)
+            return false;
+        fields[i] = (struct sbx_str){line.p, (size_t)(colon - line.p)};
+        line.p += fields[i].n + 1;
+        line.n -= fields[i].n + 1;
+    }
+    fields[i] = line;
+    return true;
+}
+
+static bool user_to_id(struct sbx_str s, uint32_t *id)
+{
+    uint64_t v;
+    if (sbx_str_to_u64(s, &v) < 0 || v >= UINT32_MAX)
+        return false;
+    *id = (uint32_t)v;
+    return true;
+}
+
+static bool user_is_number(struct sbx_str s)
+{
+    size_t i;
+    for (i = 0; i < s.n; i++)
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    return s.n > 0;
+}
+
+static bool user_copy(char *to, size_t size, struct sbx_str s)
+{
+    if (s.n >= size)
+        return false;
+    if (s.n > 0)
+        memcpy(to, s.p, s.n);
+    to[s.n] = '\0';
+    return true;
+}
+
+/* --- the account ------------------------------------------------------------------------------ */
+
+static int user_parse(struct user_search *s, struct sbx_err *err)
+{
+    const char *colon = strchr(s->text, ':');
+    s->user = sbx_str_z(s->text);
+    if (colon != NULL) {
+        s->user.n = (size_t)(colon - s->text);
+        s->group = sbx_str_z(colon + 1);
+    }
+    s->by_uid = user_is_number(s->user);
+    s->by_gid = user_is_number(s->group);
+    if (s->user.n == 0 || (colon != NULL && s->group.n == 0) || strchr(s->group.p, ':') != NULL)
+        return sbx_err_set(err, EINVAL,
+                           "--user \"%.100s\" is not NAME, UID, NAME:GROUP or UID:GID", s->text);
+    if ((s->by_uid && !user_to_id(s->user, &s->uid)) ||
+        (s->by_gid && !user_to_id(s->group, &s->gid)))
+        return sbx_err_set(err, EINVAL, "--user \"%.100s\": a number is at most %lu", s->text,
+                           (unsigned long)UINT32_MAX - 1);
+    return 0;
+}
+
+static int user_refuse_root(const struct user_search *s, struct sbx_err *err)
+{
+    return sbx_err_set(err, EINVAL, "--user \"%.100s\" is root: that would drop nothing", s->text);
+}
+
+/* 1: that is the one; 0: it is not; -ENAMETOOLONG. */
+static int user_take_account(struct user_search *s, struct sbx_str line)
+{
+    struct sbx_str field[USER_PASSWD_FIELDS];
+    struct sbx_user *u = s->found;
+    uint32_t uid, gid;
+    if (!user_split(line, field, USER_PASSWD_FIELDS) || !user_to_id(field[2], &uid) ||
+        !user_to_id(field[3], &gid))
+        return 0;
+    if (s->by_uid ? uid != s->uid : !sbx_str_eq(field[0], s->user))
+        return 0;
+    if (!user_copy(u->name, sizeof u->name, field[0]) ||
+        !user_copy(u->home, sizeof u->home, field[5].n > 0 ? field[5] : SBX_STR("/")))
+        return -ENAMETOOLONG;
+    u->uid = uid;
+    u->gid = gid;
+    s->has_account = true;
+    return 1;
+}
+
+static int user_find_account(struct user_search *s, struct sbx_err *err)
+{
+    struct user_lines f;
+    struct sbx_str line;
+    int rc = user_open(&f, s->dir, "passwd");
+    if (rc == 0)
+        while ((rc = user_next_line(&f, &line)) > 0 && (rc = user_take_account(s, line)) == 0)
+            ;
+    sbx_fd_close(&f.fd);
+    if (rc == -ENAMETOOLONG)
+        return sbx_err_set(err, rc, "--user \"%.100s\": name or home directory is too long",
+                           s->text);
+    if (rc >= 0)
+        return 0;
+    sbx_err_set(err, rc, "--user \"%.100s\": %.100s/passwd", s->text, s->dir);
+    return sbx_err_add_reason(err);
+}
+
+/* No account: numbers stand for themselves where both are given. */
+static int user_stand_in(struct user_search *s, struct sbx_err *err)
+{
+    struct sbx_user *u = s->found;
+    if (!s->by_uid)
+        return sbx_err_set(err, ENOENT,
+                           "--user \"%.100s\": there is no such account in %.100s/passwd", s->text,
+                           s->dir);
+    if (s->group.n == 0)
+        return sbx_err_set(err, ENOENT,
+                           "--user \"%.100s\": no account in %.100s/passwd has that number; give its "
+                           "group too, as in %lu:GID",
+                           s->text, s->dir, (unsigned long)s->uid);
+    u->uid = s->uid;
+    (void)snprintf(u->name, sizeof u->name, "%lu", (unsigned long)s->uid);
+    (void)snprintf(u->home, sizeof u->home, "/");
+    return 0;
+}
+
+/* --- its groups ------------------------------------------------------------------------------- */
+
+static bool user_is_listed(struct sbx_str members, const char *name)
+{
+    struct sbx_str member;
+    while (sbx_str_next_in_list(&members, &member))
+        if (sbx_str_eq_z(member, name))
+            return true;
+    return false;
+}
+
+static int user_add_group(struct sbx_user *u, gid_t gid)
+{
+    size_t i;
+    for (i = 0; i < u->ngroups; i++)
+        if (u->groups[i] == gid)
+            return 0;
+    if (u->ngroups == SBX_USER_GROUPS_MAX)
+        return -E2BIG;
+    u->groups[u->ngroups++] = gid;
+    return 0;
+}
+
+static void user_set_group(struct user_search *s, gid_t gid)
+{
+    s->found->gid = gid;
+    s->found->groups[0] = gid;
+    s->has_group = true;
+}
+
+static int user_take_group(struct user_search *s, struct sbx_str line)
+{
+    struct sbx_str field[USER_GROUP_FIELDS];
+    uint32_t gid;
+    if (!user_split(line, field, USER_GROUP_FIELDS) || !user_to_id(field[2], &gid))
+        return 0;
+    if (!s->has_group && sbx_str_eq(field[0], s->group))
+        user_set_group(s, gid);
+    if (s->has_account && user_is_listed(field[3], s->found->name))
+        return user_add_group(s->found, gid);
+    return 0;
+}
+
+/* The gid comes first in the list: the BSDs keep the effective one in that place. */
+static int user_find_groups(struct user_search *s, struct sbx_err *err)
+{
+    struct user_lines f;
+    struct sbx_str line;
+    int rc = user_open(&f, s->dir, "group");
+    s->found->ngroups = 1;
+    if (s->by_gid || s->group.n == 0)
+        user_set_group(s, s->by_gid ? (gid_t)s->gid : s->found->gid);
+    if (rc == 0)
+        while ((rc = user_next_line(&f, &line)) > 0 && (rc = user_take_group(s, line)) == 0)
+            ;
+    sbx_fd_close(&f.fd);
+    if (rc == -E2BIG)
+        return sbx_err_set(err, rc, "--user \"%.100s\" is in more than %u groups", s->text,
+                           SBX_USER_GROUPS_MAX);
+    if (rc < 0) {
+        sbx_err_set(err, rc, "--user \"%.100s\": %.100s/group", s->text, s->dir);
+        return sbx_err_add_reason(err);
+    }
+    if (!s->has_group)
+        return sbx_err_set(err, ENOENT, "--user \"%.100s\": there is no such group in %.100s/group",
+                           s->text, s->dir);
+    return 0;
+}
+
+SBX_PRIVATE int sbx_user_find(struct sbx_user *u, const char *text, const char *dir, struct sbx_err *err)
+{
+    struct user_search s = {.found = u, .text = text, .dir = dir, .group = SBX_STR("")};
+    int rc = user_parse(&s, err);
+    memset(u, 0, sizeof *u);
+    if (rc < 0)
+        return rc;
+    if (s.by_uid && s.uid == 0)
+        return user_refuse_root(&s, err);
+    rc = user_find_account(&s, err);
+    if (rc == 0 && !s.has_account)
+        rc = user_stand_in(&s, err);
+    if (rc < 0)
+        return rc;
+    return u->uid == 0 ? user_refuse_root(&s, err) : user_find_groups(&s, err);
+}
+
+/* --- becoming it ------------------------------------------------------------------------------ */
+
+static int user_set_gids(gid_t gid)
+{
+#if defined(__linux__) || defined(__FreeBSD__) || defined(__OpenBSD__)
+    return setresgid(gid, gid, gid);
+#else
+    return setgid(gid); /* for root it is all three */
+#endif
+}
+
+static int user_set_uids(uid_t uid)
+{
+#if defined(__linux__) || defined(__FreeBSD__) || defined(__OpenBSD__)
+    return setresuid(uid, uid, uid);
+#else
+    return setuid(uid);
+#endif
+}
+
+/* Capabilities outlive a change of user where the process was told to keep them (securebits(7)). So
+ * the way back is tried and not concluded to be closed. */
+static bool user_can_return(void)
+{
+    return setuid(0) == 0 || seteuid(0) == 0 || getuid() == 0 || geteuid() == 0;
+}
+
+static int user_fail(const struct sbx_user *u, const char *call, struct sbx_err *err)
+{
+    sbx_err_set(err, errno, "cannot become user %s: %s", u->name, call);
+    return sbx_err_add_reason(err);
+}
+
+SBX_PRIVATE int sbx_user_become(const struct sbx_user *u, struct sbx_err *err)
+{
+    uint16_t ngroups = (uint16_t)u->ngroups; /* the parameter is a size_t here and an int there */
+    assert(u->uid != 0 && u->uid != (uid_t)-1 && u->gid != (gid_t)-1);
+    assert(u->ngroups > 0 && u->ngroups <= SBX_USER_GROUPS_MAX);
+    if (setgroups(ngroups, u->groups) < 0)
+        return user_fail(u, "setgroups", err);
+    if (user_set_gids(u->gid) < 0)
+        return user_fail(u, "setgid", err);
+    if (user_set_uids(u->uid) < 0)
+        return user_fail(u, "setuid", err);
+    if (user_can_return() || getuid() != u->uid || geteuid() != u->uid || getgid() != u->gid ||
+        getegid() != u->gid)
+        return sbx_err_set(err, EPERM,
+                           "cannot become user %s for good: there is a way back to root", u->name);
+    return 0;
+}
+
+SBX_PRIVATE int sbx_user_no_new_privs(void)
+{
+#ifdef PR_SET_NO_NEW_PRIVS
+    return prctl(PR_SET_NO_NEW_PRIVS, 1ul, 0ul, 0ul, 0ul) == 0 ? 0 : -ENOTSUP;
+#else
+    return -ENOTSUP;
+#endif
+}
+/* ==== end os/user.c ========================================================================= */
+
+/* ==== begin net/address.h =================================================================== */
+/* address.h - where to listen, and who has connected. */
+#ifndef SBX_NET_ADDRESS_H
+#define SBX_NET_ADDRESS_H
+
+union sbx_sockaddr {
+    struct sockaddr sa;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    struct sockaddr_un un;
+};
+
+struct sbx_address {
+    union sbx_sockaddr sock;
+    socklen_t len;
+};
+
+/* An IP address or "localhost", and a port. Addresses are parsed without the resolver: a static
+ * binary has no NSS to ask, and the only name that means something in a sandbox is localhost.
+ * -EINVAL when it is neither. */
+SBX_PRIVATE int sbx_address_of_host(struct sbx_address *a, struct sbx_str host, uint16_t port);
+/* The value of --listen: "HOST:PORT", "[V6]:PORT", "PORT" alone (on 127.0.0.1), or "unix:PATH". 0
+ * or -EINVAL and err, which names flag and value. */
+SBX_PRIVATE int sbx_address_parse(struct sbx_address *a, const char *text, struct sbx_err *err);
+
+static inline bool sbx_address_is_unix(const struct sbx_address *a)
+{
+    return a->sock.sa.sa_family == AF_UNIX;
+}
+/* The address that a socket is bound to; AF_UNSPEC when that cannot be told. */
+SBX_PRIVATE void sbx_address_of_fd(struct sbx_address *a, int fd);
+/* Can only this machine reach it? Unix sockets and loopback addresses. */
+SBX_PRIVATE bool sbx_address_is_local(const struct sbx_address *a);
+/* "127.0.0.1:2468", "[::]:2468", "unix:/run/agent.sock" into text; at least SBX_ADDRESS_TEXT. */
+#define SBX_ADDRESS_TEXT 128u
+SBX_PRIVATE void sbx_address_format(const struct sbx_address *a, char *text, size_t size);
+/* The same, where port 0 in `want` is any port. */
+SBX_PRIVATE bool sbx_address_is(const struct sbx_address *a, const struct sbx_address *want);
+
+/* Who is at the other end: the address without the port, an IPv4 one inside IPv6 as IPv4. All
+ * peers of a unix socket are one. */
+struct sbx_peer {
+    uint8_t bytes[16];
+    uint8_t family; /* AF_INET, AF_INET6, AF_UNIX; AF_UNSPEC: could not be told */
+};
+SBX_PRIVATE void sbx_peer_of_fd(struct sbx_peer *peer, int fd);
+
+#endif
+/* ==== end net/address.h ===================================================================== */
+
+/* ==== begin net/address.c =================================================================== */
+/* address.c - see address.h.
+ *
+ * --listen is read from the left: "unix:" and "[" say what follows; anything else is split at its
+ * only colon. A second colon is refused, since "::1:2468" is an address as well as an address and a
+ * port (RFC 3986, 3.2.2, has the brackets for that reason). A missing host is refused as well: to
+ * some programs ":2468" is every address of the machine, and that is worth its being spelt out. */
+
+#define ADDRESS_LOOPBACK_NET 127u /* 127.0.0.0/8 */
+#define ADDRESS_V6_CHARS "0123456789abcdefABCDEF:."
+
+static bool address_is_loopback_v4(const uint8_t bytes[4])
+{
+    return bytes[0] == ADDRESS_LOOPBACK_NET;
+}
+
+SBX_PRIVATE int sbx_address_of_host(struct sbx_address *a, struct sbx_str host, uint16_t port)
+{
+    char text[INET6_ADDRSTRLEN];
+    memset(a, 0, sizeof *a);
+    if (sbx_str_ieq_z(host, "localhost"))
+        host = SBX_STR("127.0.0.1");
+    if (host.n == 0 || host.n >= sizeof text || memchr(host.p, '\0', host.n) != NULL)
+        return -EINVAL;
+    memcpy(text, host.p, host.n);
+    text[host.n] = '\0';
+    if (inet_pton(AF_INET, text, &a->sock.in.sin_addr) == 1) {
+        a->sock.in.sin_family = AF_INET;
+        a->sock.in.sin_port = htons(port);
+        a->len = sizeof a->sock.in;
+        return 0;
+    }
+    if (inet_pton(AF_INET6, text, &a->sock.in6.sin6_addr) == 1) {
+        a->sock.in6.sin6_family = AF_INET6;
+        a->sock.in6.sin6_port = htons(port);
+        a->len = sizeof a->sock.in6;
+        return 0;
+    }
+    return -EINVAL;
+}
+
+static int address_refuse(const char *text, const char *why, struct sbx_err *err)
+{
+    return sbx_err_set(err, EINVAL, "--listen \"%.128s\": %s", text, why);
+}
+
+static int address_parse_unix(struct sbx_address *a, const char *text, const char *path,
+                              struct sbx_err *err)
+{
+    size_t n = strlen(path), most = sizeof a->sock.un.sun_path - 1;
+    if (n == 0)
+        return address_refuse(text, "the path of the socket is missing", err);
+    if (n > most)
+        return sbx_err_set(err, EINVAL,
+                           "--listen \"%.128s\": the path of a socket has at most %zu bytes", text,
+                           most);
+    a->sock.un.sun_family = AF_UNIX;
+    memcpy(a->sock.un.sun_path, path, n);
+    a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
+    return 0;
+}
+
+static int address_parse_tcp(struct sbx_address *a, const char *text, struct sbx_str host,
+                             const char *port, struct sbx_err *err)
+{
+    uint64_t number;
+    int rc = sbx_str_to_u64(sbx_str_z(port), &number);
+    if (rc == -EINVAL)
+        return address_refuse(text, "the port is not a number", err);
+    if (rc < 0 || number > UINT16_MAX)
+        return address_refuse(text, "a port is at most 65535", err);
+    if (sbx_address_of_host(a, host, (uint16_t)number) < 0)
+        return address_refuse(text, "the host is neither an IP address nor localhost", err);
+    return 0;
+}
+
+/* at: behind the opening bracket. */
+static int address_parse_bracketed(struct sbx_address *a, const char *text, const char *at,
+                                   struct sbx_err *err)
+{
+    const char *close = strchr(at, ']');
+    int rc;
+    if (close == NULL || close[1] != ':')
+        return address_refuse(text, "\"]:PORT\" is missing, as in [::1]:2468", err);
+    rc = address_parse_tcp(a, text, (struct sbx_str){at, (size_t)(close - at)}, close + 2, err);
+    if (rc == 0 && a->sock.sa.sa_family != AF_INET6)
+        return address_refuse(text, "brackets are for an IPv6 address", err);
+    return rc;
+}
+
+static int address_parse_plain(struct sbx_address *a, const char *text, struct sbx_err *err)
+{
+    const char *colon = strchr(text, ':');
+    if (colon == NULL && text[strspn(text, "0123456789")] == '\0')
+        return address_parse_tcp(a, text, SBX_STR("127.0.0.1"), text, err);
+    if (colon == NULL)
+        return address_refuse(text, "the port is missing, as in 127.0.0.1:2468", err);
+    if (strchr(colon + 1, ':') == NULL)
+        return address_parse_tcp(a, text, (struct sbx_str){text, (size_t)(colon - text)}, colon + 1,
+                                 err);
+    if (text[strspn(text, ADDRESS_V6_CHARS)] == '\0')
+        return address_refuse(text, "an IPv6 address stands in brackets, as in [::1]:2468", err);
+    return address_refuse(text, "it is not HOST:PORT, [IPV6]:PORT, PORT or unix:PATH", err);
+}
+
+SBX_PRIVATE int sbx_address_parse(struct sbx_address *a, const char *text, struct sbx_err *err)
+{
+    static const char scheme[] = "unix:";
+    memset(a, 0, sizeof *a);
+    if (text[0] == '\0')
+        return address_refuse(text, "it is not HOST:PORT, [IPV6]:PORT, PORT or unix:PATH", err);
+    if (strncmp(text, scheme, sizeof scheme - 1) == 0)
+        return address_parse_unix(a, text, text + sizeof scheme - 1, err);
+    if (text[0] == '[')
+        return address_parse_bracketed(a, text, text + 1, err);
+    return address_parse_plain(a, text, err);
+}
+
+SBX_PRIVATE void sbx_address_of_fd(struct sbx_address *a, int fd)
+{
+    memset(a, 0, sizeof *a);
+    a->len = sizeof a->sock;
+    if (getsockname(fd, &a->sock.sa, &a->len) < 0)
+        a->sock.sa.sa_family = AF_UNSPEC;
+}
+
+SBX_PRIVATE bool sbx_address_is_local(const struct sbx_address *a)
+{
+    const struct in6_addr *v6 = &a->sock.in6.sin6_addr;
+    if (a->sock.sa.sa_family == AF_INET)
+        return address_is_loopback_v4((const uint8_t *)&a->sock.in.sin_addr);
+    if (a->sock.sa.sa_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(v6) ||
+               (IN6_IS_ADDR_V4MAPPED(v6) && address_is_loopback_v4(v6->s6_addr + 12));
+    return sbx_address_is_unix(a);
+}
+
+/* The kernel may give a path that fills its field and has no NUL, and a length without one. */
+static struct sbx_str address_path(const struct sbx_address *a)
+{
+    size_t head = offsetof(struct sockaddr_un, sun_path);
+    size_t n = a->len > head ? a->len - head : 0;
+    if (n > sizeof a->sock.un.sun_path)
+        n = sizeof a->sock.un.sun_path;
+    return (struct sbx_str){a->sock.un.sun_path, strnlen(a->sock.un.sun_path, n)};
+}
+
+SBX_PRIVATE void sbx_address_format(const struct sbx_address *a, char *text, size_t size)
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    assert(size >= SBX_ADDRESS_TEXT);
+    if (sbx_address_is_unix(a)) {
+        struct sbx_str path = address_path(a);
+        (void)snprintf(text, size, "unix:%.*s", (int)path.n, path.p);
+    } else if (a->sock.sa.sa_family == AF_INET) {
+        (void)inet_ntop(AF_INET, &a->sock.in.sin_addr, host, sizeof host);
+        (void)snprintf(text, size, "%s:%u", host, (unsigned)ntohs(a->sock.in.sin_port));
+    } else if (a->sock.sa.sa_family == AF_INET6) {
+        (void)inet_ntop(AF_INET6, &a->sock.in6.sin6_addr, host, sizeof host);
+        (void)snprintf(text, size, "[%s]:%u", host, (unsigned)ntohs(a->sock.in6.sin6_port));
+    } else {
+        text[0] = '\0';
+    }
+}
+
+static bool address_is_port(in_port_t port, in_port_t want)
+{
+    return want == 0 || port == want;
+}
+
+SBX_PRIVATE bool sbx_address_is(const struct sbx_address *a, const struct sbx_address *want)
+{
+    const union sbx_sockaddr *have = &a->sock, *like = &want->sock;
+    if (have->sa.sa_family != like->sa.sa_family)
+        return false;
+    if (have->sa.sa_family == AF_INET)
+        return have->in.sin_addr.s_addr == like->in.sin_addr.s_addr &&
+               address_is_port(have->in.sin_port, like->in.sin_port);
+    if (have->sa.sa_family == AF_INET6)
+        return memcmp(&have->in6.sin6_addr, &like->in6.sin6_addr, sizeof(struct in6_addr)) == 0 &&
+               address_is_port(have->in6.sin6_port, like->in6.sin6_port);
+    return sbx_address_is_unix(a) && sbx_str_eq(address_path(a), address_path(want));
+}
+
+static void address_set_peer(struct sbx_peer *peer, int family, const void *bytes, size_t n)
+{
+    peer->family = (uint8_t)family;
+    memcpy(peer->bytes, bytes, n);
+}
+
+SBX_PRIVATE void sbx_peer_of_fd(struct sbx_peer *peer, int fd)
+{
+    union sbx_sockaddr s;
+    socklen_t len = sizeof s;
+    const struct in6_addr *v6 = &s.in6.sin6_addr;
+    memset(peer, 0, sizeof *peer);
+    memset(&s, 0, sizeof s);
+    peer->family = AF_UNSPEC;
+    if (getpeername(fd, &s.sa, &len) < 0)
+        return;
+    if (s.sa.sa_family == AF_INET)
+        address_set_peer(peer, AF_INET, &s.in.sin_addr, sizeof s.in.sin_addr);
+    else if (s.sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6))
+        address_set_peer(peer, AF_INET, v6->s6_addr + 12, sizeof s.in.sin_addr);
+    else if (s.sa.sa_family == AF_INET6)
+        address_set_peer(peer, AF_INET6, v6, sizeof *v6);
+    else if (s.sa.sa_family == AF_UNIX)
+        peer->family = AF_UNIX;
+}
+/* ==== end net/address.c ===================================================================== */
+
 /* ==== begin net/stream.h ==================================================================== */
 /* stream.h - the bytes of a connection: a plain socket, or TLS over one.
  *
  * A transport is a table of functions, so nothing above knows which it is. All calls are
- * non-blocking and return a negative errno; -EAGAIN means wait for sbx_stream_wants. */
+ * non-blocking and return a negative errno; -EAGAIN means that the socket is to be waited for. */
 #ifndef SBX_NET_STREAM_H
 #define SBX_NET_STREAM_H
 
 struct sbx_stream;
 
 struct sbx_stream_ops {
-    ssize_t (*read)(struct sbx_stream *s, void *p, size_t n); /* 0 at the peer's end */
+    /* While !ready: a step of the handshake. 0: done, the stream is ready; -EAGAIN; -EPROTOTYPE:
+     * the peer speaks plain HTTP, and the stream is a plain one from here on, nothing read; any
+     * other: it failed, err says why. NULL for a transport that has none. */
+    int (*handshake)(struct sbx_stream *s, struct sbx_err *err);
+    /* 0 at the peer's end. A transport with an end of its own (close_notify) tells a connection
+     * that was cut off from one that was ended: -ECONNABORTED. */
+    ssize_t (*read)(struct sbx_stream *s, void *p, size_t n);
     ssize_t (*writev)(struct sbx_stream *s, const struct iovec *iov, int n);
-    void (*shut_write)(struct sbx_stream *s); /* tells the peer that nothing more comes */
+    /* Tells the peer that all was said, as far as the transport itself has words for it. */
+    void (*end)(struct sbx_stream *s);
+    void (*shut_write)(struct sbx_stream *s); /* the same, and to the peer's system */
     void (*close)(struct sbx_stream *s);
 };
 
 struct sbx_stream {
     const struct sbx_stream_ops *ops;
     int fd;
-    void *tls; /* the transport's own */
+    bool ready;       /* reads and writes may begin */
+    bool wants_write; /* the handshake, or a read, waits for the socket to take bytes */
+    bool more;        /* the next read has something to tell without waiting for the socket */
+    uint64_t wire;    /* bytes ever given to the socket */
+    void *tls;        /* the transport's own */
 };
+
+/* Reads by a transport with records take them whole: room for less than this may come back with
+ * what poll() does not tell of. */
+#define SBX_STREAM_READ_MIN (16u * 1024u)
 
 SBX_PRIVATE void sbx_stream_init_plain(struct sbx_stream *s, int fd);
 
-/* Bytes that were written but that the peer's system has not acknowledged; 0 where the system
- * does not tell. */
+/* Bytes on the wire that the peer's system has not acknowledged; 0 where the system does not
+ * tell. */
 SBX_PRIVATE size_t sbx_stream_unacked(const struct sbx_stream *s);
 
 #endif
@@ -6323,7 +7120,16 @@ static ssize_t stream_plain_writev(struct sbx_stream *s, const struct iovec *iov
     do
         put = writev(s->fd, iov, n);
     while (put < 0 && errno == EINTR);
-    return put < 0 ? -errno : put;
+    if (put < 0)
+        return -errno;
+    s->wire += (uint64_t)put;
+    return put;
+}
+
+/* A plain connection has no other word for it than the end of its bytes. */
+static void stream_plain_end(struct sbx_stream *s)
+{
+    (void)s;
 }
 
 static void stream_plain_shut_write(struct sbx_stream *s)
@@ -6341,10 +7147,11 @@ SBX_PRIVATE void sbx_stream_init_plain(struct sbx_stream *s, int fd)
     static const struct sbx_stream_ops plain = {
         .read = stream_plain_read,
         .writev = stream_plain_writev,
+        .end = stream_plain_end,
         .shut_write = stream_plain_shut_write,
         .close = stream_plain_close,
     };
-    *s = (struct sbx_stream){.ops = &plain, .fd = fd};
+    *s = (struct sbx_stream){.ops = &plain, .fd = fd, .ready = true};
 }
 
 SBX_PRIVATE size_t sbx_stream_unacked(const struct sbx_stream *s)
@@ -6361,25 +7168,1123 @@ SBX_PRIVATE size_t sbx_stream_unacked(const struct sbx_stream *s)
 /* ==== end net/stream.c ====================================================================== */
 
 /* ==== begin net/tls.h ======================================================================= */
-/* tls.h - which TLS library this build has. Each choice is a file with the same functions:
- * tls_none.c is the build without one. */
+/* tls.h - HTTPS: what connections are accepted with, and TLS as a transport of net/stream. Each
+ * choice of library is a file with the same functions: tls_none.c is the build without one. */
 #ifndef SBX_NET_TLS_H
 #define SBX_NET_TLS_H
 
-/* "none", for --version. */
+/* "none" or the library and its version, "mbedtls 2.28.3", for --version. */
 SBX_PRIVATE const char *sbx_tls_backend(void);
+
+/* PEM texts, and what to call each in an error: "--tls-cert /etc/agent.pem". */
+struct sbx_tls_material {
+    struct sbx_str cert;      /* the server's, then those between it and the root */
+    struct sbx_str key;
+    struct sbx_str client_ca; /* empty: clients need no certificate */
+    const char *cert_name, *key_name, *client_ca_name;
+};
+
+struct sbx_tls; /* counted references: connections go on with what they were accepted with */
+
+/* NULL and err: not PEM, no certificate in it, a key that is not the certificate's, out of memory,
+ * or -ENOTSUP without a library. */
+SBX_PRIVATE struct sbx_tls *sbx_tls_open(const struct sbx_tls_material *m, struct sbx_err *err);
+SBX_PRIVATE struct sbx_tls *sbx_tls_ref(struct sbx_tls *tls);
+SBX_PRIVATE void sbx_tls_unref(struct sbx_tls *tls); /* NULL is fine */
+
+/* SHA-256 over the server's certificate, "AB:CD:...", with the NUL. */
+#define SBX_TLS_FINGERPRINT 96u
+SBX_PRIVATE void sbx_tls_fingerprint(const struct sbx_tls *tls, char text[SBX_TLS_FINGERPRINT]);
+
+/* Makes a transport that will answer a handshake on fd. Takes a reference. 0 or -ENOMEM; fd is the
+ * caller's then. */
+SBX_PRIVATE int sbx_stream_init_tls(struct sbx_stream *s, int fd, struct sbx_tls *tls);
 
 #endif
 /* ==== end net/tls.h ========================================================================= */
 
+#ifndef SBX_NO_TLS
+
+/* ==== begin net/tls_mbedtls.c =============================================================== */
+/* tls_mbedtls.c - TLS by mbedTLS, 2.28 or 3.6, as a transport; see tls.h.
+ *
+ *  SNIFF --0x16--> HANDSHAKE --done--> OPEN --failed--> BROKEN
+ *    |                 +--failed----------------------------^
+ *    +--a letter--> not TLS at all: the stream becomes a plain one
+ *
+ * What holds:
+ *   - the first byte is peeked at, not read: a handshake record begins with 22 (RFC 8446, 5.1), and
+ *     a person who typed http:// is to be told so in their own protocol;
+ *   - a write that the socket did not take whole stays inside the library, which wants to be called
+ *     with the same length until it is out: `retry` is that length, and 0 otherwise. To the queue
+ *     above these bytes are still unwritten;
+ *   - a read takes whole records, so no byte is left in the library that poll() cannot tell of; how
+ *     the connection ended may be known before all bytes are delivered: `fate`, told by `more`;
+ *   - close_notify is sent once, and never after a failure.
+ *
+ * Offered are TLS 1.2 with forward secrecy and AEAD, and 1.3 where the library has it; the defaults
+ * of the library refuse renegotiation. Sessions are resumed by tickets, which need no memory here. A
+ * reload makes another struct sbx_tls with other ticket keys, so nothing of an old client CA lives on
+ * in a resumed session. */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <mbedtls/error.h>
+#include <mbedtls/md.h>
+#include <mbedtls/pk.h>
+#include <mbedtls/ssl.h>
+#include <mbedtls/ssl_ciphersuites.h>
+#include <mbedtls/ssl_ticket.h>
+#include <mbedtls/version.h>
+#include <mbedtls/x509_crt.h>
+
+#define TLS_RECORD 16384u
+#define TLS_TICKET_SECONDS 86400u
+#define TLS_HANDSHAKE_RECORD 22
+
+struct sbx_tls {
+    unsigned refs;
+    mbedtls_x509_crt cert;
+    mbedtls_x509_crt client_ca;
+    mbedtls_pk_context key;
+    mbedtls_ssl_config conf;
+    mbedtls_ssl_ticket_context tickets;
+    uint8_t gather[TLS_RECORD]; /* small pieces become one record here */
+};
+
+enum tls_state { TLS_SNIFF, TLS_HANDSHAKE, TLS_OPEN, TLS_BROKEN };
+
+struct tls_session {
+    struct sbx_tls *tls;
+    struct sbx_stream *stream;
+    enum tls_state state;
+    mbedtls_ssl_context ssl;
+    size_t retry;
+    int fate;   /* what the library said when reading came to its end; 0: it did not yet */
+    bool ended; /* we have sent close_notify */
+};
+
+SBX_PRIVATE const char *sbx_tls_backend(void)
+{
+    return "mbedtls " MBEDTLS_VERSION_STRING;
+}
+
+static int tls_random(void *ctx, unsigned char *p, size_t n)
+{
+    (void)ctx;
+    return sbx_rand_bytes(p, n) < 0 ? MBEDTLS_ERR_SSL_INTERNAL_ERROR : 0;
+}
+
+static int tls_refuse(struct sbx_err *err, const char *name, const char *what, int rc)
+{
+    char reason[160];
+    mbedtls_strerror(rc, reason, sizeof reason);
+    return sbx_err_set(err, EINVAL, "%s: %s (%s)", name, what, reason);
+}
+
+/* --- configuration --- */
+
+/* The parsers of PEM want the NUL that a view does not have. */
+static char *tls_text(struct sbx_str pem, struct sbx_err *err)
+{
+    char *text = sbx_mem_strndup(pem.p, pem.n);
+    if (text == NULL)
+        sbx_err_set(err, ENOMEM, "out of memory");
+    return text;
+}
+
+static void tls_forget_text(char *text, size_t n)
+{
+    if (text != NULL)
+        memset(text, 0, n);
+    sbx_mem_free(text);
+}
+
+static int tls_load_certs(mbedtls_x509_crt *into, struct sbx_str pem, const char *name,
+                          struct sbx_err *err)
+{
+    char *text = tls_text(pem, err);
+    int rc;
+    if (text == NULL)
+        return err->code;
+    rc = mbedtls_x509_crt_parse(into, (const unsigned char *)text, pem.n + 1);
+    sbx_mem_free(text);
+    if (rc > 0)
+        return sbx_err_set(err, EINVAL, "%s: %d of the certificates in it cannot be read", name,
+                           rc);
+    return rc < 0 ? tls_refuse(err, name, "no certificate can be read from it", rc) : 0;
+}
+
+static int tls_load_key(struct sbx_tls *t, struct sbx_str pem, const char *name,
+                        struct sbx_err *err)
+{
+    char *text = tls_text(pem, err);
+    const unsigned char *p = (const unsigned char *)text;
+    int rc;
+    if (text == NULL)
+        return err->code;
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+    rc = mbedtls_pk_parse_key(&t->key, p, pem.n + 1, NULL, 0, tls_random, NULL);
+#else
+    rc = mbedtls_pk_parse_key(&t->key, p, pem.n + 1, NULL, 0);
+#endif
+    tls_forget_text(text, pem.n);
+    if (rc == MBEDTLS_ERR_PK_PASSWORD_REQUIRED || rc == MBEDTLS_ERR_PK_PASSWORD_MISMATCH)
+        return sbx_err_set(err, EINVAL, "%s: the key is encrypted, and nobody is there to type its "
+                                        "password", name);
+    return rc < 0 ? tls_refuse(err, name, "no private key can be read from it", rc) : 0;
+}
+
+static int tls_check_pair(struct sbx_tls *t, const struct sbx_tls_material *m, struct sbx_err *err)
+{
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+    int rc = mbedtls_pk_check_pair(&t->cert.pk, &t->key, tls_random, NULL);
+#else
+    int rc = mbedtls_pk_check_pair(&t->cert.pk, &t->key);
+#endif
+    if (rc == 0)
+        return 0;
+    return sbx_err_set(err, EINVAL, "%s is not the key of the certificate in %s", m->key_name,
+                       m->cert_name);
+}
+
+static const int tls_suites[] = {
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000 && defined(MBEDTLS_SSL_PROTO_TLS1_3)
+    MBEDTLS_TLS1_3_AES_128_GCM_SHA256,
+    MBEDTLS_TLS1_3_AES_256_GCM_SHA384,
+    MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256,
+#endif
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    0,
+};
+
+/* Curves and hashes: no SHA-1, which 2.28 still takes by default, and nothing that a current client
+ * would not choose. */
+static void tls_limit_algorithms(mbedtls_ssl_config *conf)
+{
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+    static const uint16_t groups[] = {
+        MBEDTLS_SSL_IANA_TLS_GROUP_X25519, MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1,
+        MBEDTLS_SSL_IANA_TLS_GROUP_SECP384R1, MBEDTLS_SSL_IANA_TLS_GROUP_NONE};
+    mbedtls_ssl_conf_groups(conf, groups);
+    mbedtls_ssl_conf_min_tls_version(conf, MBEDTLS_SSL_VERSION_TLS1_2);
+#else
+    static const mbedtls_ecp_group_id curves[] = {MBEDTLS_ECP_DP_CURVE25519,
+                                                  MBEDTLS_ECP_DP_SECP256R1,
+                                                  MBEDTLS_ECP_DP_SECP384R1, MBEDTLS_ECP_DP_NONE};
+    static const int hashes[] = {MBEDTLS_MD_SHA256, MBEDTLS_MD_SHA384, MBEDTLS_MD_SHA512,
+                                 MBEDTLS_MD_NONE};
+    mbedtls_ssl_conf_curves(conf, curves);
+    mbedtls_ssl_conf_sig_hashes(conf, hashes);
+    mbedtls_ssl_conf_min_version(conf, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
+#endif
+    mbedtls_ssl_conf_ciphersuites(conf, tls_suites);
+}
+
+static int tls_configure(struct sbx_tls *t, bool client_ca)
+{
+    static const char *alpn[] = {"http/1.1", NULL};
+    int rc = mbedtls_ssl_config_defaults(&t->conf, MBEDTLS_SSL_IS_SERVER,
+                                         MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
+    if (rc != 0)
+        return rc;
+    mbedtls_ssl_conf_rng(&t->conf, tls_random, NULL);
+    tls_limit_algorithms(&t->conf);
+    rc = mbedtls_ssl_conf_alpn_protocols(&t->conf, alpn);
+    if (rc == 0)
+        rc = mbedtls_ssl_conf_own_cert(&t->conf, &t->cert, &t->key);
+    if (rc == 0)
+        rc = mbedtls_ssl_ticket_setup(&t->tickets, tls_random, NULL, MBEDTLS_CIPHER_AES_256_GCM,
+                                      TLS_TICKET_SECONDS);
+    if (rc != 0)
+        return rc;
+    mbedtls_ssl_conf_session_tickets_cb(&t->conf, mbedtls_ssl_ticket_write,
+                                        mbedtls_ssl_ticket_parse, &t->tickets);
+    if (client_ca) {
+        mbedtls_ssl_conf_ca_chain(&t->conf, &t->client_ca, NULL);
+        mbedtls_ssl_conf_authmode(&t->conf, MBEDTLS_SSL_VERIFY_REQUIRED);
+    }
+    return 0;
+}
+
+static int tls_load(struct sbx_tls *t, const struct sbx_tls_material *m, struct sbx_err *err)
+{
+    bool client_ca = m->client_ca.n > 0;
+    int rc = tls_load_certs(&t->cert, m->cert, m->cert_name, err);
+    if (rc == 0)
+        rc = tls_load_key(t, m->key, m->key_name, err);
+    if (rc == 0)
+        rc = tls_check_pair(t, m, err);
+    if (rc == 0 && client_ca)
+        rc = tls_load_certs(&t->client_ca, m->client_ca, m->client_ca_name, err);
+    if (rc < 0)
+        return rc;
+    rc = tls_configure(t, client_ca);
+    return rc == 0 ? 0 : tls_refuse(err, m->cert_name, "TLS cannot be set up", rc);
+}
+
+SBX_PRIVATE struct sbx_tls *sbx_tls_open(const struct sbx_tls_material *m, struct sbx_err *err)
+{
+    struct sbx_tls *t = sbx_mem_calloc(sizeof *t);
+    if (t == NULL) {
+        sbx_err_set(err, ENOMEM, "out of memory");
+        return NULL;
+    }
+    t->refs = 1;
+    mbedtls_x509_crt_init(&t->cert);
+    mbedtls_x509_crt_init(&t->client_ca);
+    mbedtls_pk_init(&t->key);
+    mbedtls_ssl_config_init(&t->conf);
+    mbedtls_ssl_ticket_init(&t->tickets);
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+    if (psa_crypto_init() != PSA_SUCCESS) {
+        sbx_err_set(err, ENOMEM, "%s: the TLS library cannot be started", m->cert_name);
+        sbx_tls_unref(t);
+        return NULL;
+    }
+#endif
+    if (tls_load(t, m, err) < 0) {
+        sbx_tls_unref(t);
+        return NULL;
+    }
+    return t;
+}
+
+SBX_PRIVATE struct sbx_tls *sbx_tls_ref(struct sbx_tls *tls)
+{
+    tls->refs++;
+    return tls;
+}
+
+SBX_PRIVATE void sbx_tls_unref(struct sbx_tls *tls)
+{
+    if (tls == NULL || --tls->refs > 0)
+        return;
+    mbedtls_ssl_ticket_free(&tls->tickets);
+    mbedtls_ssl_config_free(&tls->conf);
+    mbedtls_pk_free(&tls->key);
+    mbedtls_x509_crt_free(&tls->client_ca);
+    mbedtls_x509_crt_free(&tls->cert);
+    sbx_mem_free(tls);
+}
+
+SBX_PRIVATE void sbx_tls_fingerprint(const struct sbx_tls *tls, char text[SBX_TLS_FINGERPRINT])
+{
+    uint8_t hash[32];
+    size_t i;
+    text[0] = '\0';
+    if (mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), tls->cert.raw.p, tls->cert.raw.len,
+                   hash) != 0)
+        return;
+    for (i = 0; i < sizeof hash; i++)
+        (void)snprintf(text + 3 * i, 4, "%02X%s", hash[i], i + 1 < sizeof hash ? ":" : "");
+}
+
+/* --- the socket below --- */
+
+static int tls_send(void *ctx, const unsigned char *p, size_t n)
+{
+    struct tls_session *s = ctx;
+    ssize_t put;
+    do
+        put = send(s->stream->fd, p, n, MSG_NOSIGNAL);
+    while (put < 0 && errno == EINTR);
+    if (put < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK ? MBEDTLS_ERR_SSL_WANT_WRITE : -1;
+    s->stream->wire += (uint64_t)put;
+    return (int)put;
+}
+
+static int tls_recv(void *ctx, unsigned char *p, size_t n)
+{
+    struct tls_session *s = ctx;
+    ssize_t got = sbx_fd_read(s->stream->fd, p, n);
+    if (got == -EAGAIN)
+        return MBEDTLS_ERR_SSL_WANT_READ;
+    return got < 0 ? -1 : (int)got;
+}
+
+/* --- the transport --- */
+
+static bool tls_wants(int rc)
+{
+    return rc == MBEDTLS_ERR_SSL_WANT_READ || rc == MBEDTLS_ERR_SSL_WANT_WRITE;
+}
+
+static void tls_free_session(struct tls_session *s)
+{
+    mbedtls_ssl_free(&s->ssl);
+    sbx_tls_unref(s->tls);
+    sbx_mem_free(s);
+}
+
+/* What the peer begins with. 0: a handshake; -EPROTOTYPE: HTTP in the clear; or another errno. */
+static int tls_sniff(const struct sbx_stream *stream)
+{
+    uint8_t first;
+    ssize_t got;
+    do
+        got = recv(stream->fd, &first, 1, MSG_PEEK);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return -errno;
+    if (got == 0)
+        return -ECONNABORTED;
+    if (first == TLS_HANDSHAKE_RECORD)
+        return 0;
+    /* Methods are in capitals; empty lines before a request are allowed (RFC 9112, 2.2). */
+    return (first >= 'A' && first <= 'Z') || first == '\r' || first == '\n' ? -EPROTOTYPE : -EPROTO;
+}
+
+static int tls_fail(struct tls_session *s, int rc, struct sbx_err *err)
+{
+    char reason[160];
+    s->state = TLS_BROKEN;
+    mbedtls_strerror(rc, reason, sizeof reason);
+    return sbx_err_set(err, EPROTO, "TLS handshake: %s", reason);
+}
+
+static int tls_handshake(struct sbx_stream *stream, struct sbx_err *err)
+{
+    struct tls_session *s = stream->tls;
+    int rc;
+    if (s->state == TLS_SNIFF) {
+        rc = tls_sniff(stream);
+        if (rc == -EPROTOTYPE) {
+            int fd = stream->fd;
+            tls_free_session(s);
+            sbx_stream_init_plain(stream, fd);
+        }
+        if (rc < 0)
+            return rc == -EAGAIN ? rc : sbx_err_set(err, rc, "TLS handshake: none was begun");
+        s->state = TLS_HANDSHAKE;
+    }
+    rc = mbedtls_ssl_handshake(&s->ssl);
+    stream->wants_write = rc == MBEDTLS_ERR_SSL_WANT_WRITE;
+    if (tls_wants(rc))
+        return -EAGAIN;
+    if (rc != 0)
+        return tls_fail(s, rc, err);
+    s->state = TLS_OPEN;
+    stream->ready = true;
+    return 0;
+}
+
+/* A connection that ends without close_notify was cut off, by whomever (RFC 8446, 6.1). */
+static ssize_t tls_tell_fate(struct tls_session *s)
+{
+    if (s->fate == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY)
+        return 0;
+    s->state = TLS_BROKEN;
+    return s->fate == MBEDTLS_ERR_SSL_CONN_EOF ? -ECONNABORTED : -EPROTO;
+}
+
+static ssize_t tls_read(struct sbx_stream *stream, void *p, size_t n)
+{
+    struct tls_session *s = stream->tls;
+    size_t done = 0;
+    int got = 1;
+    assert(n >= SBX_STREAM_READ_MIN);
+    if (s->state != TLS_OPEN)
+        return -EPROTO;
+    while (got > 0 && s->fate == 0 && n - done >= SBX_STREAM_READ_MIN) {
+        got = mbedtls_ssl_read(&s->ssl, (unsigned char *)p + done, n - done);
+        if (got > 0)
+            done += (size_t)got;
+        else if (!tls_wants(got))
+            s->fate = got == 0 ? MBEDTLS_ERR_SSL_CONN_EOF : got;
+    }
+    stream->wants_write = got == MBEDTLS_ERR_SSL_WANT_WRITE;
+    stream->more = done > 0 && s->fate != 0;
+    if (done > 0)
+        return (ssize_t)done;
+    return s->fate != 0 ? tls_tell_fate(s) : -EAGAIN;
+}
+
+/* `len` bytes of the pieces from `skip` on, in one place; where one piece has them, just there. */
+static const unsigned char *tls_gather(struct sbx_tls *t, const struct iovec *iov, int n,
+                                       size_t skip, size_t len)
+{
+    size_t done = 0;
+    int i;
+    for (i = 0; i < n && done < len; i++) {
+        size_t have = iov[i].iov_len, part;
+        if (skip >= have) {
+            skip -= have;
+            continue;
+        }
+        have -= skip;
+        if (done == 0 && have >= len)
+            return (const unsigned char *)iov[i].iov_base + skip;
+        part = have < len - done ? have : len - done;
+        memcpy(t->gather + done, (const char *)iov[i].iov_base + skip, part);
+        done += part;
+        skip = 0;
+    }
+    assert(done == len);
+    return t->gather;
+}
+
+static ssize_t tls_writev(struct sbx_stream *stream, const struct iovec *iov, int n)
+{
+    struct tls_session *s = stream->tls;
+    size_t done = 0, total = 0, most;
+    int i, put;
+    if (s->state != TLS_OPEN || s->ended)
+        return -EPIPE;
+    put = mbedtls_ssl_get_max_out_record_payload(&s->ssl);
+    most = put <= 0 || (size_t)put > TLS_RECORD ? TLS_RECORD : (size_t)put;
+    for (i = 0; i < n; i++)
+        total += iov[i].iov_len;
+    while (done < total) {
+        size_t len = total - done < most ? total - done : most;
+        if (s->retry > 0)
+            len = s->retry;
+        put = mbedtls_ssl_write(&s->ssl, tls_gather(s->tls, iov, n, done, len), len);
+        s->retry = tls_wants(put) ? len : 0;
+        if (put > 0)
+            done += (size_t)put;
+        else if (s->retry > 0)
+            return done > 0 ? (ssize_t)done : -EAGAIN;
+        else
+            break;
+    }
+    if (done == total)
+        return (ssize_t)done;
+    s->state = TLS_BROKEN;
+    return -EPIPE;
+}
+
+/* A last word that the socket does not take at once is not waited for. */
+static void tls_end(struct sbx_stream *stream)
+{
+    struct tls_session *s = stream->tls;
+    if (s->state != TLS_OPEN || s->ended || s->retry > 0)
+        return;
+    s->ended = true;
+    (void)mbedtls_ssl_close_notify(&s->ssl);
+}
+
+static void tls_shut_write(struct sbx_stream *stream)
+{
+    tls_end(stream);
+    (void)shutdown(stream->fd, SHUT_WR);
+}
+
+static void tls_close(struct sbx_stream *stream)
+{
+    tls_free_session(stream->tls);
+    stream->tls = NULL;
+    sbx_fd_close(&stream->fd);
+}
+
+SBX_PRIVATE int sbx_stream_init_tls(struct sbx_stream *stream, int fd, struct sbx_tls *tls)
+{
+    static const struct sbx_stream_ops ops = {
+        .handshake = tls_handshake,
+        .read = tls_read,
+        .writev = tls_writev,
+        .end = tls_end,
+        .shut_write = tls_shut_write,
+        .close = tls_close,
+    };
+    struct tls_session *s = sbx_mem_calloc(sizeof *s);
+    if (s == NULL)
+        return -ENOMEM;
+    mbedtls_ssl_init(&s->ssl);
+    s->tls = sbx_tls_ref(tls);
+    s->stream = stream;
+    if (!sbx_mem_may_alloc() || mbedtls_ssl_setup(&s->ssl, &tls->conf) != 0) {
+        tls_free_session(s);
+        return -ENOMEM;
+    }
+    mbedtls_ssl_set_bio(&s->ssl, s, tls_send, tls_recv, NULL);
+    *stream = (struct sbx_stream){.ops = &ops, .fd = fd, .tls = s};
+    return 0;
+}
+/* ==== end net/tls_mbedtls.c ================================================================= */
+#endif
+
+#ifdef SBX_NO_TLS
+
 /* ==== begin net/tls_none.c ================================================================== */
 /* tls_none.c - the build without TLS; see tls.h. */
+
+#include <errno.h>
 
 SBX_PRIVATE const char *sbx_tls_backend(void)
 {
     return "none";
 }
+
+SBX_PRIVATE struct sbx_tls *sbx_tls_open(const struct sbx_tls_material *m, struct sbx_err *err)
+{
+    sbx_err_set(err, ENOTSUP, "%s: this program was built without TLS", m->cert_name);
+    return NULL;
+}
+
+SBX_PRIVATE struct sbx_tls *sbx_tls_ref(struct sbx_tls *tls)
+{
+    return tls;
+}
+
+SBX_PRIVATE void sbx_tls_unref(struct sbx_tls *tls)
+{
+    (void)tls;
+}
+
+SBX_PRIVATE void sbx_tls_fingerprint(const struct sbx_tls *tls, char text[SBX_TLS_FINGERPRINT])
+{
+    (void)tls;
+    text[0] = '\0';
+}
+
+SBX_PRIVATE int sbx_stream_init_tls(struct sbx_stream *s, int fd, struct sbx_tls *tls)
+{
+    (void)s;
+    (void)fd;
+    (void)tls;
+    return -ENOTSUP;
+}
 /* ==== end net/tls_none.c ==================================================================== */
+#endif
+
+/* ==== begin net/tls_cert.h ================================================================== */
+/* tls_cert.h - makes keys and self-signed certificates, for --tls-self-signed. */
+#ifndef SBX_NET_TLS_CERT_H
+#define SBX_NET_TLS_CERT_H
+
+#define SBX_TLS_CERT_DAYS 825u /* the longest that all browsers take */
+
+/* A new P-256 key as PEM (SEC 1 or PKCS #8) behind what is in out. 0 or -errno and err. */
+SBX_PRIVATE int sbx_tls_make_key(struct sbx_buf *out, struct sbx_err *err);
+
+/* A certificate for a key, signed with it, as PEM behind what is in out: subjectAltName has every
+ * name, as iPAddress where it is an IP address and as dNSName otherwise; the common name is
+ * "sandbox-agent"; valid from a day before now_s (seconds since 1970) for SBX_TLS_CERT_DAYS;
+ * usable as its own trust anchor in browsers, curl and Node (basicConstraints CA, pathLen 0, with
+ * keyUsage digitalSignature and keyCertSign, extKeyUsage serverAuth); random serial. 0 or -errno. */
+SBX_PRIVATE int sbx_tls_make_cert(struct sbx_buf *out, struct sbx_str key_pem, const char *const *names,
+                      size_t nnames, uint64_t now_s, struct sbx_err *err);
+
+/* Is the certificate of that key, does it have all the names, and is it valid at now_s and for
+ * `days` more? */
+SBX_PRIVATE bool sbx_tls_cert_serves(struct sbx_str cert_pem, struct sbx_str key_pem, const char *const *names,
+                         size_t nnames, uint64_t now_s, unsigned days);
+
+#endif
+/* ==== end net/tls_cert.h ==================================================================== */
+
+#ifndef SBX_NO_TLS
+
+/* ==== begin net/tls_cert_mbedtls.c ========================================================== */
+/* tls_cert_mbedtls.c - keys and self-signed certificates with mbedTLS; see tls_cert.h.
+ *
+ * The same text compiles with 2.28 and with 3.x. Where they differ, a function at the top has a
+ * body for each, and what is below knows no version. 2.28 has no setter for subjectAltName and
+ * extKeyUsage, so both are given to the library as finished DER, whatever its version.
+ *
+ * - Nothing outlives a call: no context, no generator. Random bytes are the system's; a generator
+ *   in this process would have to be seeded and wiped for two signatures in two years.
+ * - A text goes into `out` whole or not at all.
+ * - Copies of private keys are wiped before their memory is given back.
+ * - The library has an allocator of its own, so sbx_mem_may_alloc is asked before it is used.
+ *
+ * A certificate is a list of names and a time, and no more: it is trusted by its fingerprint or by
+ * being given to a client as its own authority (RFC 5280, 4.2.1.9: that takes the CA bit; pathLen 0
+ * and the only key being the server's keep it from vouching for much). The key identifiers are
+ * there because strict verifiers want them of every CA (RFC 5280, 4.2.1.2). */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <mbedtls/asn1write.h>
+#include <mbedtls/bignum.h>
+#include <mbedtls/ecp.h>
+#include <mbedtls/entropy.h>
+#include <mbedtls/error.h>
+#include <mbedtls/oid.h>
+#include <mbedtls/pem.h>
+#include <mbedtls/pk.h>
+#include <mbedtls/platform_util.h>
+#include <mbedtls/version.h>
+#include <mbedtls/x509_crt.h>
+#include <netinet/in.h>
+#include <psa/crypto.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#if !defined(MBEDTLS_VERSION_NUMBER) || MBEDTLS_VERSION_NUMBER < 0x021c0000 ||                      \
+    MBEDTLS_VERSION_NUMBER >= 0x04000000
+#error "this file knows mbedTLS 2.28 and 3.x"
+#endif
+
+#define CERT_SUBJECT "CN=sandbox-agent"
+#define CERT_DAY_S 86400u
+#define CERT_END_OF_TIME_S 253402300799u /* 9999-12-31 23:59:59, the last that X.509 can say */
+#define CERT_SERIAL_BYTES 16u
+#define CERT_KEY_PEM_MAX 1024u   /* one of P-256 takes 230 */
+#define CERT_FIXED_PEM_MAX 8192u /* all but the names; RSA of 8192 bits takes half of it */
+#define CERT_NAME_MAX 253u       /* RFC 1035, 2.3.4, as text */
+#define CERT_NAME_OVERHEAD 4u    /* tag and length of one */
+#define CERT_TAG_DNS (MBEDTLS_ASN1_CONTEXT_SPECIFIC | MBEDTLS_X509_SAN_DNS_NAME)
+#define CERT_TAG_IP (MBEDTLS_ASN1_CONTEXT_SPECIFIC | MBEDTLS_X509_SAN_IP_ADDRESS)
+
+/* SEQUENCE { OBJECT IDENTIFIER id-kp-serverAuth } */
+static const unsigned char cert_usage_der[] = {0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06,
+                                               0x01, 0x05, 0x05, 0x07, 0x03, 0x01};
+
+static int cert_random(void *ctx, unsigned char *out, size_t n)
+{
+    (void)ctx;
+    return sbx_rand_bytes(out, n) == 0 ? 0 : MBEDTLS_ERR_ENTROPY_SOURCE_FAILED;
+}
+
+/* --- where the versions differ ------------------------------------------------------------------ */
+
+/* A library that was told to leave its arithmetic to PSA does none before this. */
+static int cert_library_ready(void)
+{
+    if (!sbx_mem_may_alloc())
+        return MBEDTLS_ERR_PK_ALLOC_FAILED;
+#if defined(MBEDTLS_USE_PSA_CRYPTO)
+    if (psa_crypto_init() != PSA_SUCCESS)
+        return MBEDTLS_ERR_ENTROPY_SOURCE_FAILED;
+#endif
+    return 0;
+}
+
+/* z has n bytes and a NUL, which the parser wants counted where the text is PEM. */
+static int cert_read_key(mbedtls_pk_context *key, const char *z, size_t n)
+{
+    const unsigned char *text = (const unsigned char *)z;
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+    return mbedtls_pk_parse_key(key, text, n + 1, NULL, 0, cert_random, NULL);
+#else
+    return mbedtls_pk_parse_key(key, text, n + 1, NULL, 0);
+#endif
+}
+
+static bool cert_is_of_key(const mbedtls_pk_context *public, const mbedtls_pk_context *key)
+{
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+    return mbedtls_pk_check_pair(public, key, cert_random, NULL) == 0;
+#else
+    return mbedtls_pk_check_pair(public, key) == 0;
+#endif
+}
+
+static int cert_set_serial(mbedtls_x509write_cert *crt)
+{
+    unsigned char serial[CERT_SERIAL_BYTES];
+    int rc = cert_random(NULL, serial, sizeof serial);
+    /* Positive, and as long as it looks (RFC 5280, 4.1.2.2). */
+    serial[0] = (unsigned char)((serial[0] & 0x3fu) | 0x40u);
+#if MBEDTLS_VERSION_NUMBER >= 0x03040000
+    if (rc == 0)
+        rc = mbedtls_x509write_crt_set_serial_raw(crt, serial, sizeof serial);
+#else
+    {
+        mbedtls_mpi number;
+        mbedtls_mpi_init(&number);
+        if (rc == 0)
+            rc = mbedtls_mpi_read_binary(&number, serial, sizeof serial);
+        if (rc == 0)
+            rc = mbedtls_x509write_crt_set_serial(crt, &number);
+        mbedtls_mpi_free(&number);
+    }
+#endif
+    return rc;
+}
+
+/* --- errors ------------------------------------------------------------------------------------- */
+
+/* The library adds a low-level code (up to 127) to a high-level one (a multiple of 128). */
+static bool cert_is_oom(int rc)
+{
+    int low = -(-rc & 0x7f), high = rc - low;
+    return low == MBEDTLS_ERR_MPI_ALLOC_FAILED || low == MBEDTLS_ERR_ASN1_ALLOC_FAILED ||
+           high == MBEDTLS_ERR_X509_ALLOC_FAILED || high == MBEDTLS_ERR_PK_ALLOC_FAILED ||
+           high == MBEDTLS_ERR_ECP_ALLOC_FAILED || high == MBEDTLS_ERR_PEM_ALLOC_FAILED;
+}
+
+static int cert_fail(struct sbx_err *err, int code, const char *what, int rc)
+{
+    char why[128];
+    if (cert_is_oom(rc))
+        return sbx_err_set(err, ENOMEM, "%s: out of memory", what);
+    mbedtls_strerror(rc, why, sizeof why);
+    return sbx_err_set(err, code, "%s: %s", what, why);
+}
+
+/* --- reading ------------------------------------------------------------------------------------ */
+
+static int cert_parse_key(mbedtls_pk_context *key, struct sbx_str pem)
+{
+    char *z = pem.n > 0 ? sbx_mem_strndup(pem.p, pem.n) : NULL;
+    int rc;
+    if (z == NULL)
+        return pem.n > 0 ? MBEDTLS_ERR_PK_ALLOC_FAILED : MBEDTLS_ERR_PK_KEY_INVALID_FORMAT;
+    rc = cert_library_ready();
+    if (rc == 0)
+        rc = cert_read_key(key, z, pem.n);
+    mbedtls_platform_zeroize(z, pem.n);
+    sbx_mem_free(z);
+    return rc;
+}
+
+/* A count of certificates that cannot be read is no success either. */
+static bool cert_parse_chain(mbedtls_x509_crt *chain, struct sbx_str pem)
+{
+    char *z = pem.n > 0 ? sbx_mem_strndup(pem.p, pem.n) : NULL;
+    bool good = z != NULL && cert_library_ready() == 0 &&
+                mbedtls_x509_crt_parse(chain, (const unsigned char *)z, pem.n + 1) == 0;
+    sbx_mem_free(z);
+    return good;
+}
+
+/* --- names -------------------------------------------------------------------------------------- */
+
+/* A name as subjectAltName holds it. */
+struct cert_name {
+    unsigned char ip[sizeof(struct in6_addr)];
+    const unsigned char *p; /* into ip, or the text itself, which ends in a NUL */
+    size_t n;
+    unsigned char tag;
+};
+
+static void cert_name_of(struct cert_name *name, const char *text)
+{
+    name->tag = CERT_TAG_IP;
+    name->p = name->ip;
+    if (inet_pton(AF_INET, text, name->ip) == 1) {
+        name->n = sizeof(struct in_addr);
+    } else if (inet_pton(AF_INET6, text, name->ip) == 1) {
+        name->n = sizeof(struct in6_addr);
+    } else {
+        name->tag = CERT_TAG_DNS;
+        name->p = (const unsigned char *)text;
+        name->n = strlen(text);
+    }
+}
+
+/* What may stand in a dNSName, and the two characters beside it that hosts are called by. */
+static bool cert_is_host_name(const char *text)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789-._*";
+    size_t n = strlen(text);
+    return n > 0 && n <= CERT_NAME_MAX && strspn(text, allowed) == n;
+}
+
+static int cert_check_names(const char *const *names, size_t nnames, struct sbx_err *err)
+{
+    size_t i;
+    struct cert_name name;
+    if (nnames == 0)
+        return sbx_err_set(err, EINVAL, "a certificate needs a host name or address");
+    for (i = 0; i < nnames; i++) {
+        cert_name_of(&name, names[i]);
+        if (name.tag == CERT_TAG_DNS && !cert_is_host_name(names[i]))
+            return sbx_err_set(err, EINVAL, "neither a host name nor an IP address: \"%s\"",
+                               names[i]);
+    }
+    return 0;
+}
+
+/* IP addresses are equal by their bytes; host names without regard to case (RFC 4343). */
+static bool cert_same_name(const struct cert_name *name, const mbedtls_x509_buf *in_cert)
+{
+    if (in_cert->tag != name->tag || in_cert->len != name->n)
+        return false;
+    if (name->tag == CERT_TAG_IP)
+        return memcmp(in_cert->p, name->p, name->n) == 0;
+    return sbx_str_ieq_z((struct sbx_str){(const char *)in_cert->p, in_cert->len},
+                         (const char *)name->p);
+}
+
+static bool cert_has_name(const mbedtls_x509_crt *crt, const char *text)
+{
+    const mbedtls_x509_sequence *item = &crt->subject_alt_names;
+    struct cert_name name;
+    cert_name_of(&name, text);
+    for (; item != NULL; item = item->next)
+        if (item->buf.p != NULL && cert_same_name(&name, &item->buf))
+            return true;
+    return false;
+}
+
+/* The macro of the library returns where the buffer is too small, which would be a fault of
+ * cert_set_names. DER is written from its end to its beginning. */
+static int cert_write_name(unsigned char **p, unsigned char *start, const char *text)
+{
+    struct cert_name name;
+    int ret, len = 0;
+    cert_name_of(&name, text);
+    MBEDTLS_ASN1_CHK_ADD(len, mbedtls_asn1_write_raw_buffer(p, start, name.p, name.n));
+    MBEDTLS_ASN1_CHK_ADD(len, mbedtls_asn1_write_len(p, start, name.n));
+    MBEDTLS_ASN1_CHK_ADD(len, mbedtls_asn1_write_tag(p, start, name.tag));
+    return len;
+}
+
+static int cert_write_names(unsigned char **p, unsigned char *start, const char *const *names,
+                            size_t nnames)
+{
+    const unsigned char sequence = MBEDTLS_ASN1_CONSTRUCTED | MBEDTLS_ASN1_SEQUENCE;
+    int ret, len = 0;
+    while (nnames > 0)
+        MBEDTLS_ASN1_CHK_ADD(len, cert_write_name(p, start, names[--nnames]));
+    MBEDTLS_ASN1_CHK_ADD(len, mbedtls_asn1_write_len(p, start, (size_t)len));
+    MBEDTLS_ASN1_CHK_ADD(len, mbedtls_asn1_write_tag(p, start, sequence));
+    return len;
+}
+
+/* At least what the names take as DER. */
+static size_t cert_names_size(const char *const *names, size_t nnames)
+{
+    size_t i, size = CERT_NAME_OVERHEAD + 2;
+    for (i = 0; i < nnames; i++)
+        size += CERT_NAME_OVERHEAD + sizeof(struct in6_addr) + strlen(names[i]);
+    return size;
+}
+
+static int cert_set_names(mbedtls_x509write_cert *crt, const char *const *names, size_t nnames)
+{
+    size_t size = cert_names_size(names, nnames);
+    unsigned char *start = sbx_mem_alloc(size), *p;
+    int len, rc;
+    if (start == NULL)
+        return MBEDTLS_ERR_X509_ALLOC_FAILED;
+    p = start + size;
+    len = cert_write_names(&p, start, names, nnames);
+    rc = len < 0 ? len
+                 : mbedtls_x509write_crt_set_extension(crt, MBEDTLS_OID_SUBJECT_ALT_NAME,
+                                                       MBEDTLS_OID_SIZE(MBEDTLS_OID_SUBJECT_ALT_NAME),
+                                                       0, p, (size_t)len);
+    sbx_mem_free(start);
+    return rc;
+}
+
+/* --- time --------------------------------------------------------------------------------------- */
+
+static uint64_t cert_plus_days(uint64_t s, unsigned days)
+{
+    uint64_t more = (uint64_t)days * CERT_DAY_S;
+    return s < CERT_END_OF_TIME_S - more ? s + more : CERT_END_OF_TIME_S;
+}
+
+static void cert_utc(uint64_t s, struct tm *tm)
+{
+    time_t t = (time_t)(s < CERT_END_OF_TIME_S ? s : CERT_END_OF_TIME_S);
+    /* It fails for years that do not fit an int, and there are none of these. */
+    (void)gmtime_r(&t, tm);
+}
+
+/* YYYYMMDDhhmmss as a number, by which times can be compared. */
+static uint64_t cert_stamp(int year, int mon, int day, int hour, int min, int sec)
+{
+    uint64_t date = (uint64_t)year * 10000 + (uint64_t)mon * 100 + (uint64_t)day;
+    return date * 1000000 + (uint64_t)hour * 10000 + (uint64_t)min * 100 + (uint64_t)sec;
+}
+
+static uint64_t cert_stamp_of(uint64_t s)
+{
+    struct tm tm;
+    cert_utc(s, &tm);
+    return cert_stamp(tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+                      tm.tm_sec);
+}
+
+static uint64_t cert_stamp_in(const mbedtls_x509_time *t)
+{
+    return cert_stamp(t->year, t->mon, t->day, t->hour, t->min, t->sec);
+}
+
+static int cert_set_validity(mbedtls_x509write_cert *crt, uint64_t now_s)
+{
+    char from[16], to[16];
+    struct tm tm;
+    uint64_t start = now_s > CERT_DAY_S ? now_s - CERT_DAY_S : 0;
+    cert_utc(start, &tm);
+    strftime(from, sizeof from, "%Y%m%d%H%M%S", &tm);
+    cert_utc(cert_plus_days(start, SBX_TLS_CERT_DAYS), &tm);
+    strftime(to, sizeof to, "%Y%m%d%H%M%S", &tm);
+    return mbedtls_x509write_crt_set_validity(crt, from, to);
+}
+
+/* --- making ------------------------------------------------------------------------------------- */
+
+SBX_PRIVATE int sbx_tls_make_key(struct sbx_buf *out, struct sbx_err *err)
+{
+    mbedtls_pk_context key;
+    uint8_t *text = sbx_buf_reserve(out, CERT_KEY_PEM_MAX);
+    int rc = text != NULL ? cert_library_ready() : MBEDTLS_ERR_PK_ALLOC_FAILED;
+    mbedtls_pk_init(&key);
+    if (rc == 0)
+        rc = mbedtls_pk_setup(&key, mbedtls_pk_info_from_type(MBEDTLS_PK_ECKEY));
+    if (rc == 0)
+        rc = mbedtls_ecp_gen_key(MBEDTLS_ECP_DP_SECP256R1, mbedtls_pk_ec(key), cert_random, NULL);
+    if (rc == 0)
+        rc = mbedtls_pk_write_key_pem(&key, text, CERT_KEY_PEM_MAX);
+    mbedtls_pk_free(&key);
+    if (rc != 0)
+        return cert_fail(err, EIO, "a key cannot be made", rc);
+    sbx_buf_commit(out, strlen((const char *)text));
+    return 0;
+}
+
+static int cert_set_extensions(mbedtls_x509write_cert *crt, const char *const *names, size_t nnames)
+{
+    int rc = mbedtls_x509write_crt_set_basic_constraints(crt, 1, 0);
+    if (rc == 0)
+        rc = mbedtls_x509write_crt_set_key_usage(
+            crt, MBEDTLS_X509_KU_DIGITAL_SIGNATURE | MBEDTLS_X509_KU_KEY_CERT_SIGN);
+    if (rc == 0)
+        rc = mbedtls_x509write_crt_set_extension(crt, MBEDTLS_OID_EXTENDED_KEY_USAGE,
+                                                 MBEDTLS_OID_SIZE(MBEDTLS_OID_EXTENDED_KEY_USAGE), 0,
+                                                 cert_usage_der, sizeof cert_usage_der);
+    if (rc == 0)
+        rc = mbedtls_x509write_crt_set_subject_key_identifier(crt);
+    if (rc == 0)
+        rc = mbedtls_x509write_crt_set_authority_key_identifier(crt);
+    if (rc == 0)
+        rc = cert_set_names(crt, names, nnames);
+    return rc;
+}
+
+/* The certificate as PEM with a NUL at text. */
+static int cert_sign(mbedtls_pk_context *key, const char *const *names, size_t nnames,
+                     uint64_t now_s, uint8_t *text, size_t size)
+{
+    mbedtls_x509write_cert crt;
+    int rc;
+    mbedtls_x509write_crt_init(&crt);
+    mbedtls_x509write_crt_set_version(&crt, MBEDTLS_X509_CRT_VERSION_3);
+    mbedtls_x509write_crt_set_md_alg(&crt, MBEDTLS_MD_SHA256);
+    mbedtls_x509write_crt_set_subject_key(&crt, key);
+    mbedtls_x509write_crt_set_issuer_key(&crt, key);
+    rc = cert_set_serial(&crt);
+    if (rc == 0)
+        rc = mbedtls_x509write_crt_set_subject_name(&crt, CERT_SUBJECT);
+    if (rc == 0)
+        rc = mbedtls_x509write_crt_set_issuer_name(&crt, CERT_SUBJECT);
+    if (rc == 0)
+        rc = cert_set_validity(&crt, now_s);
+    if (rc == 0)
+        rc = cert_set_extensions(&crt, names, nnames);
+    if (rc == 0)
+        rc = mbedtls_x509write_crt_pem(&crt, text, size, cert_random, NULL);
+    mbedtls_x509write_crt_free(&crt);
+    return rc;
+}
+
+SBX_PRIVATE int sbx_tls_make_cert(struct sbx_buf *out, struct sbx_str key_pem, const char *const *names,
+                      size_t nnames, uint64_t now_s, struct sbx_err *err)
+{
+    /* PEM takes four bytes for three, and a byte a line; twice is more than both. */
+    size_t size = CERT_FIXED_PEM_MAX + 2 * cert_names_size(names, nnames);
+    mbedtls_pk_context key;
+    uint8_t *text;
+    int rc = cert_check_names(names, nnames, err);
+    if (rc != 0)
+        return rc;
+    mbedtls_pk_init(&key);
+    rc = cert_parse_key(&key, key_pem);
+    if (rc != 0) {
+        rc = cert_fail(err, EINVAL, "the key for a certificate cannot be read", rc);
+        goto out;
+    }
+    text = sbx_buf_reserve(out, size);
+    rc = text != NULL ? cert_sign(&key, names, nnames, now_s, text, size)
+                      : MBEDTLS_ERR_X509_ALLOC_FAILED;
+    if (rc != 0)
+        rc = cert_fail(err, EIO, "a certificate cannot be made", rc);
+    else
+        sbx_buf_commit(out, strlen((const char *)text));
+out:
+    mbedtls_pk_free(&key);
+    return rc;
+}
+
+/* --- checking ----------------------------------------------------------------------------------- */
+
+static bool cert_is_good(const mbedtls_x509_crt *crt, const char *const *names, size_t nnames,
+                         uint64_t now_s, unsigned days)
+{
+    size_t i;
+    if (cert_stamp_in(&crt->valid_from) > cert_stamp_of(now_s) ||
+        cert_stamp_in(&crt->valid_to) < cert_stamp_of(cert_plus_days(now_s, days)))
+        return false;
+    for (i = 0; i < nnames; i++)
+        if (!cert_has_name(crt, names[i]))
+            return false;
+    return true;
+}
+
+SBX_PRIVATE bool sbx_tls_cert_serves(struct sbx_str cert_pem, struct sbx_str key_pem, const char *const *names,
+                         size_t nnames, uint64_t now_s, unsigned days)
+{
+    mbedtls_x509_crt crt;
+    mbedtls_pk_context key;
+    bool serves;
+    mbedtls_x509_crt_init(&crt);
+    mbedtls_pk_init(&key);
+    serves = cert_parse_chain(&crt, cert_pem) && cert_parse_key(&key, key_pem) == 0 &&
+             cert_is_of_key(&crt.pk, &key) && cert_is_good(&crt, names, nnames, now_s, days);
+    mbedtls_pk_free(&key);
+    mbedtls_x509_crt_free(&crt);
+    return serves;
+}
+/* ==== end net/tls_cert_mbedtls.c ============================================================ */
+#endif
+
+#ifdef SBX_NO_TLS
+
+/* ==== begin net/tls_cert_none.c ============================================================= */
+/* tls_cert_none.c - the build without TLS makes no certificates; see tls_cert.h. */
+
+#include <errno.h>
+
+SBX_PRIVATE int sbx_tls_make_key(struct sbx_buf *out, struct sbx_err *err)
+{
+    (void)out;
+    return sbx_err_set(err, ENOTSUP, "a key cannot be made: this program was built without TLS");
+}
+
+SBX_PRIVATE int sbx_tls_make_cert(struct sbx_buf *out, struct sbx_str key_pem, const char *const *names,
+                      size_t nnames, uint64_t now_s, struct sbx_err *err)
+{
+    (void)out;
+    (void)key_pem;
+    (void)names;
+    (void)nnames;
+    (void)now_s;
+    return sbx_err_set(err, ENOTSUP,
+                       "a certificate cannot be made: this program was built without TLS");
+}
+
+SBX_PRIVATE bool sbx_tls_cert_serves(struct sbx_str cert_pem, struct sbx_str key_pem, const char *const *names,
+                         size_t nnames, uint64_t now_s, unsigned days)
+{
+    (void)cert_pem;
+    (void)key_pem;
+    (void)names;
+    (void)nnames;
+    (void)now_s;
+    (void)days;
+    return false;
+}
+/* ==== end net/tls_cert_none.c =============================================================== */
+#endif
 
 /* ==== begin net/outq.h ====================================================================== */
 /* outq.h - what waits to be written to one connection.
@@ -6701,6 +8606,7 @@ struct sbx_net {
     struct sbx_list conns;
     size_t count;
     size_t max_conns;
+    struct sbx_tls *tls;   /* of TCP connections to come; NULL: plain HTTP */
     uint64_t request_timeout_us, idle_timeout_us;
     uint64_t last_serial;
     uint64_t date_s;       /* second of the text below */
@@ -6708,6 +8614,7 @@ struct sbx_net {
     bool stopping;         /* no keep-alive any more */
     uint64_t heavy_us;     /* turn in which `heavy_done` requests marked as heavy were handled */
     unsigned heavy_done;
+    uint64_t handshake_turn_us, handshakes_us; /* turn, and time spent on handshakes in it */
 };
 
 #define SBX_NET_SCRATCH (64u * 1024u)
@@ -6735,10 +8642,11 @@ struct sbx_conn {
     uint64_t due_us;           /* deadline or next tick; UINT64_MAX: none */
     uint64_t request_due_us;   /* when the request being read must be complete; 0: none begun */
     uint64_t progress_us;      /* when the peer last took something */
-    uint64_t sent, acked;      /* bytes ever written; acknowledged when last asked */
+    uint64_t acked;            /* of the bytes on the wire, when last asked */
     struct sbx_source *source; /* STREAM, WEBSOCKET */
     void (*on_gone)(struct sbx_conn *c, void *ctx); /* HANDLE: the peer went away */
     void *gone_ctx;
+    const char *too_many;      /* refused with 503 as soon as TLS lets us say so; NULL: not */
     const void *route;         /* the API's, from on_head to on_request */
     struct sbx_buf headers;    /* the API's: header lines for the answer to this request */
     uint8_t body_kind;         /* enum sbx_http_body */
@@ -6766,10 +8674,11 @@ struct sbx_response {
     bool no_length;           /* 204: neither body nor Content-Length */
 };
 
-/* NULL when out of memory; fd is the caller's then. */
-SBX_PRIVATE struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd);
-/* One that is too many: says 503 and closes. Closes fd whatever happens. */
-SBX_PRIVATE void sbx_conn_turn_away(struct sbx_net *net, int fd, const char *reason);
+/* tls: what to answer a handshake with; NULL: plain HTTP. NULL when out of memory; fd is the caller's
+ * then. */
+SBX_PRIVATE struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd, struct sbx_tls *tls);
+/* One that is too many: says 503 and closes. Closes fd whatever happens. `reason` is static. */
+SBX_PRIVATE void sbx_conn_turn_away(struct sbx_net *net, int fd, struct sbx_tls *tls, const char *reason);
 SBX_PRIVATE void sbx_conn_close(struct sbx_conn *c);
 
 SBX_PRIVATE void sbx_conn_respond(struct sbx_conn *c, const struct sbx_response *r);
@@ -6803,6 +8712,8 @@ SBX_PRIVATE void sbx_conn_put_blob(struct sbx_conn *c, struct sbx_blob *blob, co
 /* For ticks of sources that read what nobody else keeps any more (`last`): closes the connection,
  * and returns true, when its peer has stopped taking it. */
 SBX_PRIVATE bool sbx_conn_abandons(struct sbx_conn *c, bool last);
+/* Bytes of ours that the peer's system has acknowledged so far. */
+SBX_PRIVATE uint64_t sbx_conn_acked(const struct sbx_conn *c);
 /* Has the peer's system taken bytes since this was last asked? */
 SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
 
@@ -6825,6 +8736,7 @@ SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
  *   - source != NULL exactly in STREAM and WEBSOCKET;
  *   - on_gone != NULL only in HANDLE;
  *   - a request is handled only when the answers before it are queued, so answers are in order;
+ *   - a stream that is not ready (TLS) is in READ_HEAD, and nothing of HTTP has happened on it;
  *   - output is written in phase FLUSH, once a turn; POLLOUT is watched while some remains;
  *   - memory of a closed connection lives until phase FREE: callbacks may close anything.
  *
@@ -6844,6 +8756,8 @@ SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
 #define CONN_FINISH_US 30000000u
 #define CONN_STALL_US 60000000u  /* an answer that is written as it is taken, and is not taken */
 #define CONN_LINGER_US 2000000u
+#define CONN_HANDSHAKE_US 10000000u
+#define CONN_HANDSHAKES_US 4000u /* for all of them in one turn: each costs a millisecond or more */
 #define CONN_NEVER UINT64_MAX
 
 /* Input being worked on: the shared scratch buffer, or the connection's own. */
@@ -6942,17 +8856,24 @@ static bool conn_wants_input(const struct sbx_conn *c)
     return false;
 }
 
+static int conn_events(const struct sbx_conn *c)
+{
+    int events = c->out.count > 0 || c->stream.wants_write ? POLLOUT : 0;
+    if (!c->stream.ready)
+        return c->stream.wants_write ? POLLOUT : POLLIN;
+    if (conn_wants_input(c))
+        return events | POLLIN;
+    if (!c->peer_shut && (c->state == SBX_CONN_HANDLE || c->state == SBX_CONN_STREAM))
+        return events | POLLRDHUP;
+    return events;
+}
+
 static void conn_update_watch(struct sbx_conn *c)
 {
-    int events = 0;
+    int events;
     if (c->state == SBX_CONN_CLOSED)
         return;
-    if (conn_wants_input(c))
-        events |= POLLIN;
-    else if (!c->peer_shut && (c->state == SBX_CONN_HANDLE || c->state == SBX_CONN_STREAM))
-        events |= POLLRDHUP;
-    if (c->out.count > 0)
-        events |= POLLOUT;
+    events = conn_events(c);
     if (sbx_io_watch(&c->io, (short)events) < 0)
         sbx_conn_close(c);
 }
@@ -6987,11 +8908,20 @@ static void conn_drop_source(struct sbx_conn *c)
         s->ops->gone(s, c);
 }
 
+/* Was nothing cut off? An answer that breaks off must not look like a whole one. */
+static bool conn_is_at_rest(const struct sbx_conn *c)
+{
+    return c->out.count == 0 && (c->state == SBX_CONN_READ_HEAD || c->state == SBX_CONN_FINISH ||
+                                 c->state == SBX_CONN_LINGER);
+}
+
 SBX_PRIVATE void sbx_conn_close(struct sbx_conn *c)
 {
     void (*gone)(struct sbx_conn *conn, void *ctx) = c->on_gone;
     if (c->state == SBX_CONN_CLOSED)
         return;
+    if (conn_is_at_rest(c))
+        c->stream.ops->end(&c->stream);
     conn_set_state(c, SBX_CONN_CLOSED);
     sbx_io_stop(&c->io);
     c->stream.ops->close(&c->stream);
@@ -7038,7 +8968,6 @@ static void conn_flush(struct sbx_task *t)
         return;
     }
     if (put > 0) {
-        c->sent += (uint64_t)put;
         c->progress_us = c->net->loop->now_us;
         if (c->source != NULL && c->source->ops->sent != NULL)
             c->source->ops->sent(c->source, c);
@@ -7270,9 +9199,14 @@ SBX_PRIVATE bool sbx_conn_abandons(struct sbx_conn *c, bool last)
     return true;
 }
 
+SBX_PRIVATE uint64_t sbx_conn_acked(const struct sbx_conn *c)
+{
+    return c->stream.wire - sbx_stream_unacked(&c->stream);
+}
+
 SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c)
 {
-    uint64_t acked = c->sent - sbx_stream_unacked(&c->stream);
+    uint64_t acked = sbx_conn_acked(c);
     bool took = acked > c->acked;
     c->acked = acked;
     return took;
@@ -7583,6 +9517,50 @@ static void conn_on_readable(struct sbx_conn *c)
     }
 }
 
+static void conn_read_all(struct sbx_conn *c)
+{
+    do
+        conn_on_readable(c);
+    while (c->state != SBX_CONN_CLOSED && c->stream.more && conn_wants_input(c));
+}
+
+/* Half a hundred clients that connect together must not keep a health check waiting for as many
+ * signatures. poll() tells again of those that are left. */
+static bool conn_may_shake_hands(struct sbx_net *net)
+{
+    if (net->handshake_turn_us != net->loop->now_us) {
+        net->handshake_turn_us = net->loop->now_us;
+        net->handshakes_us = 0;
+    }
+    return net->handshakes_us < CONN_HANDSHAKES_US;
+}
+
+static void conn_on_handshake(struct sbx_conn *c)
+{
+    struct sbx_net *net = c->net;
+    struct sbx_err err;
+    uint64_t begun;
+    int rc;
+    if (!conn_may_shake_hands(net))
+        return;
+    begun = sbx_clock_mono_us();
+    rc = c->stream.ops->handshake(&c->stream, &err);
+    net->handshakes_us += sbx_clock_mono_us() - begun;
+    if (rc == -EAGAIN)
+        return;
+    if (rc == -EPROTOTYPE) {
+        conn_refuse(c, NULL, 400, "this port speaks HTTPS: use https:// or wss://");
+    } else if (rc < 0) {
+        sbx_diag(net->diag, SBX_DIAG_DEBUG, "conn %llu: %s", (unsigned long long)c->serial,
+                 err.text);
+        sbx_conn_close(c);
+    } else if (c->too_many != NULL) {
+        conn_refuse(c, NULL, 503, c->too_many);
+    } else {
+        conn_set_idle(c);
+    }
+}
+
 static void conn_on_half_close(struct sbx_conn *c)
 {
     c->peer_shut = true;
@@ -7597,13 +9575,15 @@ static void conn_on_half_close(struct sbx_conn *c)
 static void conn_on_ready(struct sbx_io *io, short revents)
 {
     struct sbx_conn *c = SBX_LIST_OF(io, struct sbx_conn, io);
-    bool readable = (revents & POLLIN) != 0 && conn_wants_input(c);
+    bool readable = ((revents & POLLIN) != 0 || c->stream.wants_write) && conn_wants_input(c);
     if ((revents & (POLLERR | POLLNVAL)) != 0 || ((revents & POLLHUP) != 0 && !readable)) {
         sbx_conn_close(c);
         return;
     }
-    if (readable)
-        conn_on_readable(c);
+    if (!c->stream.ready)
+        conn_on_handshake(c);
+    else if (readable)
+        conn_read_all(c);
     else if ((revents & POLLRDHUP) != 0)
         conn_on_half_close(c);
     if (c->state == SBX_CONN_CLOSED)
@@ -7695,7 +9675,9 @@ static void conn_on_due(struct sbx_conn *c)
 {
     switch (c->state) {
     case SBX_CONN_READ_HEAD:
-        if (c->request_due_us != 0)
+        if (!c->stream.ready)
+            sbx_conn_close(c);
+        else if (c->request_due_us != 0)
             conn_refuse(c, NULL, 408, "request");
         else if (!conn_still_taking(c, c->net->idle_timeout_us))
             sbx_conn_close(c);
@@ -7735,17 +9717,22 @@ static void conn_on_timer(struct sbx_timer *t)
         conn_on_due(c);
 }
 
-static struct sbx_conn *conn_new(struct sbx_net *net, int fd)
+static struct sbx_conn *conn_new(struct sbx_net *net, int fd, struct sbx_tls *tls)
 {
     struct sbx_conn *c = sbx_mem_calloc(sizeof *c);
     if (c == NULL)
         return NULL;
+    if (tls == NULL) {
+        sbx_stream_init_plain(&c->stream, fd);
+    } else if (sbx_stream_init_tls(&c->stream, fd, tls) < 0) {
+        sbx_mem_free(c);
+        return NULL;
+    }
     c->net = net;
     c->serial = ++net->last_serial;
     c->state = SBX_CONN_READ_HEAD;
     c->progress_us = net->loop->now_us;
     c->minor = 1;
-    sbx_stream_init_plain(&c->stream, fd);
     sbx_io_init(&c->io, net->loop, fd, conn_on_ready);
     sbx_timer_init(&c->timer, conn_on_timer);
     sbx_task_init(&c->step, conn_run_step);
@@ -7761,26 +9748,37 @@ static struct sbx_conn *conn_new(struct sbx_net *net, int fd)
     return c;
 }
 
-SBX_PRIVATE struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd)
+SBX_PRIVATE struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd, struct sbx_tls *tls)
 {
-    struct sbx_conn *c = conn_new(net, fd);
+    struct sbx_conn *c = conn_new(net, fd, tls);
     if (c == NULL)
         return NULL;
-    conn_set_idle(c);
-    /* A client that connects usually has its request on the way: reading at once saves a turn. */
-    conn_on_readable(c);
+    if (c->stream.ready) {
+        conn_set_idle(c);
+        /* A client that connects usually has its request on the way: reading at once saves a
+         * turn. */
+        conn_on_readable(c);
+    } else {
+        conn_set_due(c, net->loop->now_us + CONN_HANDSHAKE_US);
+    }
     conn_update_watch(c);
     return c;
 }
 
-SBX_PRIVATE void sbx_conn_turn_away(struct sbx_net *net, int fd, const char *reason)
+SBX_PRIVATE void sbx_conn_turn_away(struct sbx_net *net, int fd, struct sbx_tls *tls, const char *reason)
 {
-    struct sbx_conn *c = conn_new(net, fd);
+    struct sbx_conn *c = conn_new(net, fd, tls);
     if (c == NULL) {
         sbx_fd_close(&fd);
         return;
     }
-    conn_refuse(c, NULL, 503, reason);
+    if (c->stream.ready) {
+        conn_refuse(c, NULL, 503, reason);
+        return;
+    }
+    c->too_many = reason;
+    conn_set_due(c, net->loop->now_us + CONN_HANDSHAKE_US);
+    conn_update_watch(c);
 }
 /* ==== end net/conn.c ======================================================================== */
 
@@ -7794,20 +9792,24 @@ struct sbx_listener {
     struct sbx_net *net;
     struct sbx_timer pause; /* after running out of descriptors */
     int reserve;            /* a descriptor kept for saying no when there are none left */
-    char address[80];       /* "http://127.0.0.1:2468", as it listens */
+    struct sbx_address address;     /* as it listens: with the port that the system chose */
+    uint64_t device, inode;         /* of the file of a unix socket */
+    char url[SBX_ADDRESS_TEXT + 8]; /* "https://127.0.0.1:2468", "unix:/run/agent.sock" */
 };
 
-/* host: an IP address or "localhost"; port 0: the system chooses. kept: a listening socket of an
- * earlier server, which is used if it is of that address, and closed otherwise; -1: none. 0 or a
- * negative errno with the address named in err. */
-SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const char *host, uint16_t port,
+/* A listening socket, or -errno with the address named in err. The file of a unix socket is 0600;
+ * one that nobody listens on any more is replaced, one that somebody does is left alone
+ * (-EADDRINUSE), and so is a file that is no socket. */
+SBX_PRIVATE int sbx_listener_bind(const struct sbx_address *want, struct sbx_err *err);
+
+/* kept: a listening socket of an earlier server, or one bound before, which is used if it is of
+ * that address, and closed otherwise; -1: none. TCP connections are TLS when net->tls is set. 0 or
+ * -errno with the address named in err. */
+SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const struct sbx_address *want,
                       int kept, struct sbx_err *err);
 SBX_PRIVATE void sbx_listener_close(struct sbx_listener *l); /* idempotent */
-
-/* Is it an IP address, or localhost? */
-SBX_PRIVATE bool sbx_host_is_address(const char *host);
-/* Is this host one that only this machine reaches? Names other than localhost are not. */
-SBX_PRIVATE bool sbx_host_is_loopback(const char *host);
+/* Nobody will listen there again: removes the file of a unix socket, if it is still ours. */
+SBX_PRIVATE void sbx_listener_retire(const struct sbx_listener *l);
 
 #endif
 /* ==== end net/listener.h ==================================================================== */
@@ -7819,67 +9821,28 @@ SBX_PRIVATE bool sbx_host_is_loopback(const char *host);
  * the listener for ever. So one descriptor is held in reserve: it is given up, the client is
  * accepted, told 503 and closed, the reserve is taken back, and accepting pauses for a moment.
  *
- * Addresses are parsed without the resolver: a static binary has no NSS to ask, and the only name
- * that means something in a sandbox is localhost. */
+ * Unix sockets. The file outlives its server, so a stale one is the normal case after a crash: when
+ * nobody answers there, it is removed and bound anew. Between the question and the removal another
+ * server could bind; the lock of the data directory is what keeps two servers of one person apart. */
 
 #define LISTENER_BACKLOG 4096
 #define LISTENER_BATCH 64           /* connections accepted in one turn */
 #define LISTENER_PAUSE_US 100000u
 #define LISTENER_OVERFLOW 64u       /* refusals under way at once; further ones are just closed */
 
-union listener_addr {
-    struct sockaddr sa;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-};
-
-static const char *listener_numeric(const char *host)
-{
-    return strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
-}
-
-static int listener_parse(const char *host, uint16_t port, union listener_addr *a, socklen_t *len)
-{
-    const char *numeric = listener_numeric(host);
-    memset(a, 0, sizeof *a);
-    if (inet_pton(AF_INET, numeric, &a->in.sin_addr) == 1) {
-        a->in.sin_family = AF_INET;
-        a->in.sin_port = htons(port);
-        *len = sizeof a->in;
-        return 0;
-    }
-    if (inet_pton(AF_INET6, numeric, &a->in6.sin6_addr) == 1) {
-        a->in6.sin6_family = AF_INET6;
-        a->in6.sin6_port = htons(port);
-        *len = sizeof a->in6;
-        return 0;
-    }
-    return -EINVAL;
-}
-
-SBX_PRIVATE bool sbx_host_is_address(const char *host)
-{
-    union listener_addr a;
-    socklen_t len;
-    return listener_parse(host, 0, &a, &len) == 0;
-}
-
-SBX_PRIVATE bool sbx_host_is_loopback(const char *host)
-{
-    union listener_addr a;
-    socklen_t len;
-    if (listener_parse(host, 0, &a, &len) < 0)
-        return false;
-    if (a.sa.sa_family == AF_INET)
-        return (ntohl(a.in.sin_addr.s_addr) >> 24) == 127;
-    return IN6_IS_ADDR_LOOPBACK(&a.in6.sin6_addr);
-}
-
 /* Options that accepted sockets inherit from the listening one on Linux and the BSDs, so that they
  * cost no system call a connection. Keep-alive probes find peers that vanished without a word. */
-static void listener_set_options(int fd)
+static void listener_set_options(int fd, int family)
 {
     int on = 1;
+    if (family == AF_UNIX)
+        return;
+#ifdef IPV6_V6ONLY
+    if (family == AF_INET6) {
+        int off = 0; /* [::] is every address, whatever the system's default */
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    }
+#endif
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -7895,19 +9858,26 @@ static void listener_set_options(int fd)
 
 static void listener_name(struct sbx_listener *l, int fd)
 {
-    union listener_addr a;
-    socklen_t len = sizeof a;
-    char text[INET6_ADDRSTRLEN] = "";
-    if (getsockname(fd, &a.sa, &len) < 0)
+    char text[SBX_ADDRESS_TEXT];
+    struct stat st;
+    sbx_address_of_fd(&l->address, fd);
+    sbx_address_format(&l->address, text, sizeof text);
+    if (!sbx_address_is_unix(&l->address)) {
+        (void)snprintf(l->url, sizeof l->url, "%s://%s", l->net->tls != NULL ? "https" : "http",
+                       text);
         return;
-    if (a.sa.sa_family == AF_INET) {
-        (void)inet_ntop(AF_INET, &a.in.sin_addr, text, sizeof text);
-        (void)snprintf(l->address, sizeof l->address, "http://%s:%u", text, ntohs(a.in.sin_port));
-    } else {
-        (void)inet_ntop(AF_INET6, &a.in6.sin6_addr, text, sizeof text);
-        (void)snprintf(l->address, sizeof l->address, "http://[%s]:%u", text,
-                       ntohs(a.in6.sin6_port));
     }
+    (void)snprintf(l->url, sizeof l->url, "%s", text);
+    if (stat(l->address.sock.un.sun_path, &st) == 0) {
+        l->device = (uint64_t)st.st_dev;
+        l->inode = (uint64_t)st.st_ino;
+    }
+}
+
+/* Who may connect to a unix socket is decided by its file, on this machine: TLS adds nothing. */
+static struct sbx_tls *listener_tls(const struct sbx_listener *l)
+{
+    return sbx_address_is_unix(&l->address) ? NULL : l->net->tls;
 }
 
 static int listener_accept(int fd)
@@ -7933,8 +9903,8 @@ static void listener_take(struct sbx_listener *l, int fd)
     if (net->count >= net->max_conns + LISTENER_OVERFLOW)
         sbx_fd_close(&fd);
     else if (net->count >= net->max_conns)
-        sbx_conn_turn_away(net, fd, "connections");
-    else if (sbx_conn_open(net, fd) == NULL)
+        sbx_conn_turn_away(net, fd, listener_tls(l), "connections");
+    else if (sbx_conn_open(net, fd, listener_tls(l)) == NULL)
         sbx_fd_close(&fd);
 }
 
@@ -7946,7 +9916,7 @@ static void listener_out_of_fds(struct sbx_listener *l)
     sbx_fd_close(&l->reserve);
     fd = listener_accept(l->io.fd);
     if (fd >= 0)
-        sbx_conn_turn_away(l->net, fd, "descriptors");
+        sbx_conn_turn_away(l->net, fd, listener_tls(l), "descriptors");
     sbx_io_stop(&l->io);
     sbx_loop_set_timer(l->net->loop, &l->pause, l->net->loop->now_us + LISTENER_PAUSE_US);
 }
@@ -7977,65 +9947,106 @@ static void listener_on_pause_over(struct sbx_timer *t)
         sbx_loop_set_timer(l->net->loop, t, l->net->loop->now_us + LISTENER_PAUSE_US);
 }
 
-/* Is the socket bound to that address? Any port is right when the system was to choose it. */
-static bool listener_is_at(int fd, const union listener_addr *want)
+static bool listener_is_at(int fd, const struct sbx_address *want)
 {
-    union listener_addr a;
-    socklen_t len = sizeof a;
-    memset(&a, 0, sizeof a);
-    if (fd < 0 || getsockname(fd, &a.sa, &len) < 0 || a.sa.sa_family != want->sa.sa_family)
+    struct sbx_address a;
+    struct stat st;
+    if (fd < 0)
         return false;
-    if (a.sa.sa_family == AF_INET)
-        return a.in.sin_addr.s_addr == want->in.sin_addr.s_addr &&
-               (want->in.sin_port == 0 || a.in.sin_port == want->in.sin_port);
-    return memcmp(&a.in6.sin6_addr, &want->in6.sin6_addr, sizeof a.in6.sin6_addr) == 0 &&
-           (want->in6.sin6_port == 0 || a.in6.sin6_port == want->in6.sin6_port);
+    sbx_address_of_fd(&a, fd);
+    if (!sbx_address_is(&a, want))
+        return false;
+    /* Without its file nobody finds it any more. */
+    return !sbx_address_is_unix(want) ||
+           (stat(want->sock.un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode));
 }
 
-/* A new listening socket, or -errno. */
-static int listener_bind(const union listener_addr *a, socklen_t len)
+/* Does anybody answer at a unix socket's file? */
+static bool listener_is_stale(const struct sbx_address *a)
 {
-    int rc, fd = socket(a->sa.sa_family, SOCK_STREAM, 0);
+    struct stat st;
+    bool refused;
+    int fd;
+    if (lstat(a->sock.un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return false;
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
-        return -errno;
+        return false;
     (void)sbx_fd_set_cloexec(fd);
-    listener_set_options(fd);
-    if (bind(fd, &a->sa, len) == 0 && listen(fd, LISTENER_BACKLOG) == 0)
-        return fd;
-    rc = -errno;
+    (void)sbx_fd_set_nonblock(fd); /* a full backlog is somebody, too */
+    refused = connect(fd, &a->sock.sa, a->len) < 0 && errno == ECONNREFUSED;
     (void)close(fd);
+    return refused;
+}
+
+static int listener_bind_file(int fd, const struct sbx_address *a)
+{
+    mode_t before = umask(0177);
+    int rc = bind(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
+    if (rc == -EADDRINUSE && listener_is_stale(a) && unlink(a->sock.un.sun_path) == 0)
+        rc = bind(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
+    (void)umask(before);
     return rc;
 }
 
-SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const char *host, uint16_t port,
+static int listener_listen(int fd, const struct sbx_address *a)
+{
+    int rc;
+    (void)sbx_fd_set_cloexec(fd);
+    listener_set_options(fd, a->sock.sa.sa_family);
+    if (sbx_address_is_unix(a))
+        rc = listener_bind_file(fd, a);
+    else
+        rc = bind(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
+    if (rc == 0 && listen(fd, LISTENER_BACKLOG) < 0)
+        rc = -errno;
+    return rc;
+}
+
+static int listener_refuse(const struct sbx_address *want, int rc, struct sbx_err *err)
+{
+    char text[SBX_ADDRESS_TEXT];
+    sbx_address_format(want, text, sizeof text);
+    sbx_err_set(err, rc, "cannot listen on %s", text);
+    return sbx_err_add_reason(err);
+}
+
+SBX_PRIVATE int sbx_listener_bind(const struct sbx_address *want, struct sbx_err *err)
+{
+    int rc, fd = socket(want->sock.sa.sa_family, SOCK_STREAM, 0);
+    if (fd < 0)
+        return listener_refuse(want, -errno, err);
+    rc = listener_listen(fd, want);
+    if (rc == 0)
+        return fd;
+    (void)close(fd);
+    return listener_refuse(want, rc, err);
+}
+
+SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const struct sbx_address *want,
                       int kept, struct sbx_err *err)
 {
-    union listener_addr a;
-    socklen_t len;
     int fd, rc;
     *l = (struct sbx_listener){.net = net, .reserve = -1, .io = {.fd = -1}};
-    rc = listener_parse(host, port, &a, &len);
-    if (rc < 0 || !listener_is_at(kept, &a))
+    if (!listener_is_at(kept, want))
         sbx_fd_close(&kept);
-    if (rc < 0)
-        return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", host);
-    fd = kept >= 0 ? kept : listener_bind(&a, len);
-    rc = fd < 0 ? fd : sbx_fd_set_nonblock(fd);
-    if (rc < 0)
-        goto fail;
-    listener_name(l, fd);
-    l->reserve = sbx_fd_open_null(false);
-    sbx_timer_init(&l->pause, listener_on_pause_over);
-    sbx_io_init(&l->io, net->loop, fd, listener_on_ready);
-    rc = sbx_io_watch(&l->io, POLLIN);
+    fd = kept >= 0 ? kept : sbx_listener_bind(want, err);
+    if (fd < 0)
+        return fd;
+    rc = sbx_fd_set_nonblock(fd);
+    if (rc == 0) {
+        listener_name(l, fd);
+        l->reserve = sbx_fd_open_null(false);
+        sbx_timer_init(&l->pause, listener_on_pause_over);
+        sbx_io_init(&l->io, net->loop, fd, listener_on_ready);
+        rc = sbx_io_watch(&l->io, POLLIN);
+    }
     if (rc == 0)
         return 0;
-fail:
-    if (fd >= 0)
-        sbx_fd_close(&fd);
+    l->io.fd = -1;
+    sbx_fd_close(&fd);
     sbx_fd_close(&l->reserve);
-    sbx_err_set(err, rc, "cannot listen on %s port %u", host, port);
-    return sbx_err_add_reason(err);
+    return listener_refuse(want, rc, err);
 }
 
 SBX_PRIVATE void sbx_listener_close(struct sbx_listener *l)
@@ -8046,6 +10057,14 @@ SBX_PRIVATE void sbx_listener_close(struct sbx_listener *l)
     sbx_io_stop(&l->io);
     sbx_fd_close(&l->io.fd);
     sbx_fd_close(&l->reserve);
+}
+
+SBX_PRIVATE void sbx_listener_retire(const struct sbx_listener *l)
+{
+    struct stat st;
+    if (sbx_address_is_unix(&l->address) && stat(l->address.sock.un.sun_path, &st) == 0 &&
+        (uint64_t)st.st_dev == l->device && (uint64_t)st.st_ino == l->inode)
+        (void)unlink(l->address.sock.un.sun_path);
 }
 /* ==== end net/listener.c ==================================================================== */
 
@@ -8696,7 +10715,8 @@ struct sbx_keeper_options {
                           keeper's then; -1: none */
 };
 
-/* Becomes the keeper and starts the server; calls sbx_fd_adopt_inherited and raises the limit of
+/* What `estate` has is the keeper's, and the first server's, unless this fails.
+ * Becomes the keeper and starts the server; calls sbx_fd_adopt_inherited and raises the limit of
  * open files first. Returns SBX_KEEPER_SERVER in each server, with its estate, and with all signals
  * blocked until it calls sbx_sig_open; returns in the keeper when all is over, with the exit
  * status. -ENOTSUP: this system cannot do it, or it failed in a way that leaves the caller free to
@@ -9608,7 +11628,29 @@ static void keeper_find_path(struct keeper *k)
         k->path = sbx_mem_strndup(name, strlen(name));
 }
 
-static int keeper_open(struct keeper *k)
+/* What was opened before there was a keeper. Theirs until nothing can fail any more: the caller goes
+ * on alone with it. */
+static int keeper_adopt(struct keeper *k, const struct sbx_estate *estate)
+{
+    size_t i;
+    for (i = 0; i < estate->nitems; i++) {
+        const struct sbx_keep_item *item = &estate->items[i];
+        struct keeper_entry *e = keeper_add(k, item->kind, item->number);
+        if (e == NULL)
+            return -ENOMEM;
+        memcpy(e->item.fds, item->fds, sizeof e->item.fds);
+    }
+    return 0;
+}
+
+static void keeper_take_estate(struct sbx_estate *estate)
+{
+    sbx_mem_free(estate->items);
+    estate->items = NULL;
+    estate->nitems = 0;
+}
+
+static int keeper_open(struct keeper *k, const struct sbx_estate *estate)
 {
     sigset_t child_reset;
     int rc;
@@ -9622,6 +11664,9 @@ static int keeper_open(struct keeper *k)
             return -ENOMEM;
         e->item.fds[0] = k->o->lock;
     }
+    rc = keeper_adopt(k, estate);
+    if (rc < 0)
+        return rc;
     k->subreaper = sbx_ptree_become_subreaper();
     keeper_find_path(k);
     k->signals = sbx_sig_open(&child_reset);
@@ -9656,7 +11701,7 @@ SBX_PRIVATE int sbx_keeper_run(const struct sbx_keeper_options *o, struct sbx_es
 {
     struct keeper k = {.o = o, .self = getpid(), .signals = -1, .link = -1, .program = -1,
                        .next = -1};
-    int rc = keeper_open(&k);
+    int rc = keeper_open(&k, estate);
     if (rc < 0) {
         sbx_sig_reset();
         sbx_fd_restore_limit(k.nofile);
@@ -9666,6 +11711,7 @@ SBX_PRIVATE int sbx_keeper_run(const struct sbx_keeper_options *o, struct sbx_es
         err->code = -ENOTSUP;
         return -ENOTSUP;
     }
+    keeper_take_estate(estate);
     while (!k.over)
         keeper_turn(&k);
     if (k.status != SBX_KEEPER_SERVER)
@@ -17930,6 +19976,966 @@ SBX_PRIVATE bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str or
 }
 /* ==== end api/cors.c ======================================================================== */
 
+/* ==== begin api/origin.h ==================================================================== */
+/* origin.h - which names the agent answers to, and which web pages may use it.
+ *
+ * A browser can be made to send anything to any address it can reach. Two headers that a page
+ * cannot forge tell who asks: Host is the name that the browser believes to talk to, so a page that
+ * had its own name resolve to our address (DNS rebinding) shows here; Origin is where the page came
+ * from. */
+#ifndef SBX_API_ORIGIN_H
+#define SBX_API_ORIGIN_H
+
+/* Names that --allow-host gave: "agent.example", "agent.example:8443" for that port alone,
+ * "*.example" for every name below it, "*" for all. */
+struct sbx_hosts {
+    const char *const *allowed;
+    size_t nallowed;
+};
+
+/* 0 or -EINVAL: not one of the forms above. */
+SBX_PRIVATE int sbx_host_pattern_check(const char *pattern);
+
+/* May a request with that Host header be answered, on a connection whose own address is `local`
+ * ("127.0.0.1:2468", "[::1]:2468"; empty for a unix socket, where every name is right: no browser
+ * gets there)? An absent Host (empty) is fine: browsers always send one. Yes for localhost and
+ * loopback addresses with any port (a forwarded port has another number), for the connection's own
+ * address with any port, for the names allowed; and on a connection that did not come over loopback
+ * for every literal IP address: behind address translation nobody here knows the outer one, and a
+ * literal cannot be rebound. Names compare without case and without a final dot. */
+SBX_PRIVATE bool sbx_host_is_ours(const struct sbx_hosts *hosts, struct sbx_str host, struct sbx_str local);
+/* The part of that for which nobody has to ask the system about the connection: absent, localhost,
+ * loopback, or allowed. */
+SBX_PRIVATE bool sbx_host_is_known(const struct sbx_hosts *hosts, struct sbx_str host);
+/* The name in a Host header, as --allow-host would be given it: without port and final dot. */
+SBX_PRIVATE struct sbx_str sbx_host_name(struct sbx_str host);
+
+#endif
+/* ==== end api/origin.h ====================================================================== */
+
+/* ==== begin api/origin.c ==================================================================== */
+/* origin.c - see origin.h.
+ *
+ * Names are compared as texts and addresses as addresses: "[0:0::1]" is the loopback as well. A
+ * literal is what the system's own parser takes for one, in its usual form; whatever else looks
+ * like a number ("127.1", "2130706433") is a name here, and no name of ours: browsers write
+ * addresses out before they send them. */
+
+#define ORIGIN_LITERAL_MAX 64u
+
+/* host[:port], taken apart; the name without brackets and final dot. */
+struct origin_authority {
+    struct sbx_str name;
+    struct sbx_str port;
+    bool bracketed;
+};
+
+enum origin_literal { ORIGIN_NAME, ORIGIN_ADDRESS, ORIGIN_LOOPBACK };
+
+static struct sbx_str origin_from(struct sbx_str s, size_t at)
+{
+    return (struct sbx_str){s.p + at, s.n - at};
+}
+
+static bool origin_split_v6(struct sbx_str host, struct origin_authority *a)
+{
+    const char *end = memchr(host.p, ']', host.n);
+    size_t n;
+    if (end == NULL)
+        return false;
+    n = (size_t)(end - host.p);
+    a->bracketed = true;
+    a->name = (struct sbx_str){host.p + 1, n - 1};
+    a->port = origin_from(host, n + 1);
+    if (a->port.n == 0)
+        return true;
+    if (a->port.p[0] != ':')
+        return false;
+    a->port = origin_from(a->port, 1);
+    return true;
+}
+
+/* false when it has no name. */
+static bool origin_split(struct sbx_str host, struct origin_authority *a)
+{
+    const char *colon;
+    *a = (struct origin_authority){.name = host};
+    if (host.n > 0 && host.p[0] == '[')
+        return origin_split_v6(host, a);
+    colon = host.n > 0 ? memchr(host.p, ':', host.n) : NULL;
+    if (colon != NULL) {
+        a->name.n = (size_t)(colon - host.p);
+        a->port = origin_from(host, a->name.n + 1);
+    }
+    if (a->name.n > 1 && a->name.p[a->name.n - 1] == '.')
+        a->name.n--;
+    return a->name.n > 0;
+}
+
+static bool origin_is_loopback_v4(const uint8_t bytes[4])
+{
+    return bytes[0] == 127;
+}
+
+static enum origin_literal origin_literal(const struct origin_authority *a)
+{
+    char text[ORIGIN_LITERAL_MAX];
+    struct in_addr v4;
+    struct in6_addr v6;
+    bool loopback;
+    if (a->name.n >= sizeof text || memchr(a->name.p, '\0', a->name.n) != NULL)
+        return ORIGIN_NAME;
+    memcpy(text, a->name.p, a->name.n);
+    text[a->name.n] = '\0';
+    if (!a->bracketed && inet_pton(AF_INET, text, &v4) == 1)
+        loopback = origin_is_loopback_v4((const uint8_t *)&v4);
+    else if (a->bracketed && inet_pton(AF_INET6, text, &v6) == 1)
+        loopback = IN6_IS_ADDR_LOOPBACK(&v6) ||
+                   (IN6_IS_ADDR_V4MAPPED(&v6) && origin_is_loopback_v4(&v6.s6_addr[12]));
+    else
+        return ORIGIN_NAME;
+    return loopback ? ORIGIN_LOOPBACK : ORIGIN_ADDRESS;
+}
+
+/* --- patterns --- */
+
+static bool origin_is_name_char(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           c == '-' || c == '_' || c == '.';
+}
+
+static bool origin_is_name(struct sbx_str name)
+{
+    size_t i;
+    for (i = 0; i < name.n; i++)
+        if (!origin_is_name_char(name.p[i]))
+            return false;
+    return name.n > 0 && name.p[0] != '.';
+}
+
+/* A pattern's port; one that is not there is fine where there is no colon either. */
+static bool origin_port_ok(struct sbx_str pattern, struct sbx_str port)
+{
+    uint64_t number;
+    if (port.n == 0)
+        return pattern.p[pattern.n - 1] != ':';
+    return sbx_str_to_u64(port, &number) == 0 && number > 0 && number <= 65535;
+}
+
+SBX_PRIVATE int sbx_host_pattern_check(const char *pattern)
+{
+    struct sbx_str rest = sbx_str_z(pattern);
+    struct origin_authority a;
+    bool wild = sbx_str_starts_with(rest, "*.");
+    if (sbx_str_eq_z(rest, "*"))
+        return 0;
+    if (wild)
+        rest = origin_from(rest, 2);
+    if (!origin_split(rest, &a) || !origin_port_ok(rest, a.port))
+        return -EINVAL;
+    if (a.bracketed)
+        return wild || origin_literal(&a) == ORIGIN_NAME ? -EINVAL : 0;
+    return origin_is_name(a.name) ? 0 : -EINVAL;
+}
+
+static bool origin_same_text(struct sbx_str a, struct sbx_str b)
+{
+    size_t i;
+    if (a.n != b.n)
+        return false;
+    for (i = 0; i < a.n; i++) {
+        char x = a.p[i], y = b.p[i];
+        x = (char)(x >= 'A' && x <= 'Z' ? x + 32 : x);
+        y = (char)(y >= 'A' && y <= 'Z' ? y + 32 : y);
+        if (x != y)
+            return false;
+    }
+    return true;
+}
+
+static bool origin_is_below(struct sbx_str name, struct sbx_str parent)
+{
+    size_t before = name.n - parent.n;
+    return name.n > parent.n + 1 && name.p[before - 1] == '.' &&
+           origin_same_text(origin_from(name, before), parent);
+}
+
+/* A Host without a port is one with the default port, and whether that is 80 or 443 is known only to
+ * the browser when another program in front of us does its TLS. */
+static bool origin_same_port(struct sbx_str wanted, struct sbx_str port)
+{
+    if (wanted.n == 0 || sbx_str_eq(wanted, port))
+        return true;
+    return port.n == 0 && (sbx_str_eq_z(wanted, "80") || sbx_str_eq_z(wanted, "443"));
+}
+
+static bool origin_matches(const char *pattern, const struct origin_authority *a)
+{
+    struct sbx_str rest = sbx_str_z(pattern);
+    struct origin_authority p;
+    bool wild = sbx_str_starts_with(rest, "*.");
+    if (sbx_str_eq_z(rest, "*"))
+        return true;
+    if (!origin_split(wild ? origin_from(rest, 2) : rest, &p) || p.bracketed != a->bracketed)
+        return false;
+    if (!origin_same_port(p.port, a->port))
+        return false;
+    return wild ? origin_is_below(a->name, p.name) : origin_same_text(a->name, p.name);
+}
+
+static bool origin_is_allowed(const struct sbx_hosts *hosts, const struct origin_authority *a)
+{
+    size_t i;
+    for (i = 0; i < hosts->nallowed; i++)
+        if (origin_matches(hosts->allowed[i], a))
+            return true;
+    return false;
+}
+
+/* --- requests --- */
+
+static bool origin_is_known(const struct sbx_hosts *hosts, const struct origin_authority *a)
+{
+    return (!a->bracketed && sbx_str_ieq_z(a->name, "localhost")) ||
+           origin_literal(a) == ORIGIN_LOOPBACK || origin_is_allowed(hosts, a);
+}
+
+SBX_PRIVATE bool sbx_host_is_known(const struct sbx_hosts *hosts, struct sbx_str host)
+{
+    struct origin_authority a;
+    return host.n == 0 || (origin_split(host, &a) && origin_is_known(hosts, &a));
+}
+
+/* The connection's own address is one of the two cases that are fine already: a literal of the
+ * loopback, or a literal on a connection from elsewhere. */
+SBX_PRIVATE bool sbx_host_is_ours(const struct sbx_hosts *hosts, struct sbx_str host, struct sbx_str local)
+{
+    struct origin_authority a, own;
+    if (host.n == 0 || local.n == 0)
+        return true;
+    if (!origin_split(host, &a))
+        return false;
+    if (origin_is_known(hosts, &a))
+        return true;
+    return origin_literal(&a) == ORIGIN_ADDRESS && origin_split(local, &own) &&
+           origin_literal(&own) == ORIGIN_ADDRESS;
+}
+
+SBX_PRIVATE struct sbx_str sbx_host_name(struct sbx_str host)
+{
+    struct origin_authority a;
+    if (!origin_split(host, &a))
+        return host;
+    return a.bracketed ? (struct sbx_str){a.name.p - 1, a.name.n + 2} : a.name;
+}
+/* ==== end api/origin.c ====================================================================== */
+
+/* ==== begin api/auth.h ====================================================================== */
+/* auth.h - who may use the agent: bearer tokens with a scope, and what a request shows of them. */
+#ifndef SBX_API_AUTH_H
+#define SBX_API_AUTH_H
+
+enum sbx_scope {
+    SBX_SCOPE_NONE, /* may do nothing: not let in */
+    SBX_SCOPE_READ, /* list, get, follow, watch a terminal; change nothing */
+    SBX_SCOPE_FULL
+};
+
+struct sbx_token {
+    struct sbx_str secret; /* owned */
+    enum sbx_scope scope;
+};
+
+/* All that are valid. Empty: everybody is let in, with full scope. */
+struct sbx_tokens {
+    struct sbx_token *list;
+    size_t count;
+};
+
+#define SBX_TOKEN_MAX 1024u /* bytes of one */
+#define SBX_TOKENS_MAX 64u
+
+SBX_PRIVATE void sbx_tokens_init(struct sbx_tokens *t);
+SBX_PRIVATE void sbx_tokens_deinit(struct sbx_tokens *t); /* wipes them */
+/* `where` names the source in err: "--token". 0, -EINVAL (empty, too long, control characters,
+ * blanks around it, there already) or -ENOMEM; *t is unchanged then. */
+SBX_PRIVATE int sbx_tokens_add(struct sbx_tokens *t, struct sbx_str secret, enum sbx_scope scope,
+                   const char *where, struct sbx_err *err);
+/* The text of a token file: a line each, "TOKEN" or "TOKEN SCOPE" with scope full or read; empty
+ * lines and lines that begin with '#' are skipped. A file without a token, with a line that is not
+ * one, or with a NUL is refused with the number of the line, never with its text. 0 or -errno; *t
+ * is unchanged then. */
+SBX_PRIVATE int sbx_tokens_parse(struct sbx_tokens *t, struct sbx_str text, const char *where,
+                     struct sbx_err *err);
+
+/* What the secret gives, NONE when it is no token. Every token is compared with, whole, whatever
+ * the others gave, so that time tells nothing. */
+SBX_PRIVATE enum sbx_scope sbx_tokens_scope(const struct sbx_tokens *t, struct sbx_str secret);
+
+/* What the request's own credentials give: Authorization: Bearer (RFC 6750, 2.1; the scheme in any
+ * case), and with `websocket`, since browsers cannot send headers with a WebSocket handshake, the
+ * query parameter access_token (RFC 6750, 2.3) and the subprotocol "bearer.TOKEN", as it is or
+ * percent-encoded. Any one of them is enough. FULL when there are no tokens at all. */
+SBX_PRIVATE enum sbx_scope sbx_auth_check(const struct sbx_tokens *t, const struct sbx_http_request *req,
+                              struct sbx_str query, bool websocket);
+
+/* Does it show credentials of these kinds at all, right or wrong? One that shows none guesses
+ * nothing. */
+SBX_PRIVATE bool sbx_auth_is_tried(const struct sbx_http_request *req, struct sbx_str query, bool websocket);
+
+/* The query parameter `ticket`, decoded, into text, which has exactly n bytes; all of them zero when
+ * it has another length. false when there is no such parameter. */
+SBX_PRIVATE bool sbx_auth_ticket(struct sbx_str query, char *text, size_t n);
+
+/* The subprotocol to answer a WebSocket handshake with: the first one offered that is not a
+ * "bearer." one, else that one itself, since a browser that offered something fails without an
+ * answer. Empty when none was offered. */
+SBX_PRIVATE struct sbx_str sbx_auth_subprotocol(const struct sbx_http_request *req);
+
+#endif
+/* ==== end api/auth.h ======================================================================== */
+
+/* ==== begin api/auth.c ====================================================================== */
+/* auth.c - see auth.h.
+ *
+ * What a request shows is looked at in one place, and compared with every token there is: the
+ * answer, and the time to it, depend on what was sent and on how many tokens there are, never on
+ * how much of one was right. */
+
+#define AUTH_ENCODED_MAX (3u * SBX_TOKEN_MAX) /* a longer one is never right */
+#define AUTH_SUBPROTOCOL "bearer."
+
+/* A plain memset before free may be left out by the compiler: nobody reads what it wrote. */
+static void auth_wipe(const char *p, size_t n)
+{
+    volatile char *at = (volatile char *)(uintptr_t)p;
+    while (n > 0)
+        at[--n] = 0;
+}
+
+SBX_PRIVATE void sbx_tokens_init(struct sbx_tokens *t)
+{
+    *t = (struct sbx_tokens){NULL, 0};
+}
+
+static void auth_shrink(struct sbx_tokens *t, size_t count)
+{
+    while (t->count > count) {
+        struct sbx_str *secret = &t->list[--t->count].secret;
+        auth_wipe(secret->p, secret->n);
+        sbx_mem_free((void *)(uintptr_t)secret->p);
+    }
+}
+
+SBX_PRIVATE void sbx_tokens_deinit(struct sbx_tokens *t)
+{
+    auth_shrink(t, 0);
+    sbx_mem_free(t->list);
+    sbx_tokens_init(t);
+}
+
+static bool auth_is_known(const struct sbx_tokens *t, struct sbx_str secret)
+{
+    size_t i;
+    for (i = 0; i < t->count; i++)
+        if (sbx_str_eq(t->list[i].secret, secret))
+            return true;
+    return false;
+}
+
+/* What can stand in a header field: a token with other bytes could never be sent to us. */
+static int auth_check_secret(const struct sbx_tokens *t, struct sbx_str secret, const char *where,
+                             struct sbx_err *err)
+{
+    size_t i;
+    if (secret.n == 0)
+        return sbx_err_set(err, EINVAL, "the token in %s is empty", where);
+    if (secret.n > SBX_TOKEN_MAX)
+        return sbx_err_set(err, EINVAL, "the token in %s is longer than %u bytes", where,
+                           SBX_TOKEN_MAX);
+    for (i = 0; i < secret.n; i++)
+        if ((unsigned char)secret.p[i] < 0x20 || (unsigned char)secret.p[i] == 0x7f)
+            return sbx_err_set(err, EINVAL, "the token in %s has control characters", where);
+    if (sbx_str_trim(secret).n != secret.n)
+        return sbx_err_set(err, EINVAL, "the token in %s begins or ends with a blank", where);
+    if (auth_is_known(t, secret))
+        return sbx_err_set(err, EINVAL, "the token in %s was given before", where);
+    if (t->count == SBX_TOKENS_MAX)
+        return sbx_err_set(err, EINVAL, "the token in %s is one too many (limit %u)", where,
+                           SBX_TOKENS_MAX);
+    return 0;
+}
+
+SBX_PRIVATE int sbx_tokens_add(struct sbx_tokens *t, struct sbx_str secret, enum sbx_scope scope,
+                   const char *where, struct sbx_err *err)
+{
+    struct sbx_token *more;
+    char *copy;
+    int rc = auth_check_secret(t, secret, where, err);
+    assert(scope != SBX_SCOPE_NONE);
+    if (rc < 0)
+        return rc;
+    more = sbx_mem_realloc(t->list, (t->count + 1) * sizeof *more);
+    if (more == NULL)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    t->list = more;
+    copy = sbx_mem_strndup(secret.p, secret.n);
+    if (copy == NULL)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    more[t->count++] = (struct sbx_token){.secret = {copy, secret.n}, .scope = scope};
+    return 0;
+}
+
+/* --- token files --- */
+
+/* Takes the next line, without its end and the blanks around it, out of *rest. */
+static bool auth_next_line(struct sbx_str *rest, struct sbx_str *line)
+{
+    const char *end;
+    if (rest->n == 0)
+        return false;
+    end = memchr(rest->p, '\n', rest->n);
+    *line = (struct sbx_str){rest->p, end == NULL ? rest->n : (size_t)(end - rest->p)};
+    rest->p += end == NULL ? line->n : line->n + 1;
+    rest->n -= end == NULL ? line->n : line->n + 1;
+    if (line->n > 0 && line->p[line->n - 1] == '\r')
+        line->n--;
+    *line = sbx_str_trim(*line);
+    return true;
+}
+
+/* A scope that is not known must not be taken for a part of the token: the word that was meant to
+ * restrict it would be lost. So a token in a file has no blanks. */
+static enum sbx_scope auth_cut_scope(struct sbx_str *line)
+{
+    struct sbx_str word = *line;
+    size_t n = 0;
+    while (n < line->n && line->p[n] != ' ' && line->p[n] != '\t')
+        n++;
+    line->n = n;
+    word.p += n;
+    word.n -= n;
+    word = sbx_str_trim(word);
+    if (word.n == 0 || sbx_str_eq_z(word, "full"))
+        return SBX_SCOPE_FULL;
+    return sbx_str_eq_z(word, "read") ? SBX_SCOPE_READ : SBX_SCOPE_NONE;
+}
+
+static int auth_take_line(struct sbx_tokens *t, struct sbx_str line, const char *where,
+                          unsigned number, struct sbx_err *err)
+{
+    struct sbx_err at;
+    enum sbx_scope scope;
+    if (line.n == 0 || line.p[0] == '#')
+        return 0;
+    (void)sbx_err_set(&at, EINVAL, "%s, line %u", where, number);
+    scope = auth_cut_scope(&line);
+    if (scope == SBX_SCOPE_NONE)
+        return sbx_err_set(err, EINVAL, "the scope in %s is neither full nor read", at.text);
+    return sbx_tokens_add(t, line, scope, at.text, err);
+}
+
+SBX_PRIVATE int sbx_tokens_parse(struct sbx_tokens *t, struct sbx_str text, const char *where,
+                     struct sbx_err *err)
+{
+    size_t before = t->count;
+    unsigned number = 0;
+    struct sbx_str line;
+    int rc = 0;
+    while (rc == 0 && auth_next_line(&text, &line))
+        rc = auth_take_line(t, line, where, ++number, err);
+    if (rc == 0 && t->count == before)
+        rc = sbx_err_set(err, EINVAL, "there is no token in %s", where);
+    if (rc < 0)
+        auth_shrink(t, before);
+    return rc;
+}
+
+/* --- requests --- */
+
+SBX_PRIVATE enum sbx_scope sbx_tokens_scope(const struct sbx_tokens *t, struct sbx_str secret)
+{
+    unsigned scope = SBX_SCOPE_NONE;
+    size_t i;
+    if (secret.n > SBX_TOKEN_MAX)
+        return SBX_SCOPE_NONE;
+    for (i = 0; i < t->count; i++) {
+        unsigned same = sbx_str_eq_const_time(secret, t->list[i].secret);
+        scope |= (0u - same) & (unsigned)t->list[i].scope;
+    }
+    return (enum sbx_scope)scope;
+}
+
+static enum sbx_scope auth_most(enum sbx_scope a, enum sbx_scope b)
+{
+    return a > b ? a : b;
+}
+
+static enum sbx_scope auth_by_header(const struct sbx_tokens *t,
+                                     const struct sbx_http_request *req)
+{
+    const struct sbx_http_header *h = sbx_http_header(req, "authorization", NULL);
+    const char *blank = h == NULL ? NULL : memchr(h->value.p, ' ', h->value.n);
+    struct sbx_str scheme, given;
+    if (blank == NULL)
+        return SBX_SCOPE_NONE;
+    scheme = (struct sbx_str){h->value.p, (size_t)(blank - h->value.p)};
+    given = (struct sbx_str){blank, h->value.n - scheme.n};
+    while (given.n > 0 && given.p[0] == ' ') {
+        given.p++;
+        given.n--;
+    }
+    return sbx_str_ieq_z(scheme, "bearer") ? sbx_tokens_scope(t, given) : SBX_SCOPE_NONE;
+}
+
+static enum sbx_scope auth_decoded(const struct sbx_tokens *t, struct sbx_str encoded,
+                                   bool plus_is_blank)
+{
+    char decoded[AUTH_ENCODED_MAX];
+    enum sbx_scope scope;
+    size_t n;
+    if (encoded.n > sizeof decoded)
+        return SBX_SCOPE_NONE;
+    n = sbx_url_decode(encoded, plus_is_blank, decoded);
+    scope = sbx_tokens_scope(t, (struct sbx_str){decoded, n});
+    auth_wipe(decoded, n);
+    return scope;
+}
+
+/* The value of the first parameter of that name, still encoded; false when there is none. */
+static bool auth_param(struct sbx_str query, const char *wanted, struct sbx_str *value)
+{
+    struct sbx_str name;
+    while (sbx_url_next_param(&query, &name, value))
+        if (sbx_str_eq_z(name, wanted))
+            return true;
+    return false;
+}
+
+/* Takes the next subprotocol that the handshake offers; several header lines are one list (RFC
+ * 9110, 5.3). Begins with *line 0 and an empty *rest. */
+static bool auth_next_offer(const struct sbx_http_request *req, size_t *line, struct sbx_str *rest,
+                            struct sbx_str *offer)
+{
+    while (!sbx_str_next_in_list(rest, offer)) {
+        while (*line < req->nheaders &&
+               !sbx_str_ieq_z(req->headers[*line].name, "sec-websocket-protocol"))
+            ++*line;
+        if (*line == req->nheaders)
+            return false;
+        *rest = req->headers[(*line)++].value;
+    }
+    return true;
+}
+
+/* The first offer that carries a token, or the first that does not. */
+static bool auth_offer(const struct sbx_http_request *req, bool bearer, struct sbx_str *offer)
+{
+    struct sbx_str rest = {NULL, 0};
+    size_t line = 0;
+    while (auth_next_offer(req, &line, &rest, offer))
+        if (sbx_str_starts_with(*offer, AUTH_SUBPROTOCOL) == bearer)
+            return true;
+    return false;
+}
+
+static enum sbx_scope auth_by_subprotocol(const struct sbx_tokens *t,
+                                          const struct sbx_http_request *req)
+{
+    struct sbx_str offer;
+    if (!auth_offer(req, true, &offer))
+        return SBX_SCOPE_NONE;
+    offer.p += sizeof AUTH_SUBPROTOCOL - 1;
+    offer.n -= sizeof AUTH_SUBPROTOCOL - 1;
+    return auth_most(sbx_tokens_scope(t, offer), auth_decoded(t, offer, false));
+}
+
+SBX_PRIVATE enum sbx_scope sbx_auth_check(const struct sbx_tokens *t, const struct sbx_http_request *req,
+                              struct sbx_str query, bool websocket)
+{
+    enum sbx_scope scope;
+    struct sbx_str value;
+    if (t->count == 0)
+        return SBX_SCOPE_FULL;
+    scope = auth_by_header(t, req);
+    if (!websocket || scope == SBX_SCOPE_FULL)
+        return scope;
+    if (auth_param(query, "access_token", &value))
+        scope = auth_most(scope, auth_decoded(t, value, true));
+    return auth_most(scope, auth_by_subprotocol(t, req));
+}
+
+SBX_PRIVATE bool sbx_auth_is_tried(const struct sbx_http_request *req, struct sbx_str query, bool websocket)
+{
+    struct sbx_str ignored;
+    if (sbx_http_header(req, "authorization", NULL) != NULL)
+        return true;
+    return websocket &&
+           (auth_param(query, "access_token", &ignored) || auth_offer(req, true, &ignored));
+}
+
+SBX_PRIVATE bool sbx_auth_ticket(struct sbx_str query, char *text, size_t n)
+{
+    char decoded[AUTH_ENCODED_MAX];
+    struct sbx_str value;
+    if (!auth_param(query, "ticket", &value))
+        return false;
+    memset(text, 0, n);
+    if (value.n <= sizeof decoded && sbx_url_decode(value, true, decoded) == n)
+        memcpy(text, decoded, n);
+    return true;
+}
+
+SBX_PRIVATE struct sbx_str sbx_auth_subprotocol(const struct sbx_http_request *req)
+{
+    struct sbx_str offer;
+    if (auth_offer(req, false, &offer) || auth_offer(req, true, &offer))
+        return offer;
+    return (struct sbx_str){NULL, 0};
+}
+/* ==== end api/auth.c ======================================================================== */
+
+/* ==== begin api/ticket.h ==================================================================== */
+/* ticket.h - one-time tickets: each opens one WebSocket or one stream on one path, once, within its
+ * time. They stand in a URL where a token must not: what leaks with the URL is used up. Kept in
+ * memory only; a restart of the server makes all of them void. */
+#ifndef SBX_API_TICKET_H
+#define SBX_API_TICKET_H
+
+#define SBX_TICKET_TEXT 43u         /* characters: base64url of 32 random bytes, without padding */
+#define SBX_TICKETS_MAX 1024u       /* valid ones at a time */
+#define SBX_TICKET_TTL_MS 30000u    /* when none is asked for */
+#define SBX_TICKET_TTL_MAX_MS 3600000u
+#define SBX_TICKET_PATH_MAX 512u
+
+struct sbx_ticket;
+
+struct sbx_tickets {
+    struct sbx_ticket *list; /* owned array, in no order */
+    size_t count, cap;
+};
+
+SBX_PRIVATE void sbx_tickets_init(struct sbx_tickets *t);
+SBX_PRIVATE void sbx_tickets_deinit(struct sbx_tickets *t);
+
+/* 0 and the text; -EAGAIN: there are SBX_TICKETS_MAX already, none of them expired at now_us;
+ * -ENOMEM, or what the system's generator said. */
+SBX_PRIVATE int sbx_tickets_issue(struct sbx_tickets *t, struct sbx_str path, enum sbx_scope scope,
+                      uint64_t now_us, uint64_t ttl_us, char text[SBX_TICKET_TEXT]);
+/* The scope of whoever asked for it, and the ticket is used up; NONE when it is none, or not for
+ * that path (then it stays), or its time is over. Compared in constant time. */
+SBX_PRIVATE enum sbx_scope sbx_tickets_redeem(struct sbx_tickets *t, struct sbx_str text, struct sbx_str path,
+                                  uint64_t now_us);
+
+#endif
+/* ==== end api/ticket.h ====================================================================== */
+
+/* ==== begin api/ticket.c ==================================================================== */
+/* ticket.c - see ticket.h.
+ *
+ * An array in no order: a ticket is taken out by moving the last one into its place. Expired ones
+ * are dropped whenever anything is asked, so `count` is the number of valid ones then. */
+
+#define TICKET_BYTES 32u
+#define TICKET_ENCODED 44u /* with padding */
+#define TICKET_FIRST 8u    /* room that is made at first */
+
+struct sbx_ticket {
+    char text[SBX_TICKET_TEXT];
+    enum sbx_scope scope;
+    uint64_t until_us;
+    struct sbx_str path; /* owned */
+};
+
+SBX_PRIVATE void sbx_tickets_init(struct sbx_tickets *t)
+{
+    *t = (struct sbx_tickets){NULL, 0, 0};
+}
+
+static void ticket_remove(struct sbx_tickets *t, size_t at)
+{
+    sbx_mem_free((void *)(uintptr_t)t->list[at].path.p);
+    t->list[at] = t->list[--t->count];
+    memset(&t->list[t->count], 0, sizeof t->list[t->count]);
+}
+
+SBX_PRIVATE void sbx_tickets_deinit(struct sbx_tickets *t)
+{
+    while (t->count > 0)
+        ticket_remove(t, t->count - 1);
+    sbx_mem_free(t->list);
+    sbx_tickets_init(t);
+}
+
+static void ticket_drop_expired(struct sbx_tickets *t, uint64_t now_us)
+{
+    size_t i = 0;
+    while (i < t->count)
+        if (now_us >= t->list[i].until_us)
+            ticket_remove(t, i);
+        else
+            i++;
+}
+
+static int ticket_make_room(struct sbx_tickets *t)
+{
+    size_t cap = t->cap == 0 ? TICKET_FIRST : t->cap * 2;
+    struct sbx_ticket *more;
+    if (t->count < t->cap)
+        return 0;
+    more = sbx_mem_realloc(t->list, cap * sizeof *more);
+    if (more == NULL)
+        return -ENOMEM;
+    t->list = more;
+    t->cap = cap;
+    return 0;
+}
+
+/* base64url (RFC 4648, 5): a ticket goes into a URL as it is. */
+static int ticket_draw(char text[SBX_TICKET_TEXT])
+{
+    uint8_t bytes[TICKET_BYTES];
+    char encoded[TICKET_ENCODED];
+    size_t i;
+    int rc = sbx_rand_bytes(bytes, sizeof bytes);
+    if (rc < 0)
+        return rc;
+    sbx_base64_encode(bytes, sizeof bytes, encoded);
+    for (i = 0; i < SBX_TICKET_TEXT; i++)
+        text[i] = encoded[i] == '+' ? '-' : encoded[i] == '/' ? '_' : encoded[i];
+    return 0;
+}
+
+SBX_PRIVATE int sbx_tickets_issue(struct sbx_tickets *t, struct sbx_str path, enum sbx_scope scope,
+                      uint64_t now_us, uint64_t ttl_us, char text[SBX_TICKET_TEXT])
+{
+    struct sbx_ticket *ticket;
+    char *copy;
+    int rc;
+    assert(path.n <= SBX_TICKET_PATH_MAX && scope != SBX_SCOPE_NONE);
+    ticket_drop_expired(t, now_us);
+    if (t->count == SBX_TICKETS_MAX)
+        return -EAGAIN;
+    rc = ticket_make_room(t);
+    if (rc == 0)
+        rc = ticket_draw(text);
+    if (rc < 0)
+        return rc;
+    copy = sbx_mem_strndup(path.p, path.n);
+    if (copy == NULL)
+        return -ENOMEM;
+    ticket = &t->list[t->count++];
+    *ticket = (struct sbx_ticket){.scope = scope, .until_us = now_us + ttl_us,
+                                  .path = {copy, path.n}};
+    memcpy(ticket->text, text, SBX_TICKET_TEXT);
+    return 0;
+}
+
+/* All of it, whatever the first characters say. */
+static unsigned ticket_differs(const struct sbx_ticket *ticket, const char *text)
+{
+    unsigned differs = 0;
+    size_t i;
+    for (i = 0; i < SBX_TICKET_TEXT; i++)
+        differs |= (unsigned)((unsigned char)ticket->text[i] ^ (unsigned char)text[i]);
+    return differs;
+}
+
+/* Index of the ticket, count when there is none. */
+static size_t ticket_find(const struct sbx_tickets *t, const char *text)
+{
+    size_t i, at = t->count;
+    for (i = 0; i < t->count; i++)
+        at = ticket_differs(&t->list[i], text) == 0 ? i : at;
+    return at;
+}
+
+SBX_PRIVATE enum sbx_scope sbx_tickets_redeem(struct sbx_tickets *t, struct sbx_str text, struct sbx_str path,
+                                  uint64_t now_us)
+{
+    enum sbx_scope scope;
+    size_t at;
+    ticket_drop_expired(t, now_us);
+    if (text.n != SBX_TICKET_TEXT)
+        return SBX_SCOPE_NONE;
+    at = ticket_find(t, text.p);
+    if (at == t->count || !sbx_str_eq(t->list[at].path, path))
+        return SBX_SCOPE_NONE;
+    scope = t->list[at].scope;
+    ticket_remove(t, at);
+    return scope;
+}
+/* ==== end api/ticket.c ====================================================================== */
+
+/* ==== begin api/throttle.h ================================================================== */
+/* throttle.h - answers to wrong tokens come slower and slower, for each peer. Only the refusal
+ * waits: who has a token is never delayed, whatever others at the same address do. */
+#ifndef SBX_API_THROTTLE_H
+#define SBX_API_THROTTLE_H
+
+#define SBX_THROTTLE_PEERS 256u      /* remembered; the one that failed longest ago goes first */
+#define SBX_THROTTLE_FREE 5u         /* failures in a row that cost nothing */
+#define SBX_THROTTLE_FIRST_US 100000u /* then 100 ms, and twice as much each time */
+#define SBX_THROTTLE_MOST_US 2000000u
+#define SBX_THROTTLE_FORGET_US 60000000u /* after this long without a failure all is forgotten */
+#define SBX_THROTTLE_WAITING 32u     /* refusals of one peer that wait at once; further ones are
+                                        answered at once, with 429 and a closed connection */
+
+struct sbx_throttle_peer {
+    struct sbx_peer peer;   /* IPv6: the /64 */
+    uint64_t last_us;       /* 0: unused */
+    uint32_t failures;
+    uint32_t waiting;
+};
+
+struct sbx_throttle {
+    struct sbx_loop *loop;
+    struct sbx_throttle_peer *peers; /* owned; made when first needed */
+};
+
+enum sbx_throttle_verdict { SBX_THROTTLE_NOW, SBX_THROTTLE_LATER, SBX_THROTTLE_TOO_MANY };
+
+SBX_PRIVATE void sbx_throttle_init(struct sbx_throttle *t, struct sbx_loop *loop);
+SBX_PRIVATE void sbx_throttle_deinit(struct sbx_throttle *t); /* when nothing waits any more */
+
+/* Notes a failure. LATER: the answer is to be given after *delay_us, and sbx_throttle_done called
+ * with the same peer when it was or when its connection has gone. */
+SBX_PRIVATE enum sbx_throttle_verdict sbx_throttle_fail(struct sbx_throttle *t, const struct sbx_peer *peer,
+                                            uint64_t *delay_us);
+SBX_PRIVATE void sbx_throttle_done(struct sbx_throttle *t, const struct sbx_peer *peer);
+
+#endif
+/* ==== end api/throttle.h ==================================================================== */
+
+/* ==== begin api/throttle.c ================================================================== */
+/* throttle.c - see throttle.h.
+ *
+ * A small table that is searched from end to end: it is looked at only when a credential was wrong,
+ * and 256 comparisons cost less than what the refusal costs anyway. What holds:
+ *   - last_us != 0 exactly in entries that are in use;
+ *   - waiting is the number of LATER verdicts without their done, so such an entry is never given
+ *     to another peer. */
+
+SBX_PRIVATE void sbx_throttle_init(struct sbx_throttle *t, struct sbx_loop *loop)
+{
+    *t = (struct sbx_throttle){.loop = loop};
+}
+
+static bool throttle_is_idle(const struct sbx_throttle *t)
+{
+    size_t i;
+    for (i = 0; t->peers != NULL && i < SBX_THROTTLE_PEERS; i++)
+        if (t->peers[i].waiting > 0)
+            return false;
+    return true;
+}
+
+SBX_PRIVATE void sbx_throttle_deinit(struct sbx_throttle *t)
+{
+    assert(throttle_is_idle(t));
+    sbx_mem_free(t->peers);
+    t->peers = NULL;
+}
+
+/* Who has one IPv6 address has all of its network's: 2^64 of them must not be 2^64 peers. */
+static struct sbx_peer throttle_key(const struct sbx_peer *peer)
+{
+    struct sbx_peer key;
+    memset(&key, 0, sizeof key);
+    key.family = peer->family;
+    memcpy(key.bytes, peer->bytes, peer->family == AF_INET6 ? 8 : sizeof key.bytes);
+    return key;
+}
+
+static struct sbx_throttle_peer *throttle_find(const struct sbx_throttle *t,
+                                               const struct sbx_peer *key)
+{
+    size_t i;
+    for (i = 0; t->peers != NULL && i < SBX_THROTTLE_PEERS; i++) {
+        struct sbx_throttle_peer *p = &t->peers[i];
+        if (p->last_us != 0 && p->peer.family == key->family &&
+            memcmp(p->peer.bytes, key->bytes, sizeof key->bytes) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+/* An entry for another peer: an unused one, else that of whoever failed longest ago. NULL when all
+ * have refusals waiting. */
+static struct sbx_throttle_peer *throttle_victim(const struct sbx_throttle *t)
+{
+    struct sbx_throttle_peer *victim = NULL;
+    size_t i;
+    for (i = 0; i < SBX_THROTTLE_PEERS; i++) {
+        struct sbx_throttle_peer *p = &t->peers[i];
+        if (p->waiting == 0 && (victim == NULL || p->last_us < victim->last_us))
+            victim = p;
+    }
+    return victim;
+}
+
+static struct sbx_throttle_peer *throttle_add(struct sbx_throttle *t, const struct sbx_peer *key)
+{
+    struct sbx_throttle_peer *p = throttle_victim(t);
+    if (p != NULL)
+        *p = (struct sbx_throttle_peer){.peer = *key};
+    return p;
+}
+
+static uint64_t throttle_delay(uint32_t failures)
+{
+    uint64_t delay = SBX_THROTTLE_FIRST_US;
+    uint32_t i;
+    for (i = SBX_THROTTLE_FREE + 1; i < failures && delay < SBX_THROTTLE_MOST_US; i++)
+        delay *= 2;
+    return delay < SBX_THROTTLE_MOST_US ? delay : SBX_THROTTLE_MOST_US;
+}
+
+static void throttle_count(struct sbx_throttle_peer *p, uint64_t now)
+{
+    if (now >= p->last_us + SBX_THROTTLE_FORGET_US)
+        p->failures = 0;
+    if (p->failures < UINT32_MAX)
+        p->failures++;
+    p->last_us = now > 0 ? now : 1;
+}
+
+SBX_PRIVATE enum sbx_throttle_verdict sbx_throttle_fail(struct sbx_throttle *t, const struct sbx_peer *peer,
+                                            uint64_t *delay_us)
+{
+    struct sbx_peer key = throttle_key(peer);
+    struct sbx_throttle_peer *p;
+    *delay_us = 0;
+    if (t->peers == NULL)
+        t->peers = sbx_mem_calloc(SBX_THROTTLE_PEERS * sizeof *t->peers);
+    if (t->peers == NULL)
+        return SBX_THROTTLE_TOO_MANY; /* what cannot be counted cannot be slowed */
+    p = throttle_find(t, &key);
+    if (p == NULL)
+        p = throttle_add(t, &key);
+    if (p == NULL)
+        return SBX_THROTTLE_TOO_MANY;
+    throttle_count(p, t->loop->now_us);
+    if (p->failures <= SBX_THROTTLE_FREE)
+        return SBX_THROTTLE_NOW;
+    if (p->waiting >= SBX_THROTTLE_WAITING)
+        return SBX_THROTTLE_TOO_MANY;
+    p->waiting++;
+    *delay_us = throttle_delay(p->failures);
+    return SBX_THROTTLE_LATER;
+}
+
+SBX_PRIVATE void sbx_throttle_done(struct sbx_throttle *t, const struct sbx_peer *peer)
+{
+    struct sbx_peer key = throttle_key(peer);
+    struct sbx_throttle_peer *p = throttle_find(t, &key);
+    assert(p != NULL && p->waiting > 0);
+    if (p != NULL)
+        p->waiting--;
+}
+/* ==== end api/throttle.c ==================================================================== */
+
 /* ==== begin api/api.h ======================================================================= */
 /* api.h - the HTTP face of the agent: what all handlers share. */
 #ifndef SBX_API_API_H
@@ -17940,7 +20946,8 @@ struct sbx_api {
     struct sbx_net *net;
     struct sbx_proctab procs;
     struct sbx_cors cors;
-    struct sbx_str token;         /* empty: everybody is served */
+    const struct sbx_tokens *tokens; /* of the configuration */
+    struct sbx_hosts hosts;
     struct sbx_list follow_caches; /* api_follow.c: one for each followed process */
 };
 
@@ -17970,69 +20977,6 @@ static inline struct sbx_api *sbx_api_of(const struct sbx_conn *c)
 
 #endif
 /* ==== end api/api.h ========================================================================= */
-
-/* ==== begin api/auth.h ====================================================================== */
-/* auth.h - who may use the agent: the bearer token. */
-#ifndef SBX_API_AUTH_H
-#define SBX_API_AUTH_H
-
-/* Does the request carry the token? Authorization: Bearer (RFC 6750, 2.1; the scheme in any case),
- * or, with in_query, the query parameter access_token, because browsers cannot send headers with a
- * WebSocket handshake. Either is enough. Compared in constant time. */
-SBX_PRIVATE bool sbx_auth_check(struct sbx_str token, const struct sbx_http_request *req, struct sbx_str query,
-                    bool in_query);
-
-#endif
-/* ==== end api/auth.h ======================================================================== */
-
-/* ==== begin api/auth.c ====================================================================== */
-/* auth.c - see auth.h. */
-
-#define AUTH_MAX 3072u /* encoded; a longer access_token is never right, tokens end at 1024 */
-
-static bool auth_by_header(struct sbx_str token, const struct sbx_http_request *req)
-{
-    const struct sbx_http_header *h = sbx_http_header(req, "authorization", NULL);
-    struct sbx_str scheme, given;
-    const char *blank;
-    if (h == NULL)
-        return false;
-    blank = memchr(h->value.p, ' ', h->value.n);
-    if (blank == NULL)
-        return false;
-    scheme = (struct sbx_str){h->value.p, (size_t)(blank - h->value.p)};
-    given = (struct sbx_str){blank, h->value.n - scheme.n};
-    while (given.n > 0 && given.p[0] == ' ') {
-        given.p++;
-        given.n--;
-    }
-    return sbx_str_ieq_z(scheme, "bearer") && sbx_str_eq_const_time(given, token);
-}
-
-static bool auth_by_query(struct sbx_str token, struct sbx_str query)
-{
-    struct sbx_str name, value;
-    char decoded[AUTH_MAX];
-    while (sbx_url_next_param(&query, &name, &value)) {
-        size_t n;
-        if (!sbx_str_eq_z(name, "access_token"))
-            continue;
-        if (value.n > sizeof decoded)
-            return false;
-        n = sbx_url_decode(value, true, decoded);
-        return sbx_str_eq_const_time((struct sbx_str){decoded, n}, token);
-    }
-    return false;
-}
-
-SBX_PRIVATE bool sbx_auth_check(struct sbx_str token, const struct sbx_http_request *req, struct sbx_str query,
-                    bool in_query)
-{
-    if (token.n == 0)
-        return true;
-    return auth_by_header(token, req) || (in_query && auth_by_query(token, query));
-}
-/* ==== end api/auth.c ======================================================================== */
 
 /* ==== begin api/problem.h =================================================================== */
 /* problem.h - every error the API gives: problem+json (RFC 9457) with the agent's error types. */
@@ -23768,7 +26712,7 @@ static void term_tick(struct sbx_source *s, struct sbx_conn *c)
     struct term *t = SBX_LIST_OF(s, struct term, source);
     /* A peer whose system takes output is alive, also when no ping gets through to it behind all
      * the output, or its answer to one is far behind. */
-    uint64_t acked = c->sent - sbx_stream_unacked(&c->stream);
+    uint64_t acked = sbx_conn_acked(c);
     if (acked > t->acked + TERM_PING_BYTES)
         t->heard_us = c->net->loop->now_us;
     t->acked = acked;
@@ -24227,7 +27171,7 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
     }
     route = sbx_route_method(first, req->method);
     if ((first->flags & SBX_ROUTE_OPEN) == 0 &&
-        !sbx_auth_check(api->token, req, url.query, (first->flags & SBX_ROUTE_TERMINAL) != 0)) {
+        sbx_auth_check(api->tokens, req, url.query, (first->flags & SBX_ROUTE_TERMINAL) != 0) == SBX_SCOPE_NONE) {
         router_refuse_token(c, first, route != NULL);
         return;
     }
@@ -24314,17 +27258,210 @@ SBX_PRIVATE void sbx_api_deinit(struct sbx_api *api)
 }
 /* ==== end api/router.c ====================================================================== */
 
+/* ==== begin app/secrets.h =================================================================== */
+/* secrets.h - what is read from files and must not be told: tokens, the certificate and its key. */
+#ifndef SBX_APP_SECRETS_H
+#define SBX_APP_SECRETS_H
+
+/* PEM texts; all empty without TLS. */
+struct sbx_secrets {
+    struct sbx_buf cert, key, client_ca;
+};
+
+SBX_PRIVATE void sbx_secrets_init(struct sbx_secrets *s);
+SBX_PRIVATE void sbx_secrets_deinit(struct sbx_secrets *s); /* wipes them */
+/* a has what b had, and the other way round. */
+SBX_PRIVATE void sbx_secrets_swap(struct sbx_secrets *a, struct sbx_secrets *b);
+
+/* Reads a whole file behind what is in out. 0, or -errno and err, which names flag and path: it
+ * cannot be read, or has more than `most` bytes. */
+SBX_PRIVATE int sbx_secret_read(struct sbx_buf *out, const char *flag, const char *path, size_t most,
+                    struct sbx_err *err);
+/* Makes, or replaces at once, a file of mode 0600 that has those bytes. 0 or -errno. */
+SBX_PRIVATE int sbx_secret_write(const char *path, struct sbx_str bytes);
+
+/* The token file's tokens in the place of those in t, which stay when something is wrong with it. 0
+ * or -errno. */
+SBX_PRIVATE int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, struct sbx_err *err);
+/* The files of --tls-cert, --tls-key and --tls-client-ca; NULL: not given, and left alone. 0 or
+ * -errno. What is in them is looked at by sbx_tls_open. */
+SBX_PRIVATE int sbx_secrets_read_tls(struct sbx_secrets *s, const char *cert, const char *key,
+                         const char *client_ca, struct sbx_err *err);
+
+#endif
+/* ==== end app/secrets.h ===================================================================== */
+
+/* ==== begin app/secrets.c =================================================================== */
+/* secrets.c - see secrets.h. Memory that had a secret is wiped before it is given back; copies that
+ * the C library or the kernel made on the way are not ours to find. */
+
+#define SECRETS_TOKEN_FILE_MAX (128u * 1024u) /* SBX_TOKENS_MAX of the longest, and comments */
+#define SECRETS_PEM_MAX (1024u * 1024u)       /* a bundle of every public root is smaller */
+#define SECRETS_READ 4096u
+
+SBX_PRIVATE void sbx_secrets_init(struct sbx_secrets *s)
+{
+    sbx_buf_init(&s->cert);
+    sbx_buf_init(&s->key);
+    sbx_buf_init(&s->client_ca);
+}
+
+static void secrets_wipe(struct sbx_buf *b)
+{
+    if (b->mem != NULL)
+        memset(b->mem, 0, b->cap);
+    sbx_buf_deinit(b);
+}
+
+SBX_PRIVATE void sbx_secrets_deinit(struct sbx_secrets *s)
+{
+    secrets_wipe(&s->cert);
+    secrets_wipe(&s->key);
+    secrets_wipe(&s->client_ca);
+}
+
+SBX_PRIVATE void sbx_secrets_swap(struct sbx_secrets *a, struct sbx_secrets *b)
+{
+    struct sbx_secrets was = *a;
+    *a = *b;
+    *b = was;
+}
+
+static int secrets_read_fd(struct sbx_buf *out, int fd, size_t most)
+{
+    size_t had = sbx_buf_len(out);
+    for (;;) {
+        uint8_t *to = sbx_buf_reserve(out, SECRETS_READ);
+        ssize_t got = to == NULL ? -ENOMEM : sbx_fd_read(fd, to, SECRETS_READ);
+        if (got <= 0)
+            return (int)got;
+        sbx_buf_commit(out, (size_t)got);
+        if (sbx_buf_len(out) - had > most)
+            return -EFBIG;
+    }
+}
+
+SBX_PRIVATE int sbx_secret_read(struct sbx_buf *out, const char *flag, const char *path, size_t most,
+                    struct sbx_err *err)
+{
+    /* A FIFO without a writer must not keep the server from answering a SIGHUP. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
+    if (fd < 0) {
+        rc = -errno;
+    } else {
+        rc = secrets_read_fd(out, fd, most);
+        sbx_fd_close(&fd);
+    }
+    if (rc == 0)
+        return 0;
+    sbx_err_set(err, rc, "cannot read %s %.200s", flag, path);
+    return sbx_err_add_reason(err);
+}
+
+static int secrets_write_all(int fd, struct sbx_str bytes)
+{
+    while (bytes.n > 0) {
+        ssize_t put = sbx_fd_write(fd, bytes.p, bytes.n);
+        if (put < 0)
+            return (int)put;
+        bytes.p += put;
+        bytes.n -= (size_t)put;
+    }
+    return fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Beside it first: a crash leaves the old one or the new one. */
+SBX_PRIVATE int sbx_secret_write(const char *path, struct sbx_str bytes)
+{
+    char beside[4096 + 8];
+    int fd, rc;
+    if ((size_t)snprintf(beside, sizeof beside, "%s.new", path) >= sizeof beside)
+        return -ENAMETOOLONG;
+    (void)unlink(beside);
+    fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    rc = secrets_write_all(fd, bytes);
+    sbx_fd_close(&fd);
+    if (rc == 0 && rename(beside, path) < 0)
+        rc = -errno;
+    if (rc < 0)
+        (void)unlink(beside);
+    return rc;
+}
+
+SBX_PRIVATE int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, struct sbx_err *err)
+{
+    struct sbx_tokens fresh, old = *t;
+    struct sbx_buf text;
+    char where[220];
+    int rc;
+    sbx_tokens_init(&fresh);
+    sbx_buf_init(&text);
+    (void)snprintf(where, sizeof where, "--token-file %.200s", path);
+    rc = sbx_secret_read(&text, "--token-file", path, SECRETS_TOKEN_FILE_MAX, err);
+    if (rc == 0)
+        rc = sbx_tokens_parse(&fresh, sbx_buf_view(&text), where, err);
+    secrets_wipe(&text);
+    if (rc < 0) {
+        sbx_tokens_deinit(&fresh);
+        return rc;
+    }
+    *t = fresh;
+    sbx_tokens_deinit(&old);
+    return 0;
+}
+
+static int secrets_read_pem(struct sbx_buf *out, const char *flag, const char *path,
+                            struct sbx_err *err)
+{
+    if (path == NULL)
+        return 0;
+    if (sbx_secret_read(out, flag, path, SECRETS_PEM_MAX, err) < 0)
+        return err->code;
+    return sbx_buf_len(out) > 0 ? 0 : sbx_err_set(err, EINVAL, "%s %.200s is empty", flag, path);
+}
+
+SBX_PRIVATE int sbx_secrets_read_tls(struct sbx_secrets *s, const char *cert, const char *key,
+                         const char *client_ca, struct sbx_err *err)
+{
+    struct sbx_secrets fresh;
+    int rc;
+    sbx_secrets_init(&fresh);
+    rc = secrets_read_pem(&fresh.cert, "--tls-cert", cert, err);
+    if (rc == 0)
+        rc = secrets_read_pem(&fresh.key, "--tls-key", key, err);
+    if (rc == 0)
+        rc = secrets_read_pem(&fresh.client_ca, "--tls-client-ca", client_ca, err);
+    if (rc == 0)
+        sbx_secrets_swap(s, &fresh);
+    sbx_secrets_deinit(&fresh);
+    return rc;
+}
+/* ==== end app/secrets.c ===================================================================== */
+
 /* ==== begin app/config.h ==================================================================== */
 /* config.h - what the server was told at start: flags, environment, files. */
 #ifndef SBX_APP_CONFIG_H
 #define SBX_APP_CONFIG_H
 
+#define SBX_LISTEN_MAX 16u
+
 struct sbx_config {
-    const char *host;
-    uint16_t port;
-    struct sbx_buf token;        /* empty: none */
+    const char *host;            /* NULL: not given */
+    int32_t port;                /* -1: not given */
+    struct sbx_address listen[SBX_LISTEN_MAX]; /* of --listen, and by sbx_config_check of the two */
+    size_t nlisten;
+    const char **allow_hosts;    /* owned array of borrowed strings */
+    size_t nallow_hosts;
+    struct sbx_tokens tokens;
     bool no_token;
     const char *token_file;      /* read again on SIGHUP; NULL: none was given */
+    const char *tls_cert, *tls_key, *tls_client_ca; /* files, read again on SIGHUP; NULL: none */
+    bool tls_self_signed;
+    struct sbx_secrets secrets;  /* what was in them */
+    const char *user;            /* to become after binding; NULL: stay */
+    bool no_new_privs;
     const char *data_dir;        /* NULL: the default; see datadir.h */
     bool no_keeper;
     const char **origins;        /* owned array of borrowed strings */
@@ -24346,8 +27483,10 @@ SBX_PRIVATE void sbx_config_deinit(struct sbx_config *c);
 SBX_PRIVATE int sbx_config_set_port(struct sbx_config *c, const char *value, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_set_token(struct sbx_config *c, const char *value, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx_err *err);
-/* Reads the token file again. On failure the old token stays. 0 or -errno. */
-SBX_PRIVATE int sbx_config_reload_token(struct sbx_config *c, struct sbx_err *err);
+/* Reads the token file again. On failure the old tokens stay. 0 or -errno. */
+SBX_PRIVATE int sbx_config_reload_tokens(struct sbx_config *c, struct sbx_err *err);
+SBX_PRIVATE int sbx_config_add_listen(struct sbx_config *c, const char *value, struct sbx_err *err);
+SBX_PRIVATE int sbx_config_add_allow_host(struct sbx_config *c, const char *value, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_add_origin(struct sbx_config *c, const char *value, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_add_method(struct sbx_config *c, const char *value, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_add_header(struct sbx_config *c, const char *value, struct sbx_err *err);
@@ -24356,9 +27495,15 @@ SBX_PRIVATE int sbx_config_set_log_level(struct sbx_config *c, const char *value
 SBX_PRIVATE int sbx_config_set_number(uint64_t *number, const char *flag, const char *value, uint64_t least,
                           struct sbx_err *err);
 
+static inline bool sbx_config_wants_tls(const struct sbx_config *c)
+{
+    return c->tls_cert != NULL || c->tls_self_signed;
+}
+
 /* Does all fit together? A server that others can reach needs a token, or the explicit wish to
- * have none. 0 or -EINVAL. */
-SBX_PRIVATE int sbx_config_check(const struct sbx_config *c, struct sbx_err *err);
+ * have none. Once, after the last flag: --host and --port become the first address to listen on,
+ * unless --listen was given without them. 0 or -EINVAL. */
+SBX_PRIVATE int sbx_config_check(struct sbx_config *c, struct sbx_err *err);
 
 #endif
 /* ==== end app/config.h ====================================================================== */
@@ -24366,32 +27511,33 @@ SBX_PRIVATE int sbx_config_check(const struct sbx_config *c, struct sbx_err *err
 /* ==== begin app/config.c ==================================================================== */
 /* config.c - see config.h. */
 
-#define CONFIG_TOKEN_MAX 1024u
+#define CONFIG_HOST "127.0.0.1"
+#define CONFIG_PORT 2468
 
 SBX_PRIVATE void sbx_config_init(struct sbx_config *c)
 {
     *c = (struct sbx_config){
-        .host = "127.0.0.1",
-        .port = 2468,
+        .port = -1,
         .log_level = SBX_DIAG_INFO,
         .max_connections = 8192,
         .request_timeout_ms = 60000,
         .idle_timeout_ms = 300000,
         .shutdown_grace_ms = 1500,
     };
-    sbx_buf_init(&c->token);
+    sbx_tokens_init(&c->tokens);
+    sbx_secrets_init(&c->secrets);
     sbx_buf_init(&c->cors_methods);
     sbx_buf_init(&c->cors_headers);
 }
 
 SBX_PRIVATE void sbx_config_deinit(struct sbx_config *c)
 {
-    if (c->token.mem != NULL)
-        memset(c->token.mem, 0, c->token.cap);
-    sbx_buf_deinit(&c->token);
+    sbx_tokens_deinit(&c->tokens);
+    sbx_secrets_deinit(&c->secrets);
     sbx_buf_deinit(&c->cors_methods);
     sbx_buf_deinit(&c->cors_headers);
     sbx_mem_free(c->origins);
+    sbx_mem_free(c->allow_hosts);
 }
 
 SBX_PRIVATE int sbx_config_set_number(uint64_t *number, const char *flag, const char *value, uint64_t least,
@@ -24410,75 +27556,65 @@ SBX_PRIVATE int sbx_config_set_port(struct sbx_config *c, const char *value, str
     uint64_t n;
     if (sbx_str_to_u64(sbx_str_z(value), &n) < 0 || n > 65535)
         return sbx_err_set(err, EINVAL, "--port \"%s\" is not a number from 0 to 65535", value);
-    c->port = (uint16_t)n;
+    c->port = (int32_t)n;
     return 0;
-}
-
-/* What can stand in a header field: a token with other bytes could never be sent to us. */
-static int config_take_token(struct sbx_config *c, struct sbx_str token, const char *where,
-                             struct sbx_err *err)
-{
-    size_t i;
-    if (token.n == 0)
-        return sbx_err_set(err, EINVAL, "the token in %s is empty", where);
-    if (token.n > CONFIG_TOKEN_MAX)
-        return sbx_err_set(err, EINVAL, "the token in %s is longer than %u bytes", where,
-                           CONFIG_TOKEN_MAX);
-    for (i = 0; i < token.n; i++)
-        if ((unsigned char)token.p[i] < 0x20 || (unsigned char)token.p[i] == 0x7f)
-            return sbx_err_set(err, EINVAL, "the token in %s has control characters", where);
-    if (sbx_str_trim(token).n != token.n)
-        return sbx_err_set(err, EINVAL, "the token in %s begins or ends with a blank", where);
-    /* Room first: a token that cannot be kept must not cost the one there is. */
-    if (sbx_buf_reserve(&c->token, token.n) == NULL) {
-        c->token.oom = false;
-        return sbx_err_set(err, ENOMEM, "out of memory");
-    }
-    sbx_buf_clear(&c->token);
-    sbx_buf_add_str(&c->token, token);
-    return c->token.oom ? sbx_err_set(err, ENOMEM, "out of memory") : 0;
 }
 
 SBX_PRIVATE int sbx_config_set_token(struct sbx_config *c, const char *value, struct sbx_err *err)
 {
-    return config_take_token(c, sbx_str_z(value), "--token", err);
+    return sbx_tokens_add(&c->tokens, sbx_str_z(value), SBX_SCOPE_FULL, "--token", err);
 }
 
 SBX_PRIVATE int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx_err *err)
 {
-    char text[CONFIG_TOKEN_MAX + 8], where[220];
-    struct sbx_str token;
-    ssize_t got = -1;
-    int rc, fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        sbx_err_set(err, errno, "cannot read --token-file %s", path);
-        return sbx_err_add_reason(err);
-    }
-    got = sbx_fd_read(fd, text, sizeof text);
-    sbx_fd_close(&fd);
-    if (got < 0) {
-        sbx_err_set(err, (int)got, "cannot read --token-file %s", path);
-        return sbx_err_add_reason(err);
-    }
-    token = (struct sbx_str){text, (size_t)got};
-    while (token.n > 0 && (token.p[token.n - 1] == '\n' || token.p[token.n - 1] == '\r'))
-        token.n--;
-    (void)snprintf(where, sizeof where, "--token-file %.200s", path);
-    rc = config_take_token(c, token, where, err);
+    int rc = sbx_secrets_read_tokens(&c->tokens, path, err);
     if (rc == 0)
         c->token_file = path;
-    memset(text, 0, sizeof text);
     return rc;
 }
 
-SBX_PRIVATE int sbx_config_reload_token(struct sbx_config *c, struct sbx_err *err)
+SBX_PRIVATE int sbx_config_reload_tokens(struct sbx_config *c, struct sbx_err *err)
 {
     return c->token_file == NULL ? 0 : sbx_config_set_token_file(c, c->token_file, err);
 }
 
+SBX_PRIVATE int sbx_config_add_listen(struct sbx_config *c, const char *value, struct sbx_err *err)
+{
+    struct sbx_address a;
+    size_t i;
+    if (sbx_address_parse(&a, value, err) < 0)
+        return err->code;
+    for (i = 0; i < c->nlisten; i++)
+        if (sbx_address_is(&c->listen[i], &a))
+            return sbx_err_set(err, EINVAL, "--listen \"%s\" is given twice", value);
+    /* One place is left for --host and --port. */
+    if (c->nlisten == SBX_LISTEN_MAX - 1)
+        return sbx_err_set(err, EINVAL, "--listen \"%s\": more than %u addresses", value,
+                           SBX_LISTEN_MAX - 1);
+    c->listen[c->nlisten++] = a;
+    return 0;
+}
+
+static int config_add_word(const char ***list, size_t *n, const char *value, struct sbx_err *err)
+{
+    const char **more = sbx_mem_realloc(*list, (*n + 1) * sizeof *more);
+    if (more == NULL)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    more[(*n)++] = value;
+    *list = more;
+    return 0;
+}
+
+SBX_PRIVATE int sbx_config_add_allow_host(struct sbx_config *c, const char *value, struct sbx_err *err)
+{
+    if (sbx_host_pattern_check(value) < 0)
+        return sbx_err_set(err, EINVAL, "--allow-host \"%s\" is not a host name like "
+                                        "agent.example, agent.example:8443, *.example or *", value);
+    return config_add_word(&c->allow_hosts, &c->nallow_hosts, value, err);
+}
+
 SBX_PRIVATE int sbx_config_add_origin(struct sbx_config *c, const char *value, struct sbx_err *err)
 {
-    const char **more;
     const char *colon = strstr(value, "://");
     if (strcmp(value, "*") != 0 && (colon == NULL || colon == value || colon[3] == '\0'))
         return sbx_err_set(err, EINVAL,
@@ -24488,12 +27624,7 @@ SBX_PRIVATE int sbx_config_add_origin(struct sbx_config *c, const char *value, s
         return sbx_err_set(err, EINVAL,
                            "--cors-allow-origin \"%s\": an origin has no path and no final slash",
                            value);
-    more = sbx_mem_realloc(c->origins, (c->norigins + 1) * sizeof *more);
-    if (more == NULL)
-        return sbx_err_set(err, ENOMEM, "out of memory");
-    more[c->norigins++] = value;
-    c->origins = more;
-    return 0;
+    return config_add_word(&c->origins, &c->norigins, value, err);
 }
 
 static bool config_is_token(const char *s)
@@ -24542,17 +27673,327 @@ SBX_PRIVATE int sbx_config_set_log_level(struct sbx_config *c, const char *value
     return 0;
 }
 
-SBX_PRIVATE int sbx_config_check(const struct sbx_config *c, struct sbx_err *err)
+static int config_check_tls(const struct sbx_config *c, struct sbx_err *err)
 {
-    if (!sbx_host_is_address(c->host))
-        return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", c->host);
-    if (sbx_buf_len(&c->token) == 0 && !c->no_token && !sbx_host_is_loopback(c->host))
+    if (c->tls_self_signed && (c->tls_cert != NULL || c->tls_key != NULL))
         return sbx_err_set(err, EINVAL,
-                           "--host %s can be reached by others: give --token or --token-file, or "
-                           "--no-token to serve everybody", c->host);
+                           "--tls-self-signed makes its own certificate: without --tls-cert and "
+                           "--tls-key");
+    if (c->tls_cert != NULL && c->tls_key == NULL)
+        return sbx_err_set(err, EINVAL, "--tls-cert needs --tls-key");
+    if (c->tls_key != NULL && c->tls_cert == NULL)
+        return sbx_err_set(err, EINVAL, "--tls-key needs --tls-cert");
+    if (c->tls_client_ca != NULL && !sbx_config_wants_tls(c))
+        return sbx_err_set(err, EINVAL, "--tls-client-ca needs --tls-cert or --tls-self-signed");
+    return 0;
+}
+
+/* The address of --host and --port comes first. */
+static int config_take_host(struct sbx_config *c, struct sbx_err *err)
+{
+    const char *host = c->host != NULL ? c->host : CONFIG_HOST;
+    struct sbx_address a;
+    size_t i;
+    if (c->host == NULL && c->port < 0 && c->nlisten > 0)
+        return 0;
+    if (sbx_address_of_host(&a, sbx_str_z(host),
+                            (uint16_t)(c->port < 0 ? CONFIG_PORT : c->port)) < 0)
+        return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", host);
+    for (i = 0; i < c->nlisten; i++)
+        if (sbx_address_is(&c->listen[i], &a))
+            return sbx_err_set(err, EINVAL, "--host and --port name an address that --listen names");
+    memmove(c->listen + 1, c->listen, c->nlisten * sizeof c->listen[0]);
+    c->listen[0] = a;
+    c->nlisten++;
+    return 0;
+}
+
+SBX_PRIVATE int sbx_config_check(struct sbx_config *c, struct sbx_err *err)
+{
+    char text[SBX_ADDRESS_TEXT];
+    size_t i;
+    if (config_take_host(c, err) < 0 || config_check_tls(c, err) < 0)
+        return err->code;
+    for (i = 0; i < c->nlisten && c->tokens.count == 0 && !c->no_token; i++) {
+        if (sbx_address_is_local(&c->listen[i]))
+            continue;
+        sbx_address_format(&c->listen[i], text, sizeof text);
+        return sbx_err_set(err, EINVAL,
+                           "%s can be reached by others: give --token or --token-file, or "
+                           "--no-token to serve everybody", text);
+    }
     return 0;
 }
 /* ==== end app/config.c ====================================================================== */
+
+/* ==== begin app/certificates.h ============================================================== */
+/* certificates.h - certificate and key of --tls-*: from files, or made by ourselves. */
+#ifndef SBX_APP_CERTIFICATES_H
+#define SBX_APP_CERTIFICATES_H
+
+/* Certificate and key of --tls-self-signed into s, from DIR/tls-cert.pem and DIR/tls-key.pem (0600);
+ * made where they are missing or broken. They are for the names and addresses in use, and kept so
+ * that they stay the same for those who pinned them: a certificate is made anew, for the same key,
+ * when it ends within a month, or lacks an address listened on or a name of --allow-host. dir NULL,
+ * or a directory that cannot be written: they are kept in memory only, with a warning. 0 or
+ * -errno. */
+SBX_PRIVATE int sbx_certificates_own(struct sbx_secrets *s, const struct sbx_config *c, const char *dir,
+                         const struct sbx_diag *diag, struct sbx_err *err);
+
+/* All that --tls-* asks for, read again and looked at, in the place of what is in s, which stays
+ * when something is wrong. Without these flags nothing. 0 or -errno. */
+SBX_PRIVATE int sbx_certificates_read(struct sbx_secrets *s, const struct sbx_config *c, const char *dir,
+                          const struct sbx_diag *diag, struct sbx_err *err);
+
+/* What s has, for connections. NULL and err. */
+SBX_PRIVATE struct sbx_tls *sbx_certificates_open(const struct sbx_secrets *s, const struct sbx_config *c,
+                                      struct sbx_err *err);
+
+#endif
+/* ==== end app/certificates.h ================================================================ */
+
+/* ==== begin app/certificates.c ============================================================== */
+/* certificates.c - see certificates.h.
+ *
+ * Two lists of names. What the operator named (addresses listened on, --allow-host) and loopback
+ * must be in the certificate, or it is made anew. What was found (the host's name, and the addresses
+ * of its interfaces when all are listened on) is put in when one is made: in a container both change
+ * with every start, and a fingerprint that changes with them could not be pinned. */
+
+#define CERTIFICATES_NAMES_MAX 64u
+#define CERTIFICATES_NAME_MAX 256u
+#define CERTIFICATES_DAYS_LEFT 30u
+#define CERTIFICATES_PEM_MAX 65536u
+
+struct certificates_names {
+    char text[CERTIFICATES_NAMES_MAX][CERTIFICATES_NAME_MAX];
+    const char *list[CERTIFICATES_NAMES_MAX];
+    size_t count;
+};
+
+static void certificates_add(struct certificates_names *n, const char *name, size_t len)
+{
+    size_t i;
+    if (len == 0 || len >= CERTIFICATES_NAME_MAX || n->count == CERTIFICATES_NAMES_MAX)
+        return;
+    for (i = 0; i < n->count; i++)
+        if (strlen(n->text[i]) == len && memcmp(n->text[i], name, len) == 0)
+            return;
+    memcpy(n->text[n->count], name, len);
+    n->text[n->count][len] = '\0';
+    n->list[n->count] = n->text[n->count];
+    n->count++;
+}
+
+static void certificates_add_address(struct certificates_names *n, const struct sockaddr *sa)
+{
+    char text[INET6_ADDRSTRLEN];
+    const void *bytes = NULL;
+    if (sa->sa_family == AF_INET)
+        bytes = &((const struct sockaddr_in *)(const void *)sa)->sin_addr;
+    else if (sa->sa_family == AF_INET6)
+        bytes = &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
+    if (bytes != NULL && inet_ntop(sa->sa_family, bytes, text, sizeof text) != NULL)
+        certificates_add(n, text, strlen(text));
+}
+
+static bool certificates_is_any(const struct sockaddr *sa)
+{
+    static const struct in6_addr any = IN6ADDR_ANY_INIT;
+    if (sa->sa_family == AF_INET)
+        return ((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr == INADDR_ANY;
+    return sa->sa_family == AF_INET6 &&
+           memcmp(&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, &any,
+                  sizeof any) == 0;
+}
+
+/* A pattern without its port; "*" alone is no name of anything, "*.example" is one of certificates
+ * too. */
+static void certificates_add_pattern(struct certificates_names *n, const char *pattern)
+{
+    const char *colon = strrchr(pattern, ':');
+    if (strcmp(pattern, "*") != 0 && pattern[0] != '[')
+        certificates_add(n, pattern, colon != NULL ? (size_t)(colon - pattern) : strlen(pattern));
+}
+
+/* true: some listener takes connections on every address. */
+static bool certificates_named(struct certificates_names *n, const struct sbx_config *c)
+{
+    bool any = false;
+    size_t i;
+    n->count = 0;
+    certificates_add(n, "localhost", 9);
+    certificates_add(n, "127.0.0.1", 9);
+    certificates_add(n, "::1", 3);
+    for (i = 0; i < c->nlisten; i++) {
+        const struct sockaddr *sa = &c->listen[i].sock.sa;
+        if (certificates_is_any(sa))
+            any = true;
+        else
+            certificates_add_address(n, sa);
+    }
+    for (i = 0; i < c->nallow_hosts; i++)
+        certificates_add_pattern(n, c->allow_hosts[i]);
+    return any;
+}
+
+static void certificates_found(struct certificates_names *n, bool any)
+{
+    char host[CERTIFICATES_NAME_MAX];
+    struct ifaddrs *all, *one;
+    if (gethostname(host, sizeof host - 1) == 0) {
+        host[sizeof host - 1] = '\0';
+        certificates_add(n, host, strlen(host));
+    }
+    if (!any || getifaddrs(&all) < 0)
+        return;
+    for (one = all; one != NULL; one = one->ifa_next)
+        if (one->ifa_addr != NULL)
+            certificates_add_address(n, one->ifa_addr);
+    freeifaddrs(all);
+}
+
+static void certificates_path(char path[4096], const char *dir, const char *file)
+{
+    if (dir == NULL || (size_t)snprintf(path, 4096, "%s/%s", dir, file) >= 4096)
+        path[0] = '\0';
+}
+
+/* A file that is not there, or cannot be read, is as good as an empty one here. */
+static void certificates_read(struct sbx_buf *out, const char *path)
+{
+    struct sbx_err err;
+    if (path[0] != '\0' && sbx_secret_read(out, "", path, CERTIFICATES_PEM_MAX, &err) < 0)
+        sbx_buf_clear(out);
+}
+
+static void certificates_keep(const struct sbx_secrets *s, const char *cert, const char *key,
+                      const struct sbx_diag *diag)
+{
+    int rc = cert[0] == '\0' ? -ENOENT : sbx_secret_write(key, sbx_buf_view(&s->key));
+    if (rc == 0)
+        rc = sbx_secret_write(cert, sbx_buf_view(&s->cert));
+    if (cert[0] == '\0')
+        sbx_diag(diag, SBX_DIAG_WARN, "--tls-self-signed without a data directory: the certificate "
+                                      "is another one after the next start");
+    else if (rc < 0)
+        sbx_diag(diag, SBX_DIAG_WARN, "--tls-self-signed: the certificate cannot be kept in %s: %s",
+                 cert, strerror(-rc));
+}
+
+static int certificates_make(struct sbx_secrets *s, const struct certificates_names *n, uint64_t now,
+                     bool key_is_good, struct sbx_err *err)
+{
+    int rc = 0;
+    if (!key_is_good) {
+        sbx_buf_clear(&s->key);
+        rc = sbx_tls_make_key(&s->key, err);
+    }
+    sbx_buf_clear(&s->cert);
+    if (rc == 0)
+        rc = sbx_tls_make_cert(&s->cert, sbx_buf_view(&s->key), n->list, n->count, now, err);
+    if (rc < 0 && key_is_good)
+        return certificates_make(s, n, now, false, err); /* what was in the file is no key */
+    return rc;
+}
+
+static void certificates_swap(struct sbx_buf *a, struct sbx_buf *b)
+{
+    struct sbx_buf was = *a;
+    *a = *b;
+    *b = was;
+}
+
+static int certificates_open(struct sbx_secrets *s, struct certificates_names *n, const struct sbx_config *c,
+                     const char *dir, const struct sbx_diag *diag, struct sbx_err *err)
+{
+    char cert[4096], key[4096];
+    uint64_t now = sbx_clock_wall_ms() / 1000;
+    bool any = certificates_named(n, c);
+    int rc;
+    certificates_path(cert, dir, "tls-cert.pem");
+    certificates_path(key, dir, "tls-key.pem");
+    certificates_read(&s->cert, cert);
+    certificates_read(&s->key, key);
+    if (sbx_buf_len(&s->cert) > 0 &&
+        sbx_tls_cert_serves(sbx_buf_view(&s->cert), sbx_buf_view(&s->key), n->list, n->count, now,
+                            CERTIFICATES_DAYS_LEFT))
+        return 0;
+    certificates_found(n, any);
+    if (sbx_buf_len(&s->cert) > 0)
+        sbx_diag(diag, SBX_DIAG_INFO, "--tls-self-signed: the certificate in %s is made anew: it "
+                                      "ends soon, lacks a name, or cannot be read", cert);
+    rc = certificates_make(s, n, now, sbx_buf_len(&s->key) > 0, err);
+    if (rc == 0)
+        certificates_keep(s, cert, key, diag);
+    return rc;
+}
+
+SBX_PRIVATE int sbx_certificates_own(struct sbx_secrets *s, const struct sbx_config *c, const char *dir,
+                         const struct sbx_diag *diag, struct sbx_err *err)
+{
+    struct sbx_secrets fresh;
+    struct certificates_names *names = sbx_mem_alloc(sizeof *names);
+    int rc;
+    if (names == NULL)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    sbx_secrets_init(&fresh);
+    rc = certificates_open(&fresh, names, c, dir, diag, err);
+    if (rc == 0) {
+        certificates_swap(&s->cert, &fresh.cert);
+        certificates_swap(&s->key, &fresh.key);
+    }
+    sbx_secrets_deinit(&fresh);
+    sbx_mem_free(names);
+    return rc;
+}
+
+static const char *certificates_name(char text[220], const char *flag, const char *path)
+{
+    (void)snprintf(text, 220, "%s%s%.190s", flag, path != NULL ? " " : "",
+                   path != NULL ? path : "");
+    return text;
+}
+
+SBX_PRIVATE struct sbx_tls *sbx_certificates_open(const struct sbx_secrets *s, const struct sbx_config *c,
+                                      struct sbx_err *err)
+{
+    char cert[220], key[220], ca[220];
+    bool own = c->tls_self_signed;
+    const struct sbx_tls_material m = {
+        .cert = sbx_buf_view(&s->cert),
+        .key = sbx_buf_view(&s->key),
+        .client_ca = sbx_buf_view(&s->client_ca),
+        .cert_name = certificates_name(cert, own ? "--tls-self-signed" : "--tls-cert", c->tls_cert),
+        .key_name = certificates_name(key, own ? "--tls-self-signed" : "--tls-key", c->tls_key),
+        .client_ca_name = certificates_name(ca, "--tls-client-ca", c->tls_client_ca),
+    };
+    return sbx_tls_open(&m, err);
+}
+
+SBX_PRIVATE int sbx_certificates_read(struct sbx_secrets *s, const struct sbx_config *c, const char *dir,
+                          const struct sbx_diag *diag, struct sbx_err *err)
+{
+    struct sbx_secrets fresh;
+    struct sbx_tls *tls = NULL;
+    int rc;
+    if (!sbx_config_wants_tls(c))
+        return 0;
+    sbx_secrets_init(&fresh);
+    rc = sbx_secrets_read_tls(&fresh, c->tls_cert, c->tls_key, c->tls_client_ca, err);
+    if (rc == 0 && c->tls_self_signed)
+        rc = sbx_certificates_own(&fresh, c, dir, diag, err);
+    if (rc == 0) {
+        tls = sbx_certificates_open(&fresh, c, err);
+        rc = tls == NULL ? err->code : 0;
+    }
+    if (rc == 0)
+        sbx_secrets_swap(s, &fresh);
+    sbx_tls_unref(tls);
+    sbx_secrets_deinit(&fresh);
+    return rc;
+}
+/* ==== end app/certificates.c ================================================================ */
 
 /* ==== begin app/datadir.h =================================================================== */
 /* datadir.h - the directory that the server keeps its state in: which one, made, and locked. */
@@ -24820,7 +28261,10 @@ struct sbx_server;
  * outlive the server. */
 SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
                                    struct sbx_estate *estate, struct sbx_err *err);
-SBX_PRIVATE const char *sbx_server_address(const struct sbx_server *s);
+/* Of the i-th address of the configuration. */
+SBX_PRIVATE const char *sbx_server_address(const struct sbx_server *s, size_t i);
+/* Of the certificate; empty without TLS. */
+SBX_PRIVATE const char *sbx_server_fingerprint(const struct sbx_server *s);
 /* Serves until SIGTERM or SIGINT, and then ends processes and itself; or, under a keeper, until
  * SIGUSR2, and then leaves the processes to the next server. Returns 0. */
 SBX_PRIVATE int sbx_server_run(struct sbx_server *s);
@@ -24835,7 +28279,7 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s);
  *   SERVING --TERM, INT--> STOPPING --all ended, or time is up--> loop stops
  *           --USR2-------> LEAVING --answers are given, or time is up--> loop stops
  *
- * HUP reads the token file again.
+ * HUP reads the token file and the certificate again; connections go on with what they began with.
  *
  * Stopping: the listener closes, idle connections close, every process gets SIGTERM and after the
  * grace SIGKILL. A run is an answer under way, so it may finish within the grace. Followers and
@@ -24864,7 +28308,9 @@ struct sbx_server {
     struct sbx_host host;
     struct sbx_net net;
     struct sbx_api api;
-    struct sbx_listener listener;
+    struct sbx_listener listeners[SBX_LISTEN_MAX];
+    size_t nlisteners;
+    char fingerprint[SBX_TLS_FINGERPRINT];
     struct sbx_io signals;
     struct sbx_timer adopted; /* the keeper is gone: which adopted processes have ended? */
     struct sbx_timer check;   /* STOPPING, LEAVING: are we done? */
@@ -24943,6 +28389,13 @@ static void server_check_stop(struct sbx_timer *t)
         sbx_loop_set_timer(&s->host.loop, t, now + SERVER_STOP_CHECK_US);
 }
 
+static void server_close_listeners(struct sbx_server *s)
+{
+    size_t i;
+    for (i = 0; i < s->nlisteners; i++)
+        sbx_listener_close(&s->listeners[i]);
+}
+
 /* --- leaving --- */
 
 static void server_close_streams(struct sbx_server *s)
@@ -24993,28 +28446,64 @@ static void server_begin_leave(struct sbx_server *s)
     s->net.stopping = true;
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
     s->fresh_us = now + SERVER_FRESH_US;
-    sbx_listener_close(&s->listener);
+    server_close_listeners(s);
     server_close_streams(s);
     sbx_timer_init(&s->check, server_check_leave);
     sbx_loop_set_timer(&s->host.loop, &s->check, now);
 }
 
-static void server_reload(struct sbx_server *s)
+static void server_reload_tokens(struct sbx_server *s)
 {
     struct sbx_err err;
     if (s->config->token_file == NULL)
-        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: there is nothing to read again");
-    else if (sbx_config_reload_token(s->config, &err) < 0)
-        sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old token stays", err.text);
+        return;
+    if (sbx_config_reload_tokens(s->config, &err) < 0)
+        sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old tokens stay", err.text);
     else
-        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the token was read again");
-    s->api.token = sbx_buf_view(&s->config->token);
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the tokens were read again");
+}
+
+static int server_open_tls(struct sbx_server *s, struct sbx_err *err)
+{
+    struct sbx_tls *tls;
+    if (!sbx_config_wants_tls(s->config))
+        return 0;
+    tls = sbx_certificates_open(&s->config->secrets, s->config, err);
+    if (tls == NULL)
+        return err->code;
+    sbx_tls_unref(s->net.tls);
+    s->net.tls = tls;
+    sbx_tls_fingerprint(tls, s->fingerprint);
+    return 0;
+}
+
+static void server_reload_tls(struct sbx_server *s)
+{
+    struct sbx_err err;
+    if (!sbx_config_wants_tls(s->config))
+        return;
+    if (sbx_certificates_read(&s->config->secrets, s->config, s->data_dir, &s->host.diag,
+                              &err) < 0 ||
+        server_open_tls(s, &err) < 0)
+        sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old certificate stays", err.text);
+    else
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the certificate was read again, SHA-256 %s",
+                 s->fingerprint);
+}
+
+static void server_reload(struct sbx_server *s)
+{
+    if (s->config->token_file == NULL && !sbx_config_wants_tls(s->config))
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: there is nothing to read again");
+    server_reload_tokens(s);
+    server_reload_tls(s);
 }
 
 static void server_begin_stop(struct sbx_server *s, int sig)
 {
     char name[16];
     uint64_t now = s->host.loop.now_us;
+    size_t i;
     if (s->state == SERVER_STOPPING) {
         /* One TERM to everybody, from a service manager, comes twice: directly and passed on. */
         if (now - s->stop_us > SERVER_AGAIN_US)
@@ -25029,8 +28518,11 @@ static void server_begin_stop(struct sbx_server *s, int sig)
     sbx_timer_init(&s->check, server_check_stop);
     s->net.stopping = true;
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
-    sbx_listener_close(&s->listener);
-    (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_LISTENER, 0);
+    for (i = 0; i < s->nlisteners; i++) {
+        sbx_listener_retire(&s->listeners[i]);
+        (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_LISTENER, i);
+    }
+    server_close_listeners(s);
     server_signal_all(s, SIGTERM);
     server_close_conns(s, SERVER_CLOSE_IDLE);
     sbx_loop_set_timer(&s->host.loop, &s->check, now);
@@ -25127,9 +28619,9 @@ static struct sbx_store_log *server_pick_victim(void *ctx)
     return sbx_proctab_pick_victim(&((struct sbx_server *)ctx)->api.procs);
 }
 
-static int server_take(struct sbx_estate *estate, enum sbx_keep_kind kind)
+static int server_take(struct sbx_estate *estate, enum sbx_keep_kind kind, uint64_t number)
 {
-    struct sbx_keep_item *item = sbx_estate_find(estate, kind, 0);
+    struct sbx_keep_item *item = sbx_estate_find(estate, kind, number);
     int fd = item == NULL ? -1 : item->fds[0];
     if (item != NULL)
         item->fds[0] = -1;
@@ -25203,7 +28695,7 @@ static int server_open_store(struct sbx_server *s, struct sbx_estate *estate, st
                                   .limits = &h->limits, .shared = estate->link >= 0,
                                   .pick_victim = server_pick_victim, .ctx = s};
     int fds[SBX_KEEP_FDS] = {-1, -1, -1};
-    o.memory = server_take(estate, SBX_KEEP_MEMORY);
+    o.memory = server_take(estate, SBX_KEEP_MEMORY, 0);
     h->store = sbx_store_open(&o, err);
     if (h->store == NULL)
         return err->code;
@@ -25271,7 +28763,8 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
                                     .methods = sbx_buf_view(&c->cors_methods),
                                     .headers = sbx_buf_view(&c->cors_headers),
                                     .credentials = c->cors_credentials};
-    s->api.token = sbx_buf_view(&c->token);
+    s->api.tokens = &s->config->tokens;
+    s->api.hosts = (struct sbx_hosts){.allowed = c->allow_hosts, .nallowed = c->nallow_hosts};
     sbx_cors_put_common(&s->api.cors, &s->common);
     net->common = sbx_buf_view(&s->common);
     sbx_api_init(&s->api, &s->host, net);
@@ -25296,20 +28789,34 @@ static int server_open_base(struct sbx_server *s, const struct sbx_estate *estat
     return sbx_err_add_reason(err);
 }
 
-static int server_open_listener(struct sbx_server *s, struct sbx_estate *estate,
-                                struct sbx_err *err)
+static int server_open_listeners(struct sbx_server *s, struct sbx_estate *estate,
+                                 struct sbx_err *err)
 {
     const struct sbx_config *c = s->config;
-    int fds[SBX_KEEP_FDS] = {-1, -1, -1}, rc;
-    int kept = server_take(estate, SBX_KEEP_LISTENER);
-    rc = sbx_listener_open(&s->listener, &s->net, c->host, c->port, kept, err);
-    if (rc < 0)
-        return rc;
-    fds[0] = s->listener.io.fd;
-    if (sbx_keep_put(&s->host.keep, SBX_KEEP_LISTENER, 0, 0, fds) < 0 ||
-        sbx_keep_ready(&s->host.keep) < 0)
-        sbx_diag(&s->host.diag, SBX_DIAG_WARN, "the keeper did not take the listening socket");
+    int fds[SBX_KEEP_FDS] = {-1, -1, -1};
+    bool kept = true;
+    for (s->nlisteners = 0; s->nlisteners < c->nlisten; s->nlisteners++) {
+        size_t i = s->nlisteners;
+        int rc = sbx_listener_open(&s->listeners[i], &s->net, &c->listen[i],
+                                   server_take(estate, SBX_KEEP_LISTENER, i), err);
+        if (rc < 0)
+            return rc;
+        fds[0] = s->listeners[i].io.fd;
+        kept = sbx_keep_put(&s->host.keep, SBX_KEEP_LISTENER, i, 0, fds) == 0 && kept;
+    }
+    if (sbx_keep_ready(&s->host.keep) < 0 || !kept)
+        sbx_diag(&s->host.diag, SBX_DIAG_WARN, "the keeper did not take the listening sockets");
     return 0;
+}
+
+static void server_tell_open(const struct sbx_server *s, const struct sbx_estate *estate)
+{
+    const char *url = s->nlisteners > 0 ? s->listeners[0].url : "";
+    if (s->config->tokens.count == 0 && estate->generation <= 1)
+        sbx_diag(&s->host.diag, SBX_DIAG_WARN, "no token: everybody who reaches %s is served", url);
+    if (estate->generation > 1)
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "listening again on %s, %zu processes running", url,
+                 sbx_proctab_running(&s->api.procs));
 }
 
 SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
@@ -25326,9 +28833,8 @@ SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const 
         estate = &none;
     s->config = config;
     s->data_dir = data_dir;
-    s->lock = server_take(estate, SBX_KEEP_LOCK);
+    s->lock = server_take(estate, SBX_KEEP_LOCK, 0);
     s->signals.fd = -1;
-    s->listener.io.fd = -1;
     s->host.keep.io.fd = -1;
     sbx_list_init(&s->net.conns);
     sbx_list_init(&s->api.follow_caches);
@@ -25341,7 +28847,9 @@ SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const 
     if (rc == 0)
         rc = server_restore(s, estate, err);
     if (rc == 0)
-        rc = server_open_listener(s, estate, err);
+        rc = server_open_tls(s, err);
+    if (rc == 0)
+        rc = server_open_listeners(s, estate, err);
     if (rc < 0) {
         /* What was taken over is still the estate of the one before, for another attempt. */
         if (s->host.store != NULL)
@@ -25349,18 +28857,18 @@ SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const 
         sbx_server_close(s);
         return NULL;
     }
-    if (s->api.token.n == 0 && estate->generation <= 1)
-        sbx_diag(&s->host.diag, SBX_DIAG_WARN,
-                 "no token: everybody who reaches %s is served", s->listener.address);
-    if (estate->generation > 1)
-        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "listening again on %s, %zu processes running",
-                 s->listener.address, sbx_proctab_running(&s->api.procs));
+    server_tell_open(s, estate);
     return s;
 }
 
-SBX_PRIVATE const char *sbx_server_address(const struct sbx_server *s)
+SBX_PRIVATE const char *sbx_server_address(const struct sbx_server *s, size_t i)
 {
-    return s->listener.address;
+    return s->listeners[i].url;
+}
+
+SBX_PRIVATE const char *sbx_server_fingerprint(const struct sbx_server *s)
+{
+    return s->fingerprint;
 }
 
 SBX_PRIVATE int sbx_server_run(struct sbx_server *s)
@@ -25372,7 +28880,7 @@ SBX_PRIVATE int sbx_server_run(struct sbx_server *s)
 
 SBX_PRIVATE void sbx_server_close(struct sbx_server *s)
 {
-    sbx_listener_close(&s->listener);
+    server_close_listeners(s);
     if (s->host.loop.pfds != NULL) {
         server_close_conns(s, SERVER_CLOSE_ALL);
         sbx_api_deinit(&s->api);
@@ -25392,6 +28900,7 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s)
     sbx_loop_deinit(&s->host.loop);
     sbx_buf_deinit(&s->common);
     sbx_buf_deinit(&s->net.head);
+    sbx_tls_unref(s->net.tls);
     sbx_mem_free(s->net.scratch);
     sbx_mem_free(s->host.scratch);
     sbx_mem_free(s->host.environ);
@@ -25414,10 +28923,11 @@ SBX_PRIVATE int sbx_cli_main(int argc, char **argv);
 /* cli.c - see cli.h. One table row a flag; `set` takes the value. */
 
 enum cli_flag {
-    CLI_HOST, CLI_PORT, CLI_TOKEN, CLI_TOKEN_FILE, CLI_NO_TOKEN, CLI_ORIGIN, CLI_METHOD,
+    CLI_HOST, CLI_PORT, CLI_LISTEN, CLI_TOKEN, CLI_TOKEN_FILE, CLI_NO_TOKEN, CLI_ALLOW_HOST,
+    CLI_TLS_CERT, CLI_TLS_KEY, CLI_TLS_CLIENT_CA, CLI_TLS_SELF_SIGNED, CLI_ORIGIN, CLI_METHOD,
     CLI_HEADER, CLI_CREDENTIALS, CLI_LOG_LEVEL, CLI_MAX_CONNECTIONS, CLI_REQUEST_TIMEOUT,
-    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_DATA_DIR, CLI_NO_KEEPER, CLI_NO_TELEMETRY, CLI_HELP,
-    CLI_VERSION
+    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_DATA_DIR, CLI_USER, CLI_NO_NEW_PRIVS, CLI_NO_KEEPER,
+    CLI_NO_TELEMETRY, CLI_HELP, CLI_VERSION
 };
 
 struct cli_option {
@@ -25431,9 +28941,18 @@ struct cli_option {
 static const struct cli_option cli_options[] = {
     {CLI_HOST, 'H', "host", "ADDRESS", "IP address to listen on (127.0.0.1)"},
     {CLI_PORT, 'p', "port", "PORT", "port to listen on; 0 picks a free one (2468)"},
+    {CLI_LISTEN, 0, "listen", "ADDRESS", "HOST:PORT, [IPv6]:PORT or unix:PATH to listen on"},
     {CLI_TOKEN, 't', "token", "TOKEN", "bearer token that clients must send"},
-    {CLI_TOKEN_FILE, 0, "token-file", "FILE", "the same, read from a file"},
+    {CLI_TOKEN_FILE, 0, "token-file", "FILE", "tokens, a line each: TOKEN, or TOKEN SCOPE with "
+                                              "scope full or read"},
     {CLI_NO_TOKEN, 'n', "no-token", NULL, "serve everybody"},
+    {CLI_ALLOW_HOST, 0, "allow-host", "NAME", "host name that clients may use: agent.example, "
+                                              "*.example, *"},
+    {CLI_TLS_CERT, 0, "tls-cert", "FILE", "speak HTTPS with this certificate chain (PEM)"},
+    {CLI_TLS_KEY, 0, "tls-key", "FILE", "its private key (PEM)"},
+    {CLI_TLS_CLIENT_CA, 0, "tls-client-ca", "FILE", "let in only clients with a certificate of "
+                                                    "these (PEM)"},
+    {CLI_TLS_SELF_SIGNED, 0, "tls-self-signed", NULL, "speak HTTPS with a certificate of our own"},
     {CLI_ORIGIN, 'O', "cors-allow-origin", "ORIGIN", "web origin that may use the API"},
     {CLI_METHOD, 'M', "cors-allow-method", "METHOD", "method for preflight answers (all)"},
     {CLI_HEADER, 'A', "cors-allow-header", "HEADER", "header for preflight answers (all)"},
@@ -25444,6 +28963,8 @@ static const struct cli_option cli_options[] = {
     {CLI_IDLE_TIMEOUT, 0, "idle-timeout", "MS", "time a connection may stay idle (300000)"},
     {CLI_GRACE, 0, "shutdown-grace", "MS", "time between TERM and KILL when stopping (1500)"},
     {CLI_DATA_DIR, 0, "data-dir", "DIR", "where state and logs are kept; :memory: keeps nothing"},
+    {CLI_USER, 0, "user", "NAME", "become this user after binding: NAME, UID or NAME:GROUP"},
+    {CLI_NO_NEW_PRIVS, 0, "no-new-privs", NULL, "no process gains rights by setuid files or sudo"},
     {CLI_NO_KEEPER, 0, "no-keeper", NULL, "run the server alone: processes end with it"},
     {CLI_NO_TELEMETRY, 0, "no-telemetry", NULL, "accepted for compatibility; there is none"},
     {CLI_HELP, 'h', "help", NULL, "show this help"},
@@ -25469,7 +28990,9 @@ static void cli_usage(FILE *to)
         else
             fprintf(to, "      %-32s %s\n", left, o->help);
     }
-    fprintf(to, "\nThe --cors-allow-* flags with a value can be repeated.\n"
+    fprintf(to, "\n--listen, --allow-host and the --cors-allow-* flags with a value can be "
+                "repeated.\n"
+                "SIGHUP reads the files of --token-file and --tls-* again.\n"
                 "The token can also be given in the environment as SANDBOX_AGENT_TOKEN.\n"
                 "Without --data-dir it is $XDG_DATA_HOME/sandbox-agent or "
                 "~/.local/share/sandbox-agent.\n"
@@ -25490,6 +29013,28 @@ static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, st
         return 0;
     case CLI_PORT:
         return sbx_config_set_port(c, v, err);
+    case CLI_LISTEN:
+        return sbx_config_add_listen(c, v, err);
+    case CLI_ALLOW_HOST:
+        return sbx_config_add_allow_host(c, v, err);
+    case CLI_TLS_CERT:
+        c->tls_cert = v;
+        return 0;
+    case CLI_TLS_KEY:
+        c->tls_key = v;
+        return 0;
+    case CLI_TLS_CLIENT_CA:
+        c->tls_client_ca = v;
+        return 0;
+    case CLI_TLS_SELF_SIGNED:
+        c->tls_self_signed = true;
+        return 0;
+    case CLI_USER:
+        c->user = v;
+        return 0;
+    case CLI_NO_NEW_PRIVS:
+        c->no_new_privs = true;
+        return 0;
     case CLI_TOKEN:
         return sbx_config_set_token(c, v, err);
     case CLI_TOKEN_FILE:
@@ -25647,7 +29192,7 @@ static int cli_token_from_env(struct sbx_config *c)
     int rc = 0;
     if (value == NULL || value[0] == '\0')
         return 0;
-    if (sbx_buf_len(&c->token) == 0)
+    if (c->tokens.count == 0)
         rc = sbx_config_set_token(c, value, &err);
     if (rc < 0)
         fprintf(stderr, "sandbox-agent: SANDBOX_AGENT_TOKEN: not a valid token\n");
@@ -25656,10 +29201,27 @@ static int cli_token_from_env(struct sbx_config *c)
     return rc;
 }
 
+static int cli_read_tls(struct cli_run *run, struct sbx_err *err)
+{
+    struct sbx_diag diag = {.level = run->config.log_level};
+    return sbx_certificates_read(&run->config.secrets, &run->config, sbx_datadir_path(&run->data),
+                                 &diag, err);
+}
+
 static int cli_fail(const struct sbx_err *err)
 {
     fprintf(stderr, "sandbox-agent: %s\n", err->text);
     return 1;
+}
+
+static void cli_tell_start(const struct sbx_server *server, const struct sbx_config *c)
+{
+    size_t i;
+    for (i = 0; i < c->nlisten; i++)
+        printf("listening on %s\n", sbx_server_address(server, i));
+    if (sbx_config_wants_tls(c))
+        printf("certificate SHA-256 %s\n", sbx_server_fingerprint(server));
+    (void)fflush(stdout);
 }
 
 static int cli_serve(struct cli_run *run)
@@ -25667,52 +29229,114 @@ static int cli_serve(struct cli_run *run)
     struct sbx_server *server;
     struct sbx_err err;
     int status;
-    /* The keeper has the token of its own start; a file may have been read again since. */
-    if (run->estate.generation > 1 && sbx_config_reload_token(&run->config, &err) < 0)
-        fprintf(stderr, "sandbox-agent: %s; the old token stays\n", err.text);
+    /* The keeper has what was read at its own start; a file may have been read again since. */
+    if (run->estate.generation > 1 && sbx_config_reload_tokens(&run->config, &err) < 0)
+        fprintf(stderr, "sandbox-agent: %s; the old tokens stay\n", err.text);
+    if (run->estate.generation > 1 && cli_read_tls(run, &err) < 0)
+        fprintf(stderr, "sandbox-agent: %s; the old certificate stays\n", err.text);
     server = sbx_server_open(&run->config, sbx_datadir_path(&run->data), &run->estate, &err);
     if (server == NULL)
         return cli_fail(&err);
-    if (run->estate.generation <= 1) {
-        printf("listening on %s\n", sbx_server_address(server));
-        (void)fflush(stdout);
-    }
+    if (run->estate.generation <= 1)
+        cli_tell_start(server, &run->config);
     status = sbx_server_run(server);
     sbx_server_close(server);
     return status;
 }
 
-/* The line that a next program gets its secret by has a NUL at its end. */
-static const char *cli_secret(struct sbx_config *c)
+/* For the environment of a next program, which reads a token file by itself. NULL: nothing. */
+static char *cli_secret(const struct sbx_config *c)
 {
-    if (sbx_buf_len(&c->token) == 0 || sbx_buf_reserve(&c->token, 1) == NULL)
+    if (c->token_file != NULL || c->tokens.count == 0)
         return NULL;
-    sbx_buf_data(&c->token)[sbx_buf_len(&c->token)] = '\0';
-    return (const char *)sbx_buf_data(&c->token);
+    return sbx_mem_strndup(c->tokens.list[0].secret.p, c->tokens.list[0].secret.n);
+}
+
+/* --- becoming another user --- */
+
+static int cli_bind(struct cli_run *run, const struct sbx_user *user, struct sbx_err *err)
+{
+    const struct sbx_config *c = &run->config;
+    size_t i;
+    run->estate.items = sbx_mem_calloc(c->nlisten * sizeof *run->estate.items);
+    if (run->estate.items == NULL)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    for (i = 0; i < c->nlisten; i++) {
+        int fd = sbx_listener_bind(&c->listen[i], err);
+        if (fd < 0)
+            return err->code;
+        run->estate.items[i] = (struct sbx_keep_item){.kind = SBX_KEEP_LISTENER, .number = i,
+                                                      .fds = {fd, -1, -1}};
+        run->estate.nitems = i + 1;
+        if (sbx_address_is_unix(&c->listen[i]))
+            (void)!lchown(c->listen[i].sock.un.sun_path, user->uid, user->gid);
+    }
+    return 0;
+}
+
+/* What su(1) would set: whoever starts programs as that user expects them. */
+static void cli_set_environ(const struct sbx_user *user)
+{
+    (void)setenv("HOME", user->home, 1);
+    (void)setenv("USER", user->name, 1);
+    (void)setenv("LOGNAME", user->name, 1);
+}
+
+/* Ports below 1024 and files that only root may read are had before; nothing can be had after. */
+static int cli_become(struct cli_run *run, const struct sbx_diag *diag, struct sbx_err *err)
+{
+    struct sbx_user user;
+    if (sbx_user_find(&user, run->config.user, "/etc", err) < 0 ||
+        cli_bind(run, &user, err) < 0 || sbx_user_become(&user, err) < 0)
+        return err->code;
+    cli_set_environ(&user);
+    sbx_diag(diag, SBX_DIAG_INFO, "--user: running as %s, and so does every process; none can run as "
+                                  "somebody else", user.name);
+    return 0;
 }
 
 /* Becomes the keeper of a server, or the server alone. */
-static int cli_start(struct cli_run *run)
+static int cli_keep(struct cli_run *run, const struct sbx_diag *diag)
 {
-    struct sbx_diag diag = {.level = run->config.log_level};
-    struct sbx_keeper_options o = {.diag = &diag, .argv = run->argv, .lock = -1};
+    char *token = cli_secret(&run->config);
+    struct sbx_keeper_options o = {.diag = diag, .argv = run->argv, .token = token,
+                                   .lock = run->data.lock};
     struct sbx_err err;
     int status;
-    if (sbx_datadir_open(&run->data, run->config.data_dir, &diag, &err) < 0)
-        return cli_fail(&err);
-    if (run->config.no_keeper)
-        return cli_serve(run);
-    o.token = cli_secret(&run->config);
-    o.lock = run->data.lock;
     run->data.lock = -1;
     sbx_datadir_sign(o.lock, false);
     status = sbx_keeper_run(&o, &run->estate, &err);
     if (status == -ENOTSUP) {
-        sbx_diag(&diag, SBX_DIAG_WARN, "no keeper, processes end with the server: %s", err.text);
+        sbx_diag(diag, SBX_DIAG_WARN, "no keeper, processes end with the server: %s", err.text);
         run->data.lock = o.lock;
         sbx_datadir_sign(o.lock, true);
     }
+    if (token != NULL)
+        memset(token, 0, strlen(token));
+    sbx_mem_free(token);
     return status == SBX_KEEPER_SERVER || status == -ENOTSUP ? cli_serve(run) : status;
+}
+
+static int cli_start(struct cli_run *run)
+{
+    struct sbx_config *c = &run->config;
+    struct sbx_diag diag = {.level = c->log_level};
+    struct sbx_err err;
+    if (c->no_new_privs && sbx_user_no_new_privs() < 0) {
+        sbx_err_set(&err, ENOTSUP, "--no-new-privs: this system has no such thing");
+        return cli_fail(&err);
+    }
+    /* Before the files may be out of reach; and the ones in the data directory after. */
+    if (sbx_secrets_read_tls(&c->secrets, c->tls_cert, c->tls_key, c->tls_client_ca, &err) < 0)
+        return cli_fail(&err);
+    if (c->user != NULL && cli_become(run, &diag, &err) < 0)
+        return cli_fail(&err);
+    if (sbx_datadir_open(&run->data, c->data_dir, &diag, &err) < 0)
+        return cli_fail(&err);
+    if (c->tls_self_signed &&
+        sbx_certificates_own(&c->secrets, c, sbx_datadir_path(&run->data), &diag, &err) < 0)
+        return cli_fail(&err);
+    return c->no_keeper ? cli_serve(run) : cli_keep(run, &diag);
 }
 
 /* A program that was started by a keeper in the place of an older one finds all in order. */
@@ -25724,6 +29348,8 @@ static int cli_continue(struct cli_run *run)
     /* What the first program could not lock is not used by this one either. */
     if (sbx_estate_find(&run->estate, SBX_KEEP_LOCK, 0) == NULL)
         sbx_buf_clear(&run->data.path);
+    if (cli_read_tls(run, &err) < 0)
+        return cli_fail(&err);
     return cli_serve(run);
 }
 
@@ -25829,7 +29455,7 @@ static int main_configure(struct sbx_config *c, const struct sandbox_agent_optio
         c->host = o->host;
     if (o->port > 65535)
         return sbx_err_set(err, EINVAL, "port %u is above 65535", o->port);
-    c->port = (uint16_t)o->port;
+    c->port = (int32_t)o->port;
     if (o->token != NULL && o->token[0] != '\0')
         rc = sbx_config_set_token(c, o->token, err);
     for (i = 0; rc == 0 && i < o->ncors_origins; i++)
@@ -25875,7 +29501,7 @@ struct sandbox_agent *sandbox_agent_open(const struct sandbox_agent_options *opt
 
 const char *sandbox_agent_address(const struct sandbox_agent *agent)
 {
-    return sbx_server_address(agent->server);
+    return sbx_server_address(agent->server, 0);
 }
 
 int sandbox_agent_run(struct sandbox_agent *agent)

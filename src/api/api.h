@@ -2,7 +2,9 @@
 #ifndef SBX_API_API_H
 #define SBX_API_API_H
 
+#include "api/auth.h"
 #include "api/cors.h"
+#include "api/origin.h"
 #include "net/conn.h"
 #include "proc/host.h"
 #include "proc/proctab.h"
@@ -15,7 +17,8 @@ struct sbx_api {
     struct sbx_net *net;
     struct sbx_proctab procs;
     struct sbx_cors cors;
-    struct sbx_str token;         /* empty: everybody is served */
+    const struct sbx_tokens *tokens; /* of the configuration */
+    struct sbx_hosts hosts;
     struct sbx_list follow_caches; /* api_follow.c: one for each followed process */
 };
 

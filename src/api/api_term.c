@@ -378,7 +378,7 @@ static void term_tick(struct sbx_source *s, struct sbx_conn *c)
     struct term *t = SBX_LIST_OF(s, struct term, source);
     /* A peer whose system takes output is alive, also when no ping gets through to it behind all
      * the output, or its answer to one is far behind. */
-    uint64_t acked = c->sent - sbx_stream_unacked(&c->stream);
+    uint64_t acked = sbx_conn_acked(c);
     if (acked > t->acked + TERM_PING_BYTES)
         t->heard_us = c->net->loop->now_us;
     t->acked = acked;

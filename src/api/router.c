@@ -167,7 +167,7 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
     }
     route = sbx_route_method(first, req->method);
     if ((first->flags & SBX_ROUTE_OPEN) == 0 &&
-        !sbx_auth_check(api->token, req, url.query, (first->flags & SBX_ROUTE_TERMINAL) != 0)) {
+        sbx_auth_check(api->tokens, req, url.query, (first->flags & SBX_ROUTE_TERMINAL) != 0) == SBX_SCOPE_NONE) {
         router_refuse_token(c, first, route != NULL);
         return;
     }

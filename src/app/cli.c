@@ -1,12 +1,15 @@
 /* cli.c - see cli.h. One table row a flag; `set` takes the value. */
 #include "app/cli.h"
 #include "api/routes.h"
+#include "app/certificates.h"
 #include "app/config.h"
 #include "app/datadir.h"
 #include "app/sandbox_agent.h"
 #include "app/server.h"
 #include "base/mem.h"
+#include "net/listener.h"
 #include "net/tls.h"
+#include "os/user.h"
 #include "proc/db.h"
 #include "proc/keeper.h"
 
@@ -17,10 +20,11 @@
 #include <string.h>
 
 enum cli_flag {
-    CLI_HOST, CLI_PORT, CLI_TOKEN, CLI_TOKEN_FILE, CLI_NO_TOKEN, CLI_ORIGIN, CLI_METHOD,
+    CLI_HOST, CLI_PORT, CLI_LISTEN, CLI_TOKEN, CLI_TOKEN_FILE, CLI_NO_TOKEN, CLI_ALLOW_HOST,
+    CLI_TLS_CERT, CLI_TLS_KEY, CLI_TLS_CLIENT_CA, CLI_TLS_SELF_SIGNED, CLI_ORIGIN, CLI_METHOD,
     CLI_HEADER, CLI_CREDENTIALS, CLI_LOG_LEVEL, CLI_MAX_CONNECTIONS, CLI_REQUEST_TIMEOUT,
-    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_DATA_DIR, CLI_NO_KEEPER, CLI_NO_TELEMETRY, CLI_HELP,
-    CLI_VERSION
+    CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_DATA_DIR, CLI_USER, CLI_NO_NEW_PRIVS, CLI_NO_KEEPER,
+    CLI_NO_TELEMETRY, CLI_HELP, CLI_VERSION
 };
 
 struct cli_option {
@@ -34,9 +38,18 @@ struct cli_option {
 static const struct cli_option cli_options[] = {
     {CLI_HOST, 'H', "host", "ADDRESS", "IP address to listen on (127.0.0.1)"},
     {CLI_PORT, 'p', "port", "PORT", "port to listen on; 0 picks a free one (2468)"},
+    {CLI_LISTEN, 0, "listen", "ADDRESS", "HOST:PORT, [IPv6]:PORT or unix:PATH to listen on"},
     {CLI_TOKEN, 't', "token", "TOKEN", "bearer token that clients must send"},
-    {CLI_TOKEN_FILE, 0, "token-file", "FILE", "the same, read from a file"},
+    {CLI_TOKEN_FILE, 0, "token-file", "FILE", "tokens, a line each: TOKEN, or TOKEN SCOPE with "
+                                              "scope full or read"},
     {CLI_NO_TOKEN, 'n', "no-token", NULL, "serve everybody"},
+    {CLI_ALLOW_HOST, 0, "allow-host", "NAME", "host name that clients may use: agent.example, "
+                                              "*.example, *"},
+    {CLI_TLS_CERT, 0, "tls-cert", "FILE", "speak HTTPS with this certificate chain (PEM)"},
+    {CLI_TLS_KEY, 0, "tls-key", "FILE", "its private key (PEM)"},
+    {CLI_TLS_CLIENT_CA, 0, "tls-client-ca", "FILE", "let in only clients with a certificate of "
+                                                    "these (PEM)"},
+    {CLI_TLS_SELF_SIGNED, 0, "tls-self-signed", NULL, "speak HTTPS with a certificate of our own"},
     {CLI_ORIGIN, 'O', "cors-allow-origin", "ORIGIN", "web origin that may use the API"},
     {CLI_METHOD, 'M', "cors-allow-method", "METHOD", "method for preflight answers (all)"},
     {CLI_HEADER, 'A', "cors-allow-header", "HEADER", "header for preflight answers (all)"},
@@ -47,6 +60,8 @@ static const struct cli_option cli_options[] = {
     {CLI_IDLE_TIMEOUT, 0, "idle-timeout", "MS", "time a connection may stay idle (300000)"},
     {CLI_GRACE, 0, "shutdown-grace", "MS", "time between TERM and KILL when stopping (1500)"},
     {CLI_DATA_DIR, 0, "data-dir", "DIR", "where state and logs are kept; :memory: keeps nothing"},
+    {CLI_USER, 0, "user", "NAME", "become this user after binding: NAME, UID or NAME:GROUP"},
+    {CLI_NO_NEW_PRIVS, 0, "no-new-privs", NULL, "no process gains rights by setuid files or sudo"},
     {CLI_NO_KEEPER, 0, "no-keeper", NULL, "run the server alone: processes end with it"},
     {CLI_NO_TELEMETRY, 0, "no-telemetry", NULL, "accepted for compatibility; there is none"},
     {CLI_HELP, 'h', "help", NULL, "show this help"},
@@ -72,7 +87,9 @@ static void cli_usage(FILE *to)
         else
             fprintf(to, "      %-32s %s\n", left, o->help);
     }
-    fprintf(to, "\nThe --cors-allow-* flags with a value can be repeated.\n"
+    fprintf(to, "\n--listen, --allow-host and the --cors-allow-* flags with a value can be "
+                "repeated.\n"
+                "SIGHUP reads the files of --token-file and --tls-* again.\n"
                 "The token can also be given in the environment as SANDBOX_AGENT_TOKEN.\n"
                 "Without --data-dir it is $XDG_DATA_HOME/sandbox-agent or "
                 "~/.local/share/sandbox-agent.\n"
@@ -93,6 +110,28 @@ static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, st
         return 0;
     case CLI_PORT:
         return sbx_config_set_port(c, v, err);
+    case CLI_LISTEN:
+        return sbx_config_add_listen(c, v, err);
+    case CLI_ALLOW_HOST:
+        return sbx_config_add_allow_host(c, v, err);
+    case CLI_TLS_CERT:
+        c->tls_cert = v;
+        return 0;
+    case CLI_TLS_KEY:
+        c->tls_key = v;
+        return 0;
+    case CLI_TLS_CLIENT_CA:
+        c->tls_client_ca = v;
+        return 0;
+    case CLI_TLS_SELF_SIGNED:
+        c->tls_self_signed = true;
+        return 0;
+    case CLI_USER:
+        c->user = v;
+        return 0;
+    case CLI_NO_NEW_PRIVS:
+        c->no_new_privs = true;
+        return 0;
     case CLI_TOKEN:
         return sbx_config_set_token(c, v, err);
     case CLI_TOKEN_FILE:
@@ -250,7 +289,7 @@ static int cli_token_from_env(struct sbx_config *c)
     int rc = 0;
     if (value == NULL || value[0] == '\0')
         return 0;
-    if (sbx_buf_len(&c->token) == 0)
+    if (c->tokens.count == 0)
         rc = sbx_config_set_token(c, value, &err);
     if (rc < 0)
         fprintf(stderr, "sandbox-agent: SANDBOX_AGENT_TOKEN: not a valid token\n");
@@ -259,10 +298,27 @@ static int cli_token_from_env(struct sbx_config *c)
     return rc;
 }
 
+static int cli_read_tls(struct cli_run *run, struct sbx_err *err)
+{
+    struct sbx_diag diag = {.level = run->config.log_level};
+    return sbx_certificates_read(&run->config.secrets, &run->config, sbx_datadir_path(&run->data),
+                                 &diag, err);
+}
+
 static int cli_fail(const struct sbx_err *err)
 {
     fprintf(stderr, "sandbox-agent: %s\n", err->text);
     return 1;
+}
+
+static void cli_tell_start(const struct sbx_server *server, const struct sbx_config *c)
+{
+    size_t i;
+    for (i = 0; i < c->nlisten; i++)
+        printf("listening on %s\n", sbx_server_address(server, i));
+    if (sbx_config_wants_tls(c))
+        printf("certificate SHA-256 %s\n", sbx_server_fingerprint(server));
+    (void)fflush(stdout);
 }
 
 static int cli_serve(struct cli_run *run)
@@ -270,52 +326,114 @@ static int cli_serve(struct cli_run *run)
     struct sbx_server *server;
     struct sbx_err err;
     int status;
-    /* The keeper has the token of its own start; a file may have been read again since. */
-    if (run->estate.generation > 1 && sbx_config_reload_token(&run->config, &err) < 0)
-        fprintf(stderr, "sandbox-agent: %s; the old token stays\n", err.text);
+    /* The keeper has what was read at its own start; a file may have been read again since. */
+    if (run->estate.generation > 1 && sbx_config_reload_tokens(&run->config, &err) < 0)
+        fprintf(stderr, "sandbox-agent: %s; the old tokens stay\n", err.text);
+    if (run->estate.generation > 1 && cli_read_tls(run, &err) < 0)
+        fprintf(stderr, "sandbox-agent: %s; the old certificate stays\n", err.text);
     server = sbx_server_open(&run->config, sbx_datadir_path(&run->data), &run->estate, &err);
     if (server == NULL)
         return cli_fail(&err);
-    if (run->estate.generation <= 1) {
-        printf("listening on %s\n", sbx_server_address(server));
-        (void)fflush(stdout);
-    }
+    if (run->estate.generation <= 1)
+        cli_tell_start(server, &run->config);
     status = sbx_server_run(server);
     sbx_server_close(server);
     return status;
 }
 
-/* The line that a next program gets its secret by has a NUL at its end. */
-static const char *cli_secret(struct sbx_config *c)
+/* For the environment of a next program, which reads a token file by itself. NULL: nothing. */
+static char *cli_secret(const struct sbx_config *c)
 {
-    if (sbx_buf_len(&c->token) == 0 || sbx_buf_reserve(&c->token, 1) == NULL)
+    if (c->token_file != NULL || c->tokens.count == 0)
         return NULL;
-    sbx_buf_data(&c->token)[sbx_buf_len(&c->token)] = '\0';
-    return (const char *)sbx_buf_data(&c->token);
+    return sbx_mem_strndup(c->tokens.list[0].secret.p, c->tokens.list[0].secret.n);
+}
+
+/* --- becoming another user --- */
+
+static int cli_bind(struct cli_run *run, const struct sbx_user *user, struct sbx_err *err)
+{
+    const struct sbx_config *c = &run->config;
+    size_t i;
+    run->estate.items = sbx_mem_calloc(c->nlisten * sizeof *run->estate.items);
+    if (run->estate.items == NULL)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    for (i = 0; i < c->nlisten; i++) {
+        int fd = sbx_listener_bind(&c->listen[i], err);
+        if (fd < 0)
+            return err->code;
+        run->estate.items[i] = (struct sbx_keep_item){.kind = SBX_KEEP_LISTENER, .number = i,
+                                                      .fds = {fd, -1, -1}};
+        run->estate.nitems = i + 1;
+        if (sbx_address_is_unix(&c->listen[i]))
+            (void)!lchown(c->listen[i].sock.un.sun_path, user->uid, user->gid);
+    }
+    return 0;
+}
+
+/* What su(1) would set: whoever starts programs as that user expects them. */
+static void cli_set_environ(const struct sbx_user *user)
+{
+    (void)setenv("HOME", user->home, 1);
+    (void)setenv("USER", user->name, 1);
+    (void)setenv("LOGNAME", user->name, 1);
+}
+
+/* Ports below 1024 and files that only root may read are had before; nothing can be had after. */
+static int cli_become(struct cli_run *run, const struct sbx_diag *diag, struct sbx_err *err)
+{
+    struct sbx_user user;
+    if (sbx_user_find(&user, run->config.user, "/etc", err) < 0 ||
+        cli_bind(run, &user, err) < 0 || sbx_user_become(&user, err) < 0)
+        return err->code;
+    cli_set_environ(&user);
+    sbx_diag(diag, SBX_DIAG_INFO, "--user: running as %s, and so does every process; none can run as "
+                                  "somebody else", user.name);
+    return 0;
 }
 
 /* Becomes the keeper of a server, or the server alone. */
-static int cli_start(struct cli_run *run)
+static int cli_keep(struct cli_run *run, const struct sbx_diag *diag)
 {
-    struct sbx_diag diag = {.level = run->config.log_level};
-    struct sbx_keeper_options o = {.diag = &diag, .argv = run->argv, .lock = -1};
+    char *token = cli_secret(&run->config);
+    struct sbx_keeper_options o = {.diag = diag, .argv = run->argv, .token = token,
+                                   .lock = run->data.lock};
     struct sbx_err err;
     int status;
-    if (sbx_datadir_open(&run->data, run->config.data_dir, &diag, &err) < 0)
-        return cli_fail(&err);
-    if (run->config.no_keeper)
-        return cli_serve(run);
-    o.token = cli_secret(&run->config);
-    o.lock = run->data.lock;
     run->data.lock = -1;
     sbx_datadir_sign(o.lock, false);
     status = sbx_keeper_run(&o, &run->estate, &err);
     if (status == -ENOTSUP) {
-        sbx_diag(&diag, SBX_DIAG_WARN, "no keeper, processes end with the server: %s", err.text);
+        sbx_diag(diag, SBX_DIAG_WARN, "no keeper, processes end with the server: %s", err.text);
         run->data.lock = o.lock;
         sbx_datadir_sign(o.lock, true);
     }
+    if (token != NULL)
+        memset(token, 0, strlen(token));
+    sbx_mem_free(token);
     return status == SBX_KEEPER_SERVER || status == -ENOTSUP ? cli_serve(run) : status;
+}
+
+static int cli_start(struct cli_run *run)
+{
+    struct sbx_config *c = &run->config;
+    struct sbx_diag diag = {.level = c->log_level};
+    struct sbx_err err;
+    if (c->no_new_privs && sbx_user_no_new_privs() < 0) {
+        sbx_err_set(&err, ENOTSUP, "--no-new-privs: this system has no such thing");
+        return cli_fail(&err);
+    }
+    /* Before the files may be out of reach; and the ones in the data directory after. */
+    if (sbx_secrets_read_tls(&c->secrets, c->tls_cert, c->tls_key, c->tls_client_ca, &err) < 0)
+        return cli_fail(&err);
+    if (c->user != NULL && cli_become(run, &diag, &err) < 0)
+        return cli_fail(&err);
+    if (sbx_datadir_open(&run->data, c->data_dir, &diag, &err) < 0)
+        return cli_fail(&err);
+    if (c->tls_self_signed &&
+        sbx_certificates_own(&c->secrets, c, sbx_datadir_path(&run->data), &diag, &err) < 0)
+        return cli_fail(&err);
+    return c->no_keeper ? cli_serve(run) : cli_keep(run, &diag);
 }
 
 /* A program that was started by a keeper in the place of an older one finds all in order. */
@@ -327,6 +445,8 @@ static int cli_continue(struct cli_run *run)
     /* What the first program could not lock is not used by this one either. */
     if (sbx_estate_find(&run->estate, SBX_KEEP_LOCK, 0) == NULL)
         sbx_buf_clear(&run->data.path);
+    if (cli_read_tls(run, &err) < 0)
+        return cli_fail(&err);
     return cli_serve(run);
 }
 

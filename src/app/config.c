@@ -1,40 +1,39 @@
 /* config.c - see config.h. */
 #include "app/config.h"
+#include "api/origin.h"
 #include "base/mem.h"
-#include "net/listener.h"
-#include "os/fd.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
-#define CONFIG_TOKEN_MAX 1024u
+#define CONFIG_HOST "127.0.0.1"
+#define CONFIG_PORT 2468
 
 void sbx_config_init(struct sbx_config *c)
 {
     *c = (struct sbx_config){
-        .host = "127.0.0.1",
-        .port = 2468,
+        .port = -1,
         .log_level = SBX_DIAG_INFO,
         .max_connections = 8192,
         .request_timeout_ms = 60000,
         .idle_timeout_ms = 300000,
         .shutdown_grace_ms = 1500,
     };
-    sbx_buf_init(&c->token);
+    sbx_tokens_init(&c->tokens);
+    sbx_secrets_init(&c->secrets);
     sbx_buf_init(&c->cors_methods);
     sbx_buf_init(&c->cors_headers);
 }
 
 void sbx_config_deinit(struct sbx_config *c)
 {
-    if (c->token.mem != NULL)
-        memset(c->token.mem, 0, c->token.cap);
-    sbx_buf_deinit(&c->token);
+    sbx_tokens_deinit(&c->tokens);
+    sbx_secrets_deinit(&c->secrets);
     sbx_buf_deinit(&c->cors_methods);
     sbx_buf_deinit(&c->cors_headers);
     sbx_mem_free(c->origins);
+    sbx_mem_free(c->allow_hosts);
 }
 
 int sbx_config_set_number(uint64_t *number, const char *flag, const char *value, uint64_t least,
@@ -53,75 +52,65 @@ int sbx_config_set_port(struct sbx_config *c, const char *value, struct sbx_err 
     uint64_t n;
     if (sbx_str_to_u64(sbx_str_z(value), &n) < 0 || n > 65535)
         return sbx_err_set(err, EINVAL, "--port \"%s\" is not a number from 0 to 65535", value);
-    c->port = (uint16_t)n;
+    c->port = (int32_t)n;
     return 0;
-}
-
-/* What can stand in a header field: a token with other bytes could never be sent to us. */
-static int config_take_token(struct sbx_config *c, struct sbx_str token, const char *where,
-                             struct sbx_err *err)
-{
-    size_t i;
-    if (token.n == 0)
-        return sbx_err_set(err, EINVAL, "the token in %s is empty", where);
-    if (token.n > CONFIG_TOKEN_MAX)
-        return sbx_err_set(err, EINVAL, "the token in %s is longer than %u bytes", where,
-                           CONFIG_TOKEN_MAX);
-    for (i = 0; i < token.n; i++)
-        if ((unsigned char)token.p[i] < 0x20 || (unsigned char)token.p[i] == 0x7f)
-            return sbx_err_set(err, EINVAL, "the token in %s has control characters", where);
-    if (sbx_str_trim(token).n != token.n)
-        return sbx_err_set(err, EINVAL, "the token in %s begins or ends with a blank", where);
-    /* Room first: a token that cannot be kept must not cost the one there is. */
-    if (sbx_buf_reserve(&c->token, token.n) == NULL) {
-        c->token.oom = false;
-        return sbx_err_set(err, ENOMEM, "out of memory");
-    }
-    sbx_buf_clear(&c->token);
-    sbx_buf_add_str(&c->token, token);
-    return c->token.oom ? sbx_err_set(err, ENOMEM, "out of memory") : 0;
 }
 
 int sbx_config_set_token(struct sbx_config *c, const char *value, struct sbx_err *err)
 {
-    return config_take_token(c, sbx_str_z(value), "--token", err);
+    return sbx_tokens_add(&c->tokens, sbx_str_z(value), SBX_SCOPE_FULL, "--token", err);
 }
 
 int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx_err *err)
 {
-    char text[CONFIG_TOKEN_MAX + 8], where[220];
-    struct sbx_str token;
-    ssize_t got = -1;
-    int rc, fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        sbx_err_set(err, errno, "cannot read --token-file %s", path);
-        return sbx_err_add_reason(err);
-    }
-    got = sbx_fd_read(fd, text, sizeof text);
-    sbx_fd_close(&fd);
-    if (got < 0) {
-        sbx_err_set(err, (int)got, "cannot read --token-file %s", path);
-        return sbx_err_add_reason(err);
-    }
-    token = (struct sbx_str){text, (size_t)got};
-    while (token.n > 0 && (token.p[token.n - 1] == '\n' || token.p[token.n - 1] == '\r'))
-        token.n--;
-    (void)snprintf(where, sizeof where, "--token-file %.200s", path);
-    rc = config_take_token(c, token, where, err);
+    int rc = sbx_secrets_read_tokens(&c->tokens, path, err);
     if (rc == 0)
         c->token_file = path;
-    memset(text, 0, sizeof text);
     return rc;
 }
 
-int sbx_config_reload_token(struct sbx_config *c, struct sbx_err *err)
+int sbx_config_reload_tokens(struct sbx_config *c, struct sbx_err *err)
 {
     return c->token_file == NULL ? 0 : sbx_config_set_token_file(c, c->token_file, err);
 }
 
+int sbx_config_add_listen(struct sbx_config *c, const char *value, struct sbx_err *err)
+{
+    struct sbx_address a;
+    size_t i;
+    if (sbx_address_parse(&a, value, err) < 0)
+        return err->code;
+    for (i = 0; i < c->nlisten; i++)
+        if (sbx_address_is(&c->listen[i], &a))
+            return sbx_err_set(err, EINVAL, "--listen \"%s\" is given twice", value);
+    /* One place is left for --host and --port. */
+    if (c->nlisten == SBX_LISTEN_MAX - 1)
+        return sbx_err_set(err, EINVAL, "--listen \"%s\": more than %u addresses", value,
+                           SBX_LISTEN_MAX - 1);
+    c->listen[c->nlisten++] = a;
+    return 0;
+}
+
+static int config_add_word(const char ***list, size_t *n, const char *value, struct sbx_err *err)
+{
+    const char **more = sbx_mem_realloc(*list, (*n + 1) * sizeof *more);
+    if (more == NULL)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    more[(*n)++] = value;
+    *list = more;
+    return 0;
+}
+
+int sbx_config_add_allow_host(struct sbx_config *c, const char *value, struct sbx_err *err)
+{
+    if (sbx_host_pattern_check(value) < 0)
+        return sbx_err_set(err, EINVAL, "--allow-host \"%s\" is not a host name like "
+                                        "agent.example, agent.example:8443, *.example or *", value);
+    return config_add_word(&c->allow_hosts, &c->nallow_hosts, value, err);
+}
+
 int sbx_config_add_origin(struct sbx_config *c, const char *value, struct sbx_err *err)
 {
-    const char **more;
     const char *colon = strstr(value, "://");
     if (strcmp(value, "*") != 0 && (colon == NULL || colon == value || colon[3] == '\0'))
         return sbx_err_set(err, EINVAL,
@@ -131,12 +120,7 @@ int sbx_config_add_origin(struct sbx_config *c, const char *value, struct sbx_er
         return sbx_err_set(err, EINVAL,
                            "--cors-allow-origin \"%s\": an origin has no path and no final slash",
                            value);
-    more = sbx_mem_realloc(c->origins, (c->norigins + 1) * sizeof *more);
-    if (more == NULL)
-        return sbx_err_set(err, ENOMEM, "out of memory");
-    more[c->norigins++] = value;
-    c->origins = more;
-    return 0;
+    return config_add_word(&c->origins, &c->norigins, value, err);
 }
 
 static bool config_is_token(const char *s)
@@ -185,13 +169,54 @@ int sbx_config_set_log_level(struct sbx_config *c, const char *value, struct sbx
     return 0;
 }
 
-int sbx_config_check(const struct sbx_config *c, struct sbx_err *err)
+static int config_check_tls(const struct sbx_config *c, struct sbx_err *err)
 {
-    if (!sbx_host_is_address(c->host))
-        return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", c->host);
-    if (sbx_buf_len(&c->token) == 0 && !c->no_token && !sbx_host_is_loopback(c->host))
+    if (c->tls_self_signed && (c->tls_cert != NULL || c->tls_key != NULL))
         return sbx_err_set(err, EINVAL,
-                           "--host %s can be reached by others: give --token or --token-file, or "
-                           "--no-token to serve everybody", c->host);
+                           "--tls-self-signed makes its own certificate: without --tls-cert and "
+                           "--tls-key");
+    if (c->tls_cert != NULL && c->tls_key == NULL)
+        return sbx_err_set(err, EINVAL, "--tls-cert needs --tls-key");
+    if (c->tls_key != NULL && c->tls_cert == NULL)
+        return sbx_err_set(err, EINVAL, "--tls-key needs --tls-cert");
+    if (c->tls_client_ca != NULL && !sbx_config_wants_tls(c))
+        return sbx_err_set(err, EINVAL, "--tls-client-ca needs --tls-cert or --tls-self-signed");
+    return 0;
+}
+
+/* The address of --host and --port comes first. */
+static int config_take_host(struct sbx_config *c, struct sbx_err *err)
+{
+    const char *host = c->host != NULL ? c->host : CONFIG_HOST;
+    struct sbx_address a;
+    size_t i;
+    if (c->host == NULL && c->port < 0 && c->nlisten > 0)
+        return 0;
+    if (sbx_address_of_host(&a, sbx_str_z(host),
+                            (uint16_t)(c->port < 0 ? CONFIG_PORT : c->port)) < 0)
+        return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", host);
+    for (i = 0; i < c->nlisten; i++)
+        if (sbx_address_is(&c->listen[i], &a))
+            return sbx_err_set(err, EINVAL, "--host and --port name an address that --listen names");
+    memmove(c->listen + 1, c->listen, c->nlisten * sizeof c->listen[0]);
+    c->listen[0] = a;
+    c->nlisten++;
+    return 0;
+}
+
+int sbx_config_check(struct sbx_config *c, struct sbx_err *err)
+{
+    char text[SBX_ADDRESS_TEXT];
+    size_t i;
+    if (config_take_host(c, err) < 0 || config_check_tls(c, err) < 0)
+        return err->code;
+    for (i = 0; i < c->nlisten && c->tokens.count == 0 && !c->no_token; i++) {
+        if (sbx_address_is_local(&c->listen[i]))
+            continue;
+        sbx_address_format(&c->listen[i], text, sizeof text);
+        return sbx_err_set(err, EINVAL,
+                           "%s can be reached by others: give --token or --token-file, or "
+                           "--no-token to serve everybody", text);
+    }
     return 0;
 }

@@ -2,20 +2,34 @@
 #ifndef SBX_APP_CONFIG_H
 #define SBX_APP_CONFIG_H
 
+#include "api/auth.h"
+#include "app/secrets.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "net/address.h"
 #include "os/diag.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#define SBX_LISTEN_MAX 16u
+
 struct sbx_config {
-    const char *host;
-    uint16_t port;
-    struct sbx_buf token;        /* empty: none */
+    const char *host;            /* NULL: not given */
+    int32_t port;                /* -1: not given */
+    struct sbx_address listen[SBX_LISTEN_MAX]; /* of --listen, and by sbx_config_check of the two */
+    size_t nlisten;
+    const char **allow_hosts;    /* owned array of borrowed strings */
+    size_t nallow_hosts;
+    struct sbx_tokens tokens;
     bool no_token;
     const char *token_file;      /* read again on SIGHUP; NULL: none was given */
+    const char *tls_cert, *tls_key, *tls_client_ca; /* files, read again on SIGHUP; NULL: none */
+    bool tls_self_signed;
+    struct sbx_secrets secrets;  /* what was in them */
+    const char *user;            /* to become after binding; NULL: stay */
+    bool no_new_privs;
     const char *data_dir;        /* NULL: the default; see datadir.h */
     bool no_keeper;
     const char **origins;        /* owned array of borrowed strings */
@@ -37,8 +51,10 @@ void sbx_config_deinit(struct sbx_config *c);
 int sbx_config_set_port(struct sbx_config *c, const char *value, struct sbx_err *err);
 int sbx_config_set_token(struct sbx_config *c, const char *value, struct sbx_err *err);
 int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx_err *err);
-/* Reads the token file again. On failure the old token stays. 0 or -errno. */
-int sbx_config_reload_token(struct sbx_config *c, struct sbx_err *err);
+/* Reads the token file again. On failure the old tokens stay. 0 or -errno. */
+int sbx_config_reload_tokens(struct sbx_config *c, struct sbx_err *err);
+int sbx_config_add_listen(struct sbx_config *c, const char *value, struct sbx_err *err);
+int sbx_config_add_allow_host(struct sbx_config *c, const char *value, struct sbx_err *err);
 int sbx_config_add_origin(struct sbx_config *c, const char *value, struct sbx_err *err);
 int sbx_config_add_method(struct sbx_config *c, const char *value, struct sbx_err *err);
 int sbx_config_add_header(struct sbx_config *c, const char *value, struct sbx_err *err);
@@ -47,8 +63,14 @@ int sbx_config_set_log_level(struct sbx_config *c, const char *value, struct sbx
 int sbx_config_set_number(uint64_t *number, const char *flag, const char *value, uint64_t least,
                           struct sbx_err *err);
 
+static inline bool sbx_config_wants_tls(const struct sbx_config *c)
+{
+    return c->tls_cert != NULL || c->tls_self_signed;
+}
+
 /* Does all fit together? A server that others can reach needs a token, or the explicit wish to
- * have none. 0 or -EINVAL. */
-int sbx_config_check(const struct sbx_config *c, struct sbx_err *err);
+ * have none. Once, after the last flag: --host and --port become the first address to listen on,
+ * unless --listen was given without them. 0 or -EINVAL. */
+int sbx_config_check(struct sbx_config *c, struct sbx_err *err);
 
 #endif

@@ -31,7 +31,7 @@ static int main_configure(struct sbx_config *c, const struct sandbox_agent_optio
         c->host = o->host;
     if (o->port > 65535)
         return sbx_err_set(err, EINVAL, "port %u is above 65535", o->port);
-    c->port = (uint16_t)o->port;
+    c->port = (int32_t)o->port;
     if (o->token != NULL && o->token[0] != '\0')
         rc = sbx_config_set_token(c, o->token, err);
     for (i = 0; rc == 0 && i < o->ncors_origins; i++)
@@ -77,7 +77,7 @@ struct sandbox_agent *sandbox_agent_open(const struct sandbox_agent_options *opt
 
 const char *sandbox_agent_address(const struct sandbox_agent *agent)
 {
-    return sbx_server_address(agent->server);
+    return sbx_server_address(agent->server, 0);
 }
 
 int sandbox_agent_run(struct sandbox_agent *agent)

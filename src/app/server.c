@@ -3,7 +3,7 @@
  *   SERVING --TERM, INT--> STOPPING --all ended, or time is up--> loop stops
  *           --USR2-------> LEAVING --answers are given, or time is up--> loop stops
  *
- * HUP reads the token file again.
+ * HUP reads the token file and the certificate again; connections go on with what they began with.
  *
  * Stopping: the listener closes, idle connections close, every process gets SIGTERM and after the
  * grace SIGKILL. A run is an answer under way, so it may finish within the grace. Followers and
@@ -15,6 +15,7 @@
  * and terminals are cut (their clients come back), processes are left as they are. */
 #include "app/server.h"
 #include "api/api.h"
+#include "app/certificates.h"
 #include "app/datadir.h"
 #include "base/mem.h"
 #include "net/listener.h"
@@ -48,7 +49,9 @@ struct sbx_server {
     struct sbx_host host;
     struct sbx_net net;
     struct sbx_api api;
-    struct sbx_listener listener;
+    struct sbx_listener listeners[SBX_LISTEN_MAX];
+    size_t nlisteners;
+    char fingerprint[SBX_TLS_FINGERPRINT];
     struct sbx_io signals;
     struct sbx_timer adopted; /* the keeper is gone: which adopted processes have ended? */
     struct sbx_timer check;   /* STOPPING, LEAVING: are we done? */
@@ -127,6 +130,13 @@ static void server_check_stop(struct sbx_timer *t)
         sbx_loop_set_timer(&s->host.loop, t, now + SERVER_STOP_CHECK_US);
 }
 
+static void server_close_listeners(struct sbx_server *s)
+{
+    size_t i;
+    for (i = 0; i < s->nlisteners; i++)
+        sbx_listener_close(&s->listeners[i]);
+}
+
 /* --- leaving --- */
 
 static void server_close_streams(struct sbx_server *s)
@@ -177,28 +187,64 @@ static void server_begin_leave(struct sbx_server *s)
     s->net.stopping = true;
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
     s->fresh_us = now + SERVER_FRESH_US;
-    sbx_listener_close(&s->listener);
+    server_close_listeners(s);
     server_close_streams(s);
     sbx_timer_init(&s->check, server_check_leave);
     sbx_loop_set_timer(&s->host.loop, &s->check, now);
 }
 
-static void server_reload(struct sbx_server *s)
+static void server_reload_tokens(struct sbx_server *s)
 {
     struct sbx_err err;
     if (s->config->token_file == NULL)
-        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: there is nothing to read again");
-    else if (sbx_config_reload_token(s->config, &err) < 0)
-        sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old token stays", err.text);
+        return;
+    if (sbx_config_reload_tokens(s->config, &err) < 0)
+        sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old tokens stay", err.text);
     else
-        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the token was read again");
-    s->api.token = sbx_buf_view(&s->config->token);
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the tokens were read again");
+}
+
+static int server_open_tls(struct sbx_server *s, struct sbx_err *err)
+{
+    struct sbx_tls *tls;
+    if (!sbx_config_wants_tls(s->config))
+        return 0;
+    tls = sbx_certificates_open(&s->config->secrets, s->config, err);
+    if (tls == NULL)
+        return err->code;
+    sbx_tls_unref(s->net.tls);
+    s->net.tls = tls;
+    sbx_tls_fingerprint(tls, s->fingerprint);
+    return 0;
+}
+
+static void server_reload_tls(struct sbx_server *s)
+{
+    struct sbx_err err;
+    if (!sbx_config_wants_tls(s->config))
+        return;
+    if (sbx_certificates_read(&s->config->secrets, s->config, s->data_dir, &s->host.diag,
+                              &err) < 0 ||
+        server_open_tls(s, &err) < 0)
+        sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old certificate stays", err.text);
+    else
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the certificate was read again, SHA-256 %s",
+                 s->fingerprint);
+}
+
+static void server_reload(struct sbx_server *s)
+{
+    if (s->config->token_file == NULL && !sbx_config_wants_tls(s->config))
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: there is nothing to read again");
+    server_reload_tokens(s);
+    server_reload_tls(s);
 }
 
 static void server_begin_stop(struct sbx_server *s, int sig)
 {
     char name[16];
     uint64_t now = s->host.loop.now_us;
+    size_t i;
     if (s->state == SERVER_STOPPING) {
         /* One TERM to everybody, from a service manager, comes twice: directly and passed on. */
         if (now - s->stop_us > SERVER_AGAIN_US)
@@ -213,8 +259,11 @@ static void server_begin_stop(struct sbx_server *s, int sig)
     sbx_timer_init(&s->check, server_check_stop);
     s->net.stopping = true;
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
-    sbx_listener_close(&s->listener);
-    (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_LISTENER, 0);
+    for (i = 0; i < s->nlisteners; i++) {
+        sbx_listener_retire(&s->listeners[i]);
+        (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_LISTENER, i);
+    }
+    server_close_listeners(s);
     server_signal_all(s, SIGTERM);
     server_close_conns(s, SERVER_CLOSE_IDLE);
     sbx_loop_set_timer(&s->host.loop, &s->check, now);
@@ -311,9 +360,9 @@ static struct sbx_store_log *server_pick_victim(void *ctx)
     return sbx_proctab_pick_victim(&((struct sbx_server *)ctx)->api.procs);
 }
 
-static int server_take(struct sbx_estate *estate, enum sbx_keep_kind kind)
+static int server_take(struct sbx_estate *estate, enum sbx_keep_kind kind, uint64_t number)
 {
-    struct sbx_keep_item *item = sbx_estate_find(estate, kind, 0);
+    struct sbx_keep_item *item = sbx_estate_find(estate, kind, number);
     int fd = item == NULL ? -1 : item->fds[0];
     if (item != NULL)
         item->fds[0] = -1;
@@ -387,7 +436,7 @@ static int server_open_store(struct sbx_server *s, struct sbx_estate *estate, st
                                   .limits = &h->limits, .shared = estate->link >= 0,
                                   .pick_victim = server_pick_victim, .ctx = s};
     int fds[SBX_KEEP_FDS] = {-1, -1, -1};
-    o.memory = server_take(estate, SBX_KEEP_MEMORY);
+    o.memory = server_take(estate, SBX_KEEP_MEMORY, 0);
     h->store = sbx_store_open(&o, err);
     if (h->store == NULL)
         return err->code;
@@ -455,7 +504,8 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
                                     .methods = sbx_buf_view(&c->cors_methods),
                                     .headers = sbx_buf_view(&c->cors_headers),
                                     .credentials = c->cors_credentials};
-    s->api.token = sbx_buf_view(&c->token);
+    s->api.tokens = &s->config->tokens;
+    s->api.hosts = (struct sbx_hosts){.allowed = c->allow_hosts, .nallowed = c->nallow_hosts};
     sbx_cors_put_common(&s->api.cors, &s->common);
     net->common = sbx_buf_view(&s->common);
     sbx_api_init(&s->api, &s->host, net);
@@ -480,20 +530,34 @@ static int server_open_base(struct sbx_server *s, const struct sbx_estate *estat
     return sbx_err_add_reason(err);
 }
 
-static int server_open_listener(struct sbx_server *s, struct sbx_estate *estate,
-                                struct sbx_err *err)
+static int server_open_listeners(struct sbx_server *s, struct sbx_estate *estate,
+                                 struct sbx_err *err)
 {
     const struct sbx_config *c = s->config;
-    int fds[SBX_KEEP_FDS] = {-1, -1, -1}, rc;
-    int kept = server_take(estate, SBX_KEEP_LISTENER);
-    rc = sbx_listener_open(&s->listener, &s->net, c->host, c->port, kept, err);
-    if (rc < 0)
-        return rc;
-    fds[0] = s->listener.io.fd;
-    if (sbx_keep_put(&s->host.keep, SBX_KEEP_LISTENER, 0, 0, fds) < 0 ||
-        sbx_keep_ready(&s->host.keep) < 0)
-        sbx_diag(&s->host.diag, SBX_DIAG_WARN, "the keeper did not take the listening socket");
+    int fds[SBX_KEEP_FDS] = {-1, -1, -1};
+    bool kept = true;
+    for (s->nlisteners = 0; s->nlisteners < c->nlisten; s->nlisteners++) {
+        size_t i = s->nlisteners;
+        int rc = sbx_listener_open(&s->listeners[i], &s->net, &c->listen[i],
+                                   server_take(estate, SBX_KEEP_LISTENER, i), err);
+        if (rc < 0)
+            return rc;
+        fds[0] = s->listeners[i].io.fd;
+        kept = sbx_keep_put(&s->host.keep, SBX_KEEP_LISTENER, i, 0, fds) == 0 && kept;
+    }
+    if (sbx_keep_ready(&s->host.keep) < 0 || !kept)
+        sbx_diag(&s->host.diag, SBX_DIAG_WARN, "the keeper did not take the listening sockets");
     return 0;
+}
+
+static void server_tell_open(const struct sbx_server *s, const struct sbx_estate *estate)
+{
+    const char *url = s->nlisteners > 0 ? s->listeners[0].url : "";
+    if (s->config->tokens.count == 0 && estate->generation <= 1)
+        sbx_diag(&s->host.diag, SBX_DIAG_WARN, "no token: everybody who reaches %s is served", url);
+    if (estate->generation > 1)
+        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "listening again on %s, %zu processes running", url,
+                 sbx_proctab_running(&s->api.procs));
 }
 
 struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
@@ -510,9 +574,8 @@ struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_d
         estate = &none;
     s->config = config;
     s->data_dir = data_dir;
-    s->lock = server_take(estate, SBX_KEEP_LOCK);
+    s->lock = server_take(estate, SBX_KEEP_LOCK, 0);
     s->signals.fd = -1;
-    s->listener.io.fd = -1;
     s->host.keep.io.fd = -1;
     sbx_list_init(&s->net.conns);
     sbx_list_init(&s->api.follow_caches);
@@ -525,7 +588,9 @@ struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_d
     if (rc == 0)
         rc = server_restore(s, estate, err);
     if (rc == 0)
-        rc = server_open_listener(s, estate, err);
+        rc = server_open_tls(s, err);
+    if (rc == 0)
+        rc = server_open_listeners(s, estate, err);
     if (rc < 0) {
         /* What was taken over is still the estate of the one before, for another attempt. */
         if (s->host.store != NULL)
@@ -533,18 +598,18 @@ struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_d
         sbx_server_close(s);
         return NULL;
     }
-    if (s->api.token.n == 0 && estate->generation <= 1)
-        sbx_diag(&s->host.diag, SBX_DIAG_WARN,
-                 "no token: everybody who reaches %s is served", s->listener.address);
-    if (estate->generation > 1)
-        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "listening again on %s, %zu processes running",
-                 s->listener.address, sbx_proctab_running(&s->api.procs));
+    server_tell_open(s, estate);
     return s;
 }
 
-const char *sbx_server_address(const struct sbx_server *s)
+const char *sbx_server_address(const struct sbx_server *s, size_t i)
 {
-    return s->listener.address;
+    return s->listeners[i].url;
+}
+
+const char *sbx_server_fingerprint(const struct sbx_server *s)
+{
+    return s->fingerprint;
 }
 
 int sbx_server_run(struct sbx_server *s)
@@ -556,7 +621,7 @@ int sbx_server_run(struct sbx_server *s)
 
 void sbx_server_close(struct sbx_server *s)
 {
-    sbx_listener_close(&s->listener);
+    server_close_listeners(s);
     if (s->host.loop.pfds != NULL) {
         server_close_conns(s, SERVER_CLOSE_ALL);
         sbx_api_deinit(&s->api);
@@ -576,6 +641,7 @@ void sbx_server_close(struct sbx_server *s)
     sbx_loop_deinit(&s->host.loop);
     sbx_buf_deinit(&s->common);
     sbx_buf_deinit(&s->net.head);
+    sbx_tls_unref(s->net.tls);
     sbx_mem_free(s->net.scratch);
     sbx_mem_free(s->host.scratch);
     sbx_mem_free(s->host.environ);

@@ -12,7 +12,10 @@ struct sbx_server;
  * outlive the server. */
 struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
                                    struct sbx_estate *estate, struct sbx_err *err);
-const char *sbx_server_address(const struct sbx_server *s);
+/* Of the i-th address of the configuration. */
+const char *sbx_server_address(const struct sbx_server *s, size_t i);
+/* Of the certificate; empty without TLS. */
+const char *sbx_server_fingerprint(const struct sbx_server *s);
 /* Serves until SIGTERM or SIGINT, and then ends processes and itself; or, under a keeper, until
  * SIGUSR2, and then leaves the processes to the next server. Returns 0. */
 int sbx_server_run(struct sbx_server *s);

@@ -13,6 +13,7 @@
  *   - source != NULL exactly in STREAM and WEBSOCKET;
  *   - on_gone != NULL only in HANDLE;
  *   - a request is handled only when the answers before it are queued, so answers are in order;
+ *   - a stream that is not ready (TLS) is in READ_HEAD, and nothing of HTTP has happened on it;
  *   - output is written in phase FLUSH, once a turn; POLLOUT is watched while some remains;
  *   - memory of a closed connection lives until phase FREE: callbacks may close anything.
  *
@@ -41,6 +42,8 @@
 #define CONN_FINISH_US 30000000u
 #define CONN_STALL_US 60000000u  /* an answer that is written as it is taken, and is not taken */
 #define CONN_LINGER_US 2000000u
+#define CONN_HANDSHAKE_US 10000000u
+#define CONN_HANDSHAKES_US 4000u /* for all of them in one turn: each costs a millisecond or more */
 #define CONN_NEVER UINT64_MAX
 
 /* Input being worked on: the shared scratch buffer, or the connection's own. */
@@ -139,17 +142,24 @@ static bool conn_wants_input(const struct sbx_conn *c)
     return false;
 }
 
+static int conn_events(const struct sbx_conn *c)
+{
+    int events = c->out.count > 0 || c->stream.wants_write ? POLLOUT : 0;
+    if (!c->stream.ready)
+        return c->stream.wants_write ? POLLOUT : POLLIN;
+    if (conn_wants_input(c))
+        return events | POLLIN;
+    if (!c->peer_shut && (c->state == SBX_CONN_HANDLE || c->state == SBX_CONN_STREAM))
+        return events | POLLRDHUP;
+    return events;
+}
+
 static void conn_update_watch(struct sbx_conn *c)
 {
-    int events = 0;
+    int events;
     if (c->state == SBX_CONN_CLOSED)
         return;
-    if (conn_wants_input(c))
-        events |= POLLIN;
-    else if (!c->peer_shut && (c->state == SBX_CONN_HANDLE || c->state == SBX_CONN_STREAM))
-        events |= POLLRDHUP;
-    if (c->out.count > 0)
-        events |= POLLOUT;
+    events = conn_events(c);
     if (sbx_io_watch(&c->io, (short)events) < 0)
         sbx_conn_close(c);
 }
@@ -184,11 +194,20 @@ static void conn_drop_source(struct sbx_conn *c)
         s->ops->gone(s, c);
 }
 
+/* Was nothing cut off? An answer that breaks off must not look like a whole one. */
+static bool conn_is_at_rest(const struct sbx_conn *c)
+{
+    return c->out.count == 0 && (c->state == SBX_CONN_READ_HEAD || c->state == SBX_CONN_FINISH ||
+                                 c->state == SBX_CONN_LINGER);
+}
+
 void sbx_conn_close(struct sbx_conn *c)
 {
     void (*gone)(struct sbx_conn *conn, void *ctx) = c->on_gone;
     if (c->state == SBX_CONN_CLOSED)
         return;
+    if (conn_is_at_rest(c))
+        c->stream.ops->end(&c->stream);
     conn_set_state(c, SBX_CONN_CLOSED);
     sbx_io_stop(&c->io);
     c->stream.ops->close(&c->stream);
@@ -235,7 +254,6 @@ static void conn_flush(struct sbx_task *t)
         return;
     }
     if (put > 0) {
-        c->sent += (uint64_t)put;
         c->progress_us = c->net->loop->now_us;
         if (c->source != NULL && c->source->ops->sent != NULL)
             c->source->ops->sent(c->source, c);
@@ -467,9 +485,14 @@ bool sbx_conn_abandons(struct sbx_conn *c, bool last)
     return true;
 }
 
+uint64_t sbx_conn_acked(const struct sbx_conn *c)
+{
+    return c->stream.wire - sbx_stream_unacked(&c->stream);
+}
+
 bool sbx_conn_took_some(struct sbx_conn *c)
 {
-    uint64_t acked = c->sent - sbx_stream_unacked(&c->stream);
+    uint64_t acked = sbx_conn_acked(c);
     bool took = acked > c->acked;
     c->acked = acked;
     return took;
@@ -780,6 +803,50 @@ static void conn_on_readable(struct sbx_conn *c)
     }
 }
 
+static void conn_read_all(struct sbx_conn *c)
+{
+    do
+        conn_on_readable(c);
+    while (c->state != SBX_CONN_CLOSED && c->stream.more && conn_wants_input(c));
+}
+
+/* Half a hundred clients that connect together must not keep a health check waiting for as many
+ * signatures. poll() tells again of those that are left. */
+static bool conn_may_shake_hands(struct sbx_net *net)
+{
+    if (net->handshake_turn_us != net->loop->now_us) {
+        net->handshake_turn_us = net->loop->now_us;
+        net->handshakes_us = 0;
+    }
+    return net->handshakes_us < CONN_HANDSHAKES_US;
+}
+
+static void conn_on_handshake(struct sbx_conn *c)
+{
+    struct sbx_net *net = c->net;
+    struct sbx_err err;
+    uint64_t begun;
+    int rc;
+    if (!conn_may_shake_hands(net))
+        return;
+    begun = sbx_clock_mono_us();
+    rc = c->stream.ops->handshake(&c->stream, &err);
+    net->handshakes_us += sbx_clock_mono_us() - begun;
+    if (rc == -EAGAIN)
+        return;
+    if (rc == -EPROTOTYPE) {
+        conn_refuse(c, NULL, 400, "this port speaks HTTPS: use https:// or wss://");
+    } else if (rc < 0) {
+        sbx_diag(net->diag, SBX_DIAG_DEBUG, "conn %llu: %s", (unsigned long long)c->serial,
+                 err.text);
+        sbx_conn_close(c);
+    } else if (c->too_many != NULL) {
+        conn_refuse(c, NULL, 503, c->too_many);
+    } else {
+        conn_set_idle(c);
+    }
+}
+
 static void conn_on_half_close(struct sbx_conn *c)
 {
     c->peer_shut = true;
@@ -794,13 +861,15 @@ static void conn_on_half_close(struct sbx_conn *c)
 static void conn_on_ready(struct sbx_io *io, short revents)
 {
     struct sbx_conn *c = SBX_LIST_OF(io, struct sbx_conn, io);
-    bool readable = (revents & POLLIN) != 0 && conn_wants_input(c);
+    bool readable = ((revents & POLLIN) != 0 || c->stream.wants_write) && conn_wants_input(c);
     if ((revents & (POLLERR | POLLNVAL)) != 0 || ((revents & POLLHUP) != 0 && !readable)) {
         sbx_conn_close(c);
         return;
     }
-    if (readable)
-        conn_on_readable(c);
+    if (!c->stream.ready)
+        conn_on_handshake(c);
+    else if (readable)
+        conn_read_all(c);
     else if ((revents & POLLRDHUP) != 0)
         conn_on_half_close(c);
     if (c->state == SBX_CONN_CLOSED)
@@ -892,7 +961,9 @@ static void conn_on_due(struct sbx_conn *c)
 {
     switch (c->state) {
     case SBX_CONN_READ_HEAD:
-        if (c->request_due_us != 0)
+        if (!c->stream.ready)
+            sbx_conn_close(c);
+        else if (c->request_due_us != 0)
             conn_refuse(c, NULL, 408, "request");
         else if (!conn_still_taking(c, c->net->idle_timeout_us))
             sbx_conn_close(c);
@@ -932,17 +1003,22 @@ static void conn_on_timer(struct sbx_timer *t)
         conn_on_due(c);
 }
 
-static struct sbx_conn *conn_new(struct sbx_net *net, int fd)
+static struct sbx_conn *conn_new(struct sbx_net *net, int fd, struct sbx_tls *tls)
 {
     struct sbx_conn *c = sbx_mem_calloc(sizeof *c);
     if (c == NULL)
         return NULL;
+    if (tls == NULL) {
+        sbx_stream_init_plain(&c->stream, fd);
+    } else if (sbx_stream_init_tls(&c->stream, fd, tls) < 0) {
+        sbx_mem_free(c);
+        return NULL;
+    }
     c->net = net;
     c->serial = ++net->last_serial;
     c->state = SBX_CONN_READ_HEAD;
     c->progress_us = net->loop->now_us;
     c->minor = 1;
-    sbx_stream_init_plain(&c->stream, fd);
     sbx_io_init(&c->io, net->loop, fd, conn_on_ready);
     sbx_timer_init(&c->timer, conn_on_timer);
     sbx_task_init(&c->step, conn_run_step);
@@ -958,24 +1034,35 @@ static struct sbx_conn *conn_new(struct sbx_net *net, int fd)
     return c;
 }
 
-struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd)
+struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd, struct sbx_tls *tls)
 {
-    struct sbx_conn *c = conn_new(net, fd);
+    struct sbx_conn *c = conn_new(net, fd, tls);
     if (c == NULL)
         return NULL;
-    conn_set_idle(c);
-    /* A client that connects usually has its request on the way: reading at once saves a turn. */
-    conn_on_readable(c);
+    if (c->stream.ready) {
+        conn_set_idle(c);
+        /* A client that connects usually has its request on the way: reading at once saves a
+         * turn. */
+        conn_on_readable(c);
+    } else {
+        conn_set_due(c, net->loop->now_us + CONN_HANDSHAKE_US);
+    }
     conn_update_watch(c);
     return c;
 }
 
-void sbx_conn_turn_away(struct sbx_net *net, int fd, const char *reason)
+void sbx_conn_turn_away(struct sbx_net *net, int fd, struct sbx_tls *tls, const char *reason)
 {
-    struct sbx_conn *c = conn_new(net, fd);
+    struct sbx_conn *c = conn_new(net, fd, tls);
     if (c == NULL) {
         sbx_fd_close(&fd);
         return;
     }
-    conn_refuse(c, NULL, 503, reason);
+    if (c->stream.ready) {
+        conn_refuse(c, NULL, 503, reason);
+        return;
+    }
+    c->too_many = reason;
+    conn_set_due(c, net->loop->now_us + CONN_HANDSHAKE_US);
+    conn_update_watch(c);
 }

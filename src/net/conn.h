@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "net/outq.h"
 #include "net/stream.h"
+#include "net/tls.h"
 #include "os/diag.h"
 #include "os/loop.h"
 #include "proto/http_parse.h"
@@ -80,6 +81,7 @@ struct sbx_net {
     struct sbx_list conns;
     size_t count;
     size_t max_conns;
+    struct sbx_tls *tls;   /* of TCP connections to come; NULL: plain HTTP */
     uint64_t request_timeout_us, idle_timeout_us;
     uint64_t last_serial;
     uint64_t date_s;       /* second of the text below */
@@ -87,6 +89,7 @@ struct sbx_net {
     bool stopping;         /* no keep-alive any more */
     uint64_t heavy_us;     /* turn in which `heavy_done` requests marked as heavy were handled */
     unsigned heavy_done;
+    uint64_t handshake_turn_us, handshakes_us; /* turn, and time spent on handshakes in it */
 };
 
 #define SBX_NET_SCRATCH (64u * 1024u)
@@ -114,10 +117,11 @@ struct sbx_conn {
     uint64_t due_us;           /* deadline or next tick; UINT64_MAX: none */
     uint64_t request_due_us;   /* when the request being read must be complete; 0: none begun */
     uint64_t progress_us;      /* when the peer last took something */
-    uint64_t sent, acked;      /* bytes ever written; acknowledged when last asked */
+    uint64_t acked;            /* of the bytes on the wire, when last asked */
     struct sbx_source *source; /* STREAM, WEBSOCKET */
     void (*on_gone)(struct sbx_conn *c, void *ctx); /* HANDLE: the peer went away */
     void *gone_ctx;
+    const char *too_many;      /* refused with 503 as soon as TLS lets us say so; NULL: not */
     const void *route;         /* the API's, from on_head to on_request */
     struct sbx_buf headers;    /* the API's: header lines for the answer to this request */
     uint8_t body_kind;         /* enum sbx_http_body */
@@ -145,10 +149,11 @@ struct sbx_response {
     bool no_length;           /* 204: neither body nor Content-Length */
 };
 
-/* NULL when out of memory; fd is the caller's then. */
-struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd);
-/* One that is too many: says 503 and closes. Closes fd whatever happens. */
-void sbx_conn_turn_away(struct sbx_net *net, int fd, const char *reason);
+/* tls: what to answer a handshake with; NULL: plain HTTP. NULL when out of memory; fd is the caller's
+ * then. */
+struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd, struct sbx_tls *tls);
+/* One that is too many: says 503 and closes. Closes fd whatever happens. `reason` is static. */
+void sbx_conn_turn_away(struct sbx_net *net, int fd, struct sbx_tls *tls, const char *reason);
 void sbx_conn_close(struct sbx_conn *c);
 
 void sbx_conn_respond(struct sbx_conn *c, const struct sbx_response *r);
@@ -182,6 +187,8 @@ void sbx_conn_put_blob(struct sbx_conn *c, struct sbx_blob *blob, const uint8_t 
 /* For ticks of sources that read what nobody else keeps any more (`last`): closes the connection,
  * and returns true, when its peer has stopped taking it. */
 bool sbx_conn_abandons(struct sbx_conn *c, bool last);
+/* Bytes of ours that the peer's system has acknowledged so far. */
+uint64_t sbx_conn_acked(const struct sbx_conn *c);
 /* Has the peer's system taken bytes since this was last asked? */
 bool sbx_conn_took_some(struct sbx_conn *c);
 

@@ -4,19 +4,19 @@
  * the listener for ever. So one descriptor is held in reserve: it is given up, the client is
  * accepted, told 503 and closed, the reserve is taken back, and accepting pauses for a moment.
  *
- * Addresses are parsed without the resolver: a static binary has no NSS to ask, and the only name
- * that means something in a sandbox is localhost. */
+ * Unix sockets. The file outlives its server, so a stale one is the normal case after a crash: when
+ * nobody answers there, it is removed and bound anew. Between the question and the removal another
+ * server could bind; the lock of the data directory is what keeps two servers of one person apart. */
 #include "net/listener.h"
 #include "os/fd.h"
 
-#include <arpa/inet.h>
-#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LISTENER_BACKLOG 4096
@@ -24,59 +24,19 @@
 #define LISTENER_PAUSE_US 100000u
 #define LISTENER_OVERFLOW 64u       /* refusals under way at once; further ones are just closed */
 
-union listener_addr {
-    struct sockaddr sa;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-};
-
-static const char *listener_numeric(const char *host)
-{
-    return strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
-}
-
-static int listener_parse(const char *host, uint16_t port, union listener_addr *a, socklen_t *len)
-{
-    const char *numeric = listener_numeric(host);
-    memset(a, 0, sizeof *a);
-    if (inet_pton(AF_INET, numeric, &a->in.sin_addr) == 1) {
-        a->in.sin_family = AF_INET;
-        a->in.sin_port = htons(port);
-        *len = sizeof a->in;
-        return 0;
-    }
-    if (inet_pton(AF_INET6, numeric, &a->in6.sin6_addr) == 1) {
-        a->in6.sin6_family = AF_INET6;
-        a->in6.sin6_port = htons(port);
-        *len = sizeof a->in6;
-        return 0;
-    }
-    return -EINVAL;
-}
-
-bool sbx_host_is_address(const char *host)
-{
-    union listener_addr a;
-    socklen_t len;
-    return listener_parse(host, 0, &a, &len) == 0;
-}
-
-bool sbx_host_is_loopback(const char *host)
-{
-    union listener_addr a;
-    socklen_t len;
-    if (listener_parse(host, 0, &a, &len) < 0)
-        return false;
-    if (a.sa.sa_family == AF_INET)
-        return (ntohl(a.in.sin_addr.s_addr) >> 24) == 127;
-    return IN6_IS_ADDR_LOOPBACK(&a.in6.sin6_addr);
-}
-
 /* Options that accepted sockets inherit from the listening one on Linux and the BSDs, so that they
  * cost no system call a connection. Keep-alive probes find peers that vanished without a word. */
-static void listener_set_options(int fd)
+static void listener_set_options(int fd, int family)
 {
     int on = 1;
+    if (family == AF_UNIX)
+        return;
+#ifdef IPV6_V6ONLY
+    if (family == AF_INET6) {
+        int off = 0; /* [::] is every address, whatever the system's default */
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    }
+#endif
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -92,19 +52,26 @@ static void listener_set_options(int fd)
 
 static void listener_name(struct sbx_listener *l, int fd)
 {
-    union listener_addr a;
-    socklen_t len = sizeof a;
-    char text[INET6_ADDRSTRLEN] = "";
-    if (getsockname(fd, &a.sa, &len) < 0)
+    char text[SBX_ADDRESS_TEXT];
+    struct stat st;
+    sbx_address_of_fd(&l->address, fd);
+    sbx_address_format(&l->address, text, sizeof text);
+    if (!sbx_address_is_unix(&l->address)) {
+        (void)snprintf(l->url, sizeof l->url, "%s://%s", l->net->tls != NULL ? "https" : "http",
+                       text);
         return;
-    if (a.sa.sa_family == AF_INET) {
-        (void)inet_ntop(AF_INET, &a.in.sin_addr, text, sizeof text);
-        (void)snprintf(l->address, sizeof l->address, "http://%s:%u", text, ntohs(a.in.sin_port));
-    } else {
-        (void)inet_ntop(AF_INET6, &a.in6.sin6_addr, text, sizeof text);
-        (void)snprintf(l->address, sizeof l->address, "http://[%s]:%u", text,
-                       ntohs(a.in6.sin6_port));
     }
+    (void)snprintf(l->url, sizeof l->url, "%s", text);
+    if (stat(l->address.sock.un.sun_path, &st) == 0) {
+        l->device = (uint64_t)st.st_dev;
+        l->inode = (uint64_t)st.st_ino;
+    }
+}
+
+/* Who may connect to a unix socket is decided by its file, on this machine: TLS adds nothing. */
+static struct sbx_tls *listener_tls(const struct sbx_listener *l)
+{
+    return sbx_address_is_unix(&l->address) ? NULL : l->net->tls;
 }
 
 static int listener_accept(int fd)
@@ -130,8 +97,8 @@ static void listener_take(struct sbx_listener *l, int fd)
     if (net->count >= net->max_conns + LISTENER_OVERFLOW)
         sbx_fd_close(&fd);
     else if (net->count >= net->max_conns)
-        sbx_conn_turn_away(net, fd, "connections");
-    else if (sbx_conn_open(net, fd) == NULL)
+        sbx_conn_turn_away(net, fd, listener_tls(l), "connections");
+    else if (sbx_conn_open(net, fd, listener_tls(l)) == NULL)
         sbx_fd_close(&fd);
 }
 
@@ -143,7 +110,7 @@ static void listener_out_of_fds(struct sbx_listener *l)
     sbx_fd_close(&l->reserve);
     fd = listener_accept(l->io.fd);
     if (fd >= 0)
-        sbx_conn_turn_away(l->net, fd, "descriptors");
+        sbx_conn_turn_away(l->net, fd, listener_tls(l), "descriptors");
     sbx_io_stop(&l->io);
     sbx_loop_set_timer(l->net->loop, &l->pause, l->net->loop->now_us + LISTENER_PAUSE_US);
 }
@@ -174,65 +141,106 @@ static void listener_on_pause_over(struct sbx_timer *t)
         sbx_loop_set_timer(l->net->loop, t, l->net->loop->now_us + LISTENER_PAUSE_US);
 }
 
-/* Is the socket bound to that address? Any port is right when the system was to choose it. */
-static bool listener_is_at(int fd, const union listener_addr *want)
+static bool listener_is_at(int fd, const struct sbx_address *want)
 {
-    union listener_addr a;
-    socklen_t len = sizeof a;
-    memset(&a, 0, sizeof a);
-    if (fd < 0 || getsockname(fd, &a.sa, &len) < 0 || a.sa.sa_family != want->sa.sa_family)
+    struct sbx_address a;
+    struct stat st;
+    if (fd < 0)
         return false;
-    if (a.sa.sa_family == AF_INET)
-        return a.in.sin_addr.s_addr == want->in.sin_addr.s_addr &&
-               (want->in.sin_port == 0 || a.in.sin_port == want->in.sin_port);
-    return memcmp(&a.in6.sin6_addr, &want->in6.sin6_addr, sizeof a.in6.sin6_addr) == 0 &&
-           (want->in6.sin6_port == 0 || a.in6.sin6_port == want->in6.sin6_port);
+    sbx_address_of_fd(&a, fd);
+    if (!sbx_address_is(&a, want))
+        return false;
+    /* Without its file nobody finds it any more. */
+    return !sbx_address_is_unix(want) ||
+           (stat(want->sock.un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode));
 }
 
-/* A new listening socket, or -errno. */
-static int listener_bind(const union listener_addr *a, socklen_t len)
+/* Does anybody answer at a unix socket's file? */
+static bool listener_is_stale(const struct sbx_address *a)
 {
-    int rc, fd = socket(a->sa.sa_family, SOCK_STREAM, 0);
+    struct stat st;
+    bool refused;
+    int fd;
+    if (lstat(a->sock.un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return false;
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
-        return -errno;
+        return false;
     (void)sbx_fd_set_cloexec(fd);
-    listener_set_options(fd);
-    if (bind(fd, &a->sa, len) == 0 && listen(fd, LISTENER_BACKLOG) == 0)
-        return fd;
-    rc = -errno;
+    (void)sbx_fd_set_nonblock(fd); /* a full backlog is somebody, too */
+    refused = connect(fd, &a->sock.sa, a->len) < 0 && errno == ECONNREFUSED;
     (void)close(fd);
+    return refused;
+}
+
+static int listener_bind_file(int fd, const struct sbx_address *a)
+{
+    mode_t before = umask(0177);
+    int rc = bind(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
+    if (rc == -EADDRINUSE && listener_is_stale(a) && unlink(a->sock.un.sun_path) == 0)
+        rc = bind(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
+    (void)umask(before);
     return rc;
 }
 
-int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const char *host, uint16_t port,
+static int listener_listen(int fd, const struct sbx_address *a)
+{
+    int rc;
+    (void)sbx_fd_set_cloexec(fd);
+    listener_set_options(fd, a->sock.sa.sa_family);
+    if (sbx_address_is_unix(a))
+        rc = listener_bind_file(fd, a);
+    else
+        rc = bind(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
+    if (rc == 0 && listen(fd, LISTENER_BACKLOG) < 0)
+        rc = -errno;
+    return rc;
+}
+
+static int listener_refuse(const struct sbx_address *want, int rc, struct sbx_err *err)
+{
+    char text[SBX_ADDRESS_TEXT];
+    sbx_address_format(want, text, sizeof text);
+    sbx_err_set(err, rc, "cannot listen on %s", text);
+    return sbx_err_add_reason(err);
+}
+
+int sbx_listener_bind(const struct sbx_address *want, struct sbx_err *err)
+{
+    int rc, fd = socket(want->sock.sa.sa_family, SOCK_STREAM, 0);
+    if (fd < 0)
+        return listener_refuse(want, -errno, err);
+    rc = listener_listen(fd, want);
+    if (rc == 0)
+        return fd;
+    (void)close(fd);
+    return listener_refuse(want, rc, err);
+}
+
+int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const struct sbx_address *want,
                       int kept, struct sbx_err *err)
 {
-    union listener_addr a;
-    socklen_t len;
     int fd, rc;
     *l = (struct sbx_listener){.net = net, .reserve = -1, .io = {.fd = -1}};
-    rc = listener_parse(host, port, &a, &len);
-    if (rc < 0 || !listener_is_at(kept, &a))
+    if (!listener_is_at(kept, want))
         sbx_fd_close(&kept);
-    if (rc < 0)
-        return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", host);
-    fd = kept >= 0 ? kept : listener_bind(&a, len);
-    rc = fd < 0 ? fd : sbx_fd_set_nonblock(fd);
-    if (rc < 0)
-        goto fail;
-    listener_name(l, fd);
-    l->reserve = sbx_fd_open_null(false);
-    sbx_timer_init(&l->pause, listener_on_pause_over);
-    sbx_io_init(&l->io, net->loop, fd, listener_on_ready);
-    rc = sbx_io_watch(&l->io, POLLIN);
+    fd = kept >= 0 ? kept : sbx_listener_bind(want, err);
+    if (fd < 0)
+        return fd;
+    rc = sbx_fd_set_nonblock(fd);
+    if (rc == 0) {
+        listener_name(l, fd);
+        l->reserve = sbx_fd_open_null(false);
+        sbx_timer_init(&l->pause, listener_on_pause_over);
+        sbx_io_init(&l->io, net->loop, fd, listener_on_ready);
+        rc = sbx_io_watch(&l->io, POLLIN);
+    }
     if (rc == 0)
         return 0;
-fail:
-    if (fd >= 0)
-        sbx_fd_close(&fd);
+    l->io.fd = -1;
+    sbx_fd_close(&fd);
     sbx_fd_close(&l->reserve);
-    sbx_err_set(err, rc, "cannot listen on %s port %u", host, port);
-    return sbx_err_add_reason(err);
+    return listener_refuse(want, rc, err);
 }
 
 void sbx_listener_close(struct sbx_listener *l)
@@ -243,4 +251,12 @@ void sbx_listener_close(struct sbx_listener *l)
     sbx_io_stop(&l->io);
     sbx_fd_close(&l->io.fd);
     sbx_fd_close(&l->reserve);
+}
+
+void sbx_listener_retire(const struct sbx_listener *l)
+{
+    struct stat st;
+    if (sbx_address_is_unix(&l->address) && stat(l->address.sock.un.sun_path, &st) == 0 &&
+        (uint64_t)st.st_dev == l->device && (uint64_t)st.st_ino == l->inode)
+        (void)unlink(l->address.sock.un.sun_path);
 }

@@ -3,6 +3,7 @@
 #define SBX_NET_LISTENER_H
 
 #include "base/err.h"
+#include "net/address.h"
 #include "net/conn.h"
 
 #include <stdbool.h>
@@ -13,19 +14,23 @@ struct sbx_listener {
     struct sbx_net *net;
     struct sbx_timer pause; /* after running out of descriptors */
     int reserve;            /* a descriptor kept for saying no when there are none left */
-    char address[80];       /* "http://127.0.0.1:2468", as it listens */
+    struct sbx_address address;     /* as it listens: with the port that the system chose */
+    uint64_t device, inode;         /* of the file of a unix socket */
+    char url[SBX_ADDRESS_TEXT + 8]; /* "https://127.0.0.1:2468", "unix:/run/agent.sock" */
 };
 
-/* host: an IP address or "localhost"; port 0: the system chooses. kept: a listening socket of an
- * earlier server, which is used if it is of that address, and closed otherwise; -1: none. 0 or a
- * negative errno with the address named in err. */
-int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const char *host, uint16_t port,
+/* A listening socket, or -errno with the address named in err. The file of a unix socket is 0600;
+ * one that nobody listens on any more is replaced, one that somebody does is left alone
+ * (-EADDRINUSE), and so is a file that is no socket. */
+int sbx_listener_bind(const struct sbx_address *want, struct sbx_err *err);
+
+/* kept: a listening socket of an earlier server, or one bound before, which is used if it is of
+ * that address, and closed otherwise; -1: none. TCP connections are TLS when net->tls is set. 0 or
+ * -errno with the address named in err. */
+int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const struct sbx_address *want,
                       int kept, struct sbx_err *err);
 void sbx_listener_close(struct sbx_listener *l); /* idempotent */
-
-/* Is it an IP address, or localhost? */
-bool sbx_host_is_address(const char *host);
-/* Is this host one that only this machine reaches? Names other than localhost are not. */
-bool sbx_host_is_loopback(const char *host);
+/* Nobody will listen there again: removes the file of a unix socket, if it is still ours. */
+void sbx_listener_retire(const struct sbx_listener *l);
 
 #endif

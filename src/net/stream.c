@@ -22,7 +22,16 @@ static ssize_t stream_plain_writev(struct sbx_stream *s, const struct iovec *iov
     do
         put = writev(s->fd, iov, n);
     while (put < 0 && errno == EINTR);
-    return put < 0 ? -errno : put;
+    if (put < 0)
+        return -errno;
+    s->wire += (uint64_t)put;
+    return put;
+}
+
+/* A plain connection has no other word for it than the end of its bytes. */
+static void stream_plain_end(struct sbx_stream *s)
+{
+    (void)s;
 }
 
 static void stream_plain_shut_write(struct sbx_stream *s)
@@ -40,10 +49,11 @@ void sbx_stream_init_plain(struct sbx_stream *s, int fd)
     static const struct sbx_stream_ops plain = {
         .read = stream_plain_read,
         .writev = stream_plain_writev,
+        .end = stream_plain_end,
         .shut_write = stream_plain_shut_write,
         .close = stream_plain_close,
     };
-    *s = (struct sbx_stream){.ops = &plain, .fd = fd};
+    *s = (struct sbx_stream){.ops = &plain, .fd = fd, .ready = true};
 }
 
 size_t sbx_stream_unacked(const struct sbx_stream *s)

@@ -914,7 +914,29 @@ static void keeper_find_path(struct keeper *k)
         k->path = sbx_mem_strndup(name, strlen(name));
 }
 
-static int keeper_open(struct keeper *k)
+/* What was opened before there was a keeper. Theirs until nothing can fail any more: the caller goes
+ * on alone with it. */
+static int keeper_adopt(struct keeper *k, const struct sbx_estate *estate)
+{
+    size_t i;
+    for (i = 0; i < estate->nitems; i++) {
+        const struct sbx_keep_item *item = &estate->items[i];
+        struct keeper_entry *e = keeper_add(k, item->kind, item->number);
+        if (e == NULL)
+            return -ENOMEM;
+        memcpy(e->item.fds, item->fds, sizeof e->item.fds);
+    }
+    return 0;
+}
+
+static void keeper_take_estate(struct sbx_estate *estate)
+{
+    sbx_mem_free(estate->items);
+    estate->items = NULL;
+    estate->nitems = 0;
+}
+
+static int keeper_open(struct keeper *k, const struct sbx_estate *estate)
 {
     sigset_t child_reset;
     int rc;
@@ -928,6 +950,9 @@ static int keeper_open(struct keeper *k)
             return -ENOMEM;
         e->item.fds[0] = k->o->lock;
     }
+    rc = keeper_adopt(k, estate);
+    if (rc < 0)
+        return rc;
     k->subreaper = sbx_ptree_become_subreaper();
     keeper_find_path(k);
     k->signals = sbx_sig_open(&child_reset);
@@ -962,7 +987,7 @@ int sbx_keeper_run(const struct sbx_keeper_options *o, struct sbx_estate *estate
 {
     struct keeper k = {.o = o, .self = getpid(), .signals = -1, .link = -1, .program = -1,
                        .next = -1};
-    int rc = keeper_open(&k);
+    int rc = keeper_open(&k, estate);
     if (rc < 0) {
         sbx_sig_reset();
         sbx_fd_restore_limit(k.nofile);
@@ -972,6 +997,7 @@ int sbx_keeper_run(const struct sbx_keeper_options *o, struct sbx_estate *estate
         err->code = -ENOTSUP;
         return -ENOTSUP;
     }
+    keeper_take_estate(estate);
     while (!k.over)
         keeper_turn(&k);
     if (k.status != SBX_KEEPER_SERVER)

@@ -30,7 +30,8 @@ struct sbx_keeper_options {
                           keeper's then; -1: none */
 };
 
-/* Becomes the keeper and starts the server; calls sbx_fd_adopt_inherited and raises the limit of
+/* What `estate` has is the keeper's, and the first server's, unless this fails.
+ * Becomes the keeper and starts the server; calls sbx_fd_adopt_inherited and raises the limit of
  * open files first. Returns SBX_KEEPER_SERVER in each server, with its estate, and with all signals
  * blocked until it calls sbx_sig_open; returns in the keeper when all is over, with the exit
  * status. -ENOTSUP: this system cannot do it, or it failed in a way that leaves the caller free to

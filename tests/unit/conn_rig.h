@@ -240,7 +240,7 @@ static inline void rig_connect(struct rig *rig)
     assert_int_equal(sbx_fd_set_nonblock(fds[1]), 0);
     rig->peer = fds[0];
     rig->eof = rig->reset = false;
-    rig->conn = sbx_conn_open(&rig->net, fds[1]);
+    rig->conn = sbx_conn_open(&rig->net, fds[1], NULL);
     if (rig->conn == NULL)
         (void)close(fds[1]);
 }

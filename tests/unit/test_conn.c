@@ -218,7 +218,7 @@ static void test_turned_away(void **state)
     assert_int_equal(sbx_fd_set_nonblock(fds[1]), 0);
     rig.peer = fds[0];
     rig_say(&rig, GET("/x"));
-    sbx_conn_turn_away(&rig.net, fds[1], "connections");
+    sbx_conn_turn_away(&rig.net, fds[1], NULL, "connections");
     RIG_UNTIL(&rig, rig.eof);
     assert_true(rig_has(&rig, "HTTP/1.1 503 ") && rig_has(&rig, "\r\n\r\nconnections"));
     assert_int_equal(rig.requests, 0);

@@ -1,6 +1,8 @@
 // The client of the API: requests, raw bytes, processes, event streams and terminals.
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
+import tls from 'node:tls';
 import { CaseFailure, ok, secs, show, until } from './assert.mjs';
 import { WebSocketClass } from './packages.mjs';
 import { Sse, text } from './sse.mjs';
@@ -21,11 +23,13 @@ const parse = (s) => {
 };
 
 export class Api {
-  constructor(baseUrl, token) {
+  // tlsOptions: what tls.connect() is given for an https:// address, {ca, cert, key, ...}.
+  constructor(baseUrl, token, tlsOptions = {}) {
     this.base = baseUrl.replace(/\/$/, '');
     const u = new URL(this.base);
     this.host = u.hostname.replace(/^\[|\]$/g, '');
-    this.port = Number(u.port || 80);
+    this.tls = u.protocol === 'https:' ? tlsOptions : null;
+    this.port = Number(u.port || (this.tls ? 443 : 80));
     this.token = token;
     this.created = new Set();
     this.open = new Set();
@@ -33,6 +37,15 @@ export class Api {
   static judge = () => {}; // called with (method, path, answer) for every answer; throws to refuse it
   headers(extra, auth = true) {
     return { ...(auth && this.token ? { authorization: `Bearer ${this.token}` } : {}), ...extra };
+  }
+  // Every connection is made by one of these two: requests that Node writes, and bytes that we do.
+  request(options, answered) {
+    const to = { host: this.host, port: this.port, ...options };
+    return this.tls ? https.request({ ...this.tls, ...to }, answered) : http.request(to, answered);
+  }
+  dial(options = {}) {
+    const to = { host: this.host, port: this.port, ...options };
+    return this.tls ? tls.connect({ ...this.tls, ...to }) : net.connect(to);
   }
   // The Authorization line for requests written by hand.
   authLine() {
@@ -64,8 +77,8 @@ export class Api {
           reject(e);
         }
       });
-      const r = http.request(
-        { host: this.host, port: this.port, method, path, headers, agent },
+      const r = this.request(
+        { method, path, headers, agent },
         (res) => {
           const chunks = [];
           res.on('data', (d) => chunks.push(d));
@@ -110,7 +123,7 @@ export class Api {
   // Exact bytes out, exact bytes back until the peer closes, `until` matches, or time runs out.
   raw(bytes, { timeout = secs(5), until: stop, idle } = {}) {
     return new Promise((resolve) => {
-      const s = net.connect(this.port, this.host);
+      const s = this.dial();
       let out = Buffer.alloc(0),
         quiet;
       const finish = (why) => {
@@ -265,12 +278,13 @@ export class Api {
   async ws(id, opts = {}) {
     const W = await WebSocketClass();
     const host = this.host.includes(':') ? `[${this.host}]` : this.host;
-    const url = `ws://${host}:${this.port}/v1/processes/${id}/terminal/ws${opts.query ?? ''}`;
+    const url = `${this.tls ? 'wss' : 'ws'}://${host}:${this.port}/v1/processes/${id}/terminal/ws${opts.query ?? ''}`;
     const t = new Term(
       new W(url, opts.protocols ?? [], {
         headers: this.headers(opts.headers, opts.auth ?? true),
         perMessageDeflate: opts.deflate ?? false,
         handshakeTimeout: secs(10),
+        ...this.tls,
         ...(opts.ws ?? {}),
       }),
     );

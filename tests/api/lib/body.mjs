@@ -1,5 +1,4 @@
 // The body of an answer while it comes: text and bytes that are followed.
-import http from 'node:http';
 import { secs, until, within } from './assert.mjs';
 import { checkResponse } from './schema.mjs';
 
@@ -10,8 +9,8 @@ export class Body {
     this.complete = false; // ended as the framing says
     api.open.add(this);
     this.openP = new Promise((resolve, reject) => {
-      this.r = http.get(
-        { host: api.host, port: api.port, path, agent: false, headers: api.headers(headers) },
+      this.r = api.request(
+        { path, agent: false, headers: api.headers(headers) },
         (res) => {
           this.res = res;
           this.status = res.statusCode;
@@ -28,6 +27,7 @@ export class Body {
         },
       );
       this.r.on('error', reject);
+      this.r.end();
     });
     this.openP.catch(() => {});
   }

@@ -1,7 +1,6 @@
 // A WebSocket client for what a polite library cannot send: it writes frames as they are given
 // and keeps every frame that comes back.
 import crypto from 'node:crypto';
-import net from 'node:net';
 import { secs, until } from './assert.mjs';
 
 export const UPGRADE = {
@@ -39,7 +38,7 @@ export class RawWs {
     const lines = Object.entries({ ...UPGRADE, ...api.headers({}) })
       .map(([k, v]) => `${k}: ${v}\r\n`)
       .join('');
-    this.s = net.connect(api.port, api.host);
+    this.s = api.dial();
     api.open.add(this);
     this.s.on('connect', () =>
       this.s.write(

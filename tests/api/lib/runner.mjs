@@ -58,7 +58,7 @@ class Context {
     return s;
   }
   client(s) {
-    const a = new Api(s.url, s.token);
+    const a = new Api(s.url, s.token, s.o.tls);
     this.apis.push(a);
     return a;
   }

@@ -18,7 +18,7 @@ import { childrenOf, programOf } from './tree.mjs';
 
 const SANITIZER =
   /AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|MemorySanitizer|runtime error: /;
-const LISTENING = /^listening on (http:\/\/\S+)$/m;
+const LISTENING = /^listening on (https?:\/\/\S+)$/m;
 const LOG_MAX = 1 << 20;
 
 export const settings = { bin: '', reference: false };
@@ -221,7 +221,7 @@ class Server {
     if (url === this.url) return;
     this.url = url;
     this.port = Number(new URL(url).port);
-    this.api = new Api(url, this.token);
+    this.api = new Api(url, this.token, this.o.tls);
   }
   // Ready when the line is there and an answer came; the descriptors of that moment are the measure.
   async ready() {
@@ -350,9 +350,9 @@ function steady(pid) {
 }
 
 // opts: token, auth ('none': no flag about it), flags (shell text), env, unsetEnv, pre (shell text
-// before the server), fds (inherited pipes), port, dataDir (a path, or null for no such flag; else
-// one of its own), bin (another program than the suite's), expectDown (neither wait for it to
-// answer nor judge how it ended).
+// before the server), tls (how clients connect to one that speaks TLS), fds (inherited pipes), port,
+// dataDir (a path, or null for no such flag; else one of its own), bin (another program than the
+// suite's), expectDown (neither wait for it to answer nor judge how it ended).
 export async function startServer(o = {}) {
   const port = o.port ?? (settings.reference ? await freePort() : 0);
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'sbx-api-'));

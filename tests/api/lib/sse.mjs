@@ -1,5 +1,4 @@
 // An event-stream reader that keeps raw blocks, comments and parsed events.
-import http from 'node:http';
 import { secs, until, within } from './assert.mjs';
 
 export const bytesOf = (entries) =>
@@ -19,8 +18,8 @@ export class Sse {
     this.error = null;
     this.openP = new Promise((resolve, reject) => {
       const all = api.headers({ accept: 'text/event-stream', ...headers }, auth);
-      this.r = http.request(
-        { host: api.host, port: api.port, method: 'GET', path, agent: false, headers: all },
+      this.r = api.request(
+        { method: 'GET', path, agent: false, headers: all },
         (res) => {
           this.res = res;
           this.status = res.statusCode;

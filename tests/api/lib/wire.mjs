@@ -1,6 +1,5 @@
-// One TCP connection on which requests are written byte by byte and answers are taken apart, so
+// One connection on which requests are written byte by byte and answers are taken apart, so
 // that a case can see framing, order, interim answers and the moment of the close.
-import net from 'node:net';
 import { CaseFailure, secs, show, until } from './assert.mjs';
 
 const parse = (s) => {
@@ -20,7 +19,7 @@ export class Wire {
     this.ended = false;
     this.error = null;
     this.part = null;
-    this.s = net.connect({ port: api.port, host: api.host, allowHalfOpen: true });
+    this.s = api.dial({ allowHalfOpen: true });
     this.s.setNoDelay(true);
     api.open.add(this);
     this.s.on('data', (d) => {

@@ -1,0 +1,156 @@
+/* secrets.c - see secrets.h. Memory that had a secret is wiped before it is given back; copies that
+ * the C library or the kernel made on the way are not ours to find. */
+#include "app/secrets.h"
+#include "base/mem.h"
+#include "os/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SECRETS_TOKEN_FILE_MAX (128u * 1024u) /* SBX_TOKENS_MAX of the longest, and comments */
+#define SECRETS_PEM_MAX (1024u * 1024u)       /* a bundle of every public root is smaller */
+#define SECRETS_READ 4096u
+
+void sbx_secrets_init(struct sbx_secrets *s)
+{
+    sbx_buf_init(&s->cert);
+    sbx_buf_init(&s->key);
+    sbx_buf_init(&s->client_ca);
+}
+
+static void secrets_wipe(struct sbx_buf *b)
+{
+    if (b->mem != NULL)
+        memset(b->mem, 0, b->cap);
+    sbx_buf_deinit(b);
+}
+
+void sbx_secrets_deinit(struct sbx_secrets *s)
+{
+    secrets_wipe(&s->cert);
+    secrets_wipe(&s->key);
+    secrets_wipe(&s->client_ca);
+}
+
+void sbx_secrets_swap(struct sbx_secrets *a, struct sbx_secrets *b)
+{
+    struct sbx_secrets was = *a;
+    *a = *b;
+    *b = was;
+}
+
+static int secrets_read_fd(struct sbx_buf *out, int fd, size_t most)
+{
+    size_t had = sbx_buf_len(out);
+    for (;;) {
+        uint8_t *to = sbx_buf_reserve(out, SECRETS_READ);
+        ssize_t got = to == NULL ? -ENOMEM : sbx_fd_read(fd, to, SECRETS_READ);
+        if (got <= 0)
+            return (int)got;
+        sbx_buf_commit(out, (size_t)got);
+        if (sbx_buf_len(out) - had > most)
+            return -EFBIG;
+    }
+}
+
+int sbx_secret_read(struct sbx_buf *out, const char *flag, const char *path, size_t most,
+                    struct sbx_err *err)
+{
+    /* A FIFO without a writer must not keep the server from answering a SIGHUP. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
+    if (fd < 0) {
+        rc = -errno;
+    } else {
+        rc = secrets_read_fd(out, fd, most);
+        sbx_fd_close(&fd);
+    }
+    if (rc == 0)
+        return 0;
+    sbx_err_set(err, rc, "cannot read %s %.200s", flag, path);
+    return sbx_err_add_reason(err);
+}
+
+static int secrets_write_all(int fd, struct sbx_str bytes)
+{
+    while (bytes.n > 0) {
+        ssize_t put = sbx_fd_write(fd, bytes.p, bytes.n);
+        if (put < 0)
+            return (int)put;
+        bytes.p += put;
+        bytes.n -= (size_t)put;
+    }
+    return fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Beside it first: a crash leaves the old one or the new one. */
+int sbx_secret_write(const char *path, struct sbx_str bytes)
+{
+    char beside[4096 + 8];
+    int fd, rc;
+    if ((size_t)snprintf(beside, sizeof beside, "%s.new", path) >= sizeof beside)
+        return -ENAMETOOLONG;
+    (void)unlink(beside);
+    fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    rc = secrets_write_all(fd, bytes);
+    sbx_fd_close(&fd);
+    if (rc == 0 && rename(beside, path) < 0)
+        rc = -errno;
+    if (rc < 0)
+        (void)unlink(beside);
+    return rc;
+}
+
+int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, struct sbx_err *err)
+{
+    struct sbx_tokens fresh, old = *t;
+    struct sbx_buf text;
+    char where[220];
+    int rc;
+    sbx_tokens_init(&fresh);
+    sbx_buf_init(&text);
+    (void)snprintf(where, sizeof where, "--token-file %.200s", path);
+    rc = sbx_secret_read(&text, "--token-file", path, SECRETS_TOKEN_FILE_MAX, err);
+    if (rc == 0)
+        rc = sbx_tokens_parse(&fresh, sbx_buf_view(&text), where, err);
+    secrets_wipe(&text);
+    if (rc < 0) {
+        sbx_tokens_deinit(&fresh);
+        return rc;
+    }
+    *t = fresh;
+    sbx_tokens_deinit(&old);
+    return 0;
+}
+
+static int secrets_read_pem(struct sbx_buf *out, const char *flag, const char *path,
+                            struct sbx_err *err)
+{
+    if (path == NULL)
+        return 0;
+    if (sbx_secret_read(out, flag, path, SECRETS_PEM_MAX, err) < 0)
+        return err->code;
+    return sbx_buf_len(out) > 0 ? 0 : sbx_err_set(err, EINVAL, "%s %.200s is empty", flag, path);
+}
+
+int sbx_secrets_read_tls(struct sbx_secrets *s, const char *cert, const char *key,
+                         const char *client_ca, struct sbx_err *err)
+{
+    struct sbx_secrets fresh;
+    int rc;
+    sbx_secrets_init(&fresh);
+    rc = secrets_read_pem(&fresh.cert, "--tls-cert", cert, err);
+    if (rc == 0)
+        rc = secrets_read_pem(&fresh.key, "--tls-key", key, err);
+    if (rc == 0)
+        rc = secrets_read_pem(&fresh.client_ca, "--tls-client-ca", client_ca, err);
+    if (rc == 0)
+        sbx_secrets_swap(s, &fresh);
+    sbx_secrets_deinit(&fresh);
+    return rc;
+}
