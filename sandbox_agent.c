@@ -169,6 +169,7 @@
  *     api/api_input.c
  *     api/api_logs.c
  *     api/api_term.c
+ *     api/api_ticket.c
  *     api/routes.h
  *     api/routes.c
  *     api/router.c
@@ -6420,11 +6421,11 @@ SBX_PRIVATE int sbx_user_no_new_privs(void);
 /* ==== begin os/user.c ======================================================================= */
 /* user.c - see user.h.
  *
- * Lines are read as passwd(5) and group(5) have them, the first match counts, and a line not of that
- * form is passed over: comments, the "+" and "-" entries of NIS, numbers that are none, NUL bytes,
- * lines of USER_LINE_MAX bytes and more. A file that is missing is empty, so that UID:GID works in
- * an image that has no accounts at all; one that cannot be read is an error, since the groups that
- * it would have named would be missing without a word.
+ * Lines are read as passwd(5) and group(5) have them, the first match counts, and what is not of
+ * that form is passed over: comments, the "+" and "-" entries of NIS, numbers that are none, NUL
+ * bytes, lines of USER_LINE_MAX bytes and more. A file that is missing is empty, so that UID:GID
+ * works in an image that has no accounts at all; one that cannot be read is an error, since the
+ * groups that it would have named would be missing without a word.
  *
  * Groups are those of initgroups(3): the primary one, or the one named instead, and every one that
  * lists the account as a member. A number without an account is a member of nothing, and needs its
@@ -6504,7 +6505,7 @@ static int user_next_line(struct user_lines *f, struct sbx_str *line)
             ssize_t got = user_fill(f);
             if (got > 0)
                 continue;
-            if (got < 0 || f->end == 0 || f->skipping)
+            if (got < 0 || f->end == 0)
                 return (int)got;
             newline = f->text + f->end;
         }
@@ -6637,8 +6638,8 @@ static int user_stand_in(struct user_search *s, struct sbx_err *err)
                            s->dir);
     if (s->group.n == 0)
         return sbx_err_set(err, ENOENT,
-                           "--user \"%.100s\": no account in %.100s/passwd has that number; give its "
-                           "group too, as in %lu:GID",
+                           "--user \"%.100s\": no account in %.100s/passwd has that number; "
+                           "give its group too, as in %lu:GID",
                            s->text, s->dir, (unsigned long)s->uid);
     u->uid = s->uid;
     (void)snprintf(u->name, sizeof u->name, "%lu", (unsigned long)s->uid);
@@ -7352,18 +7353,20 @@ static int tls_check_pair(struct sbx_tls *t, const struct sbx_tls_material *m, s
                        m->cert_name);
 }
 
+/* ChaCha20 first: the library does it faster than AES-GCM even where the processor has AES (by 40
+ * per cent in 2.28), and in constant time where it has not. */
 static const int tls_suites[] = {
 #if MBEDTLS_VERSION_NUMBER >= 0x03000000 && defined(MBEDTLS_SSL_PROTO_TLS1_3)
+    MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256,
     MBEDTLS_TLS1_3_AES_128_GCM_SHA256,
     MBEDTLS_TLS1_3_AES_256_GCM_SHA384,
-    MBEDTLS_TLS1_3_CHACHA20_POLY1305_SHA256,
 #endif
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
     MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
     MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
     MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
     MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-    MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-    MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
     0,
 };
 
@@ -8563,8 +8566,9 @@ struct sbx_source;
 
 /* Who answers. */
 struct sbx_conn_ops {
-    /* A request head has come. Answers it at once (an error), or says with a number > 0 how long
-     * its body may be, and gets on_request when the body is there. `req` lives during the call. */
+    /* A request head has come. Answers it at once (an error) or defers that, or says with a number
+     * > 0 how long its body may be, and gets on_request when the body is there. `req` lives during
+     * the call. */
     void (*on_head)(struct sbx_conn *c, const struct sbx_http_request *req, uint64_t *max_body);
     /* The whole request. `req` and `body` live during the call. */
     void (*on_request)(struct sbx_conn *c, const struct sbx_http_request *req, struct sbx_str body);
@@ -8607,7 +8611,7 @@ struct sbx_net {
     size_t count;
     size_t max_conns;
     struct sbx_tls *tls;   /* of TCP connections to come; NULL: plain HTTP */
-    uint64_t request_timeout_us, idle_timeout_us;
+    uint64_t handshake_timeout_us, request_timeout_us, idle_timeout_us;
     uint64_t last_serial;
     uint64_t date_s;       /* second of the text below */
     char date[32];
@@ -8648,6 +8652,7 @@ struct sbx_conn {
     void *gone_ctx;
     const char *too_many;      /* refused with 503 as soon as TLS lets us say so; NULL: not */
     const void *route;         /* the API's, from on_head to on_request */
+    uint8_t scope;             /* likewise */
     struct sbx_buf headers;    /* the API's: header lines for the answer to this request */
     uint8_t body_kind;         /* enum sbx_http_body */
     uint8_t minor;
@@ -8756,7 +8761,6 @@ SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
 #define CONN_FINISH_US 30000000u
 #define CONN_STALL_US 60000000u  /* an answer that is written as it is taken, and is not taken */
 #define CONN_LINGER_US 2000000u
-#define CONN_HANDSHAKE_US 10000000u
 #define CONN_HANDSHAKES_US 4000u /* for all of them in one turn: each costs a millisecond or more */
 #define CONN_NEVER UINT64_MAX
 
@@ -9041,7 +9045,7 @@ static void conn_put_head(struct sbx_conn *c, const struct sbx_response *r, bool
     conn_put_date(c->net, out);
     sbx_buf_add_z(out, "\r\n");
     sbx_outq_add_copy(&c->out, sbx_buf_data(out), sbx_buf_len(out));
-    if (out->oom)
+    if (out->oom || c->headers.oom)
         c->out.oom = true;
     sbx_buf_deinit(&c->headers);
 }
@@ -9256,6 +9260,10 @@ static void conn_on_head(struct sbx_conn *c, struct conn_input *in,
     conn_note_request(c, req);
     conn_set_state(c, SBX_CONN_HANDLE);
     c->net->ops->on_head(c, req, &max_body);
+    if (c->on_gone != NULL) {
+        conn_take(c, in, head_len); /* an answer that comes later, before the body is read */
+        return;
+    }
     if (c->state == SBX_CONN_HANDLE && conn_body_pending(c)) {
         if (c->body_left > max_body) {
             c->max_body = max_body;
@@ -9759,7 +9767,7 @@ SBX_PRIVATE struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd, struct s
          * turn. */
         conn_on_readable(c);
     } else {
-        conn_set_due(c, net->loop->now_us + CONN_HANDSHAKE_US);
+        conn_set_due(c, net->loop->now_us + net->handshake_timeout_us);
     }
     conn_update_watch(c);
     return c;
@@ -9777,7 +9785,7 @@ SBX_PRIVATE void sbx_conn_turn_away(struct sbx_net *net, int fd, struct sbx_tls 
         return;
     }
     c->too_many = reason;
-    conn_set_due(c, net->loop->now_us + CONN_HANDSHAKE_US);
+    conn_set_due(c, net->loop->now_us + net->handshake_timeout_us);
     conn_update_watch(c);
 }
 /* ==== end net/conn.c ======================================================================== */
@@ -20946,12 +20954,16 @@ struct sbx_api {
     struct sbx_net *net;
     struct sbx_proctab procs;
     struct sbx_cors cors;
-    const struct sbx_tokens *tokens; /* of the configuration */
+    struct sbx_tokens *tokens;    /* of the configuration */
     struct sbx_hosts hosts;
+    struct sbx_tickets tickets;
+    struct sbx_throttle throttle;
     struct sbx_list follow_caches; /* api_follow.c: one for each followed process */
 };
 
 #define SBX_ID_MAX SBX_HTTP_MAX_TARGET /* an id cannot be longer than the target it is in */
+
+#define SBX_READS_ONLY "this token may only read" /* what is told to who may not do more */
 
 struct sbx_route;
 
@@ -20961,6 +20973,7 @@ struct sbx_request {
     struct sbx_conn *conn;
     const struct sbx_http_request *http;
     const struct sbx_route *route;
+    enum sbx_scope scope; /* what it may do */
     struct sbx_url url;
     struct sbx_str id;   /* of the path, decoded, valid UTF-8 */
     struct sbx_str body;
@@ -22778,6 +22791,7 @@ SBX_PRIVATE void sbx_log_tail_find(struct sbx_log *log, unsigned streams, uint64
 #define SBX_API_HANDLERS_H
 
 SBX_PRIVATE void sbx_api_get_root(struct sbx_request *rq);
+SBX_PRIVATE void sbx_api_get_healthz(struct sbx_request *rq);
 SBX_PRIVATE void sbx_api_get_health(struct sbx_request *rq);
 SBX_PRIVATE void sbx_api_get_openapi(struct sbx_request *rq);
 SBX_PRIVATE void sbx_api_list_processes(struct sbx_request *rq);
@@ -22793,6 +22807,7 @@ SBX_PRIVATE void sbx_api_get_logs(struct sbx_request *rq);
 SBX_PRIVATE void sbx_api_send_input(struct sbx_request *rq);
 SBX_PRIVATE void sbx_api_resize_terminal(struct sbx_request *rq);
 SBX_PRIVATE void sbx_api_connect_terminal(struct sbx_request *rq);
+SBX_PRIVATE void sbx_api_create_ticket(struct sbx_request *rq);
 
 #endif
 /* ==== end api/handlers.h ==================================================================== */
@@ -22824,7 +22839,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "      \"name\": \"Apache-2.0\",\n"
     "      \"identifier\": \"Apache-2.0\"\n"
     "    },\n"
-    "    \"description\": \"Runs commands, keeps processes, follows their logs and opens their terminals.\\n\\n**Token.** With `--token` every existing path below /v1 needs it. `GET /`, unknown paths and every OPTIONS request do not.\\n\\n**Methods.** HEAD is served wherever GET is, with the same status and headers and no body; on the terminal path it is 405 when it asks for an upgrade. OPTIONS on any path is answered as a CORS preflight: 200, no body, `access-control-allow-methods`, `access-control-allow-headers`, and `allow` when the path exists.\\n\\n**Errors** are `application/problem+json`, whatever refuses the request.\\n\\n**JSON** is strict (RFC 8259, UTF-8, at most 64 levels and 200000 values). Nothing may follow the value. Unknown members are ignored; a known one given twice is 422. Numbers for integer members are written without sign, fraction and exponent, and fit 64 bits.\\n\\n**Query parameters** that are unknown are ignored; a known one given twice, or one whose value does not parse, is 400.\\n\\n**Limits.** Request target 8192 bytes (414); head 32 KiB and 100 header lines (431); body 2 MiB, for input max(2 MiB, 6 x maxInputBytesPerRequest + 64 KiB) (413); 60 s for a request to arrive (408); 8192 connections (503); an idle connection is closed after 300 s. The last three can be set by flags.\\n\\n**Order of checks.** Path, token, method, origin, path and query values, content type, body size, JSON, shape, then the meaning of the request.\\n\\n**Origin.** POST, DELETE and WebSocket upgrades with the `Origin` of a foreign web page are 403.\\n\\nAnswers may get further members; clients should ignore those they do not know.\"\n"
+    "    \"description\": \"Runs commands, keeps processes, follows their logs and opens their terminals.\\n\\n**Token.** With `--token` every existing path below /v1 needs it. `GET /`, `GET /healthz`, unknown paths and every OPTIONS request do not. A token of the scope `read` changes nothing.\\n\\n**Methods.** HEAD is served wherever GET is, with the same status and headers and no body; on the terminal path it is 405 when it asks for an upgrade. OPTIONS on any path is answered as a CORS preflight: 200, no body, `access-control-allow-methods`, `access-control-allow-headers`, and `allow` when the path exists.\\n\\n**Errors** are `application/problem+json`, whatever refuses the request.\\n\\n**JSON** is strict (RFC 8259, UTF-8, at most 64 levels and 200000 values). Nothing may follow the value. Unknown members are ignored; a known one given twice is 422. Numbers for integer members are written without sign, fraction and exponent, and fit 64 bits.\\n\\n**Query parameters** that are unknown are ignored; a known one given twice, or one whose value does not parse, is 400.\\n\\n**Limits.** Request target 8192 bytes (414); head 32 KiB and 100 header lines (431); body 2 MiB, for input max(2 MiB, 6 x maxInputBytesPerRequest + 64 KiB) (413); 60 s for a request to arrive (408); 8192 connections (503); an idle connection is closed after 300 s. The last three can be set by flags.\\n\\n**Order of checks.** Host, path, token, method, scope, origin, path and query values, content type, body size, JSON, shape, then the meaning of the request.\\n\\n**Host and Origin.** A `Host` that is not one of this server is 403, on every path and for every method: a web page may have its own name lead here. POST, DELETE and WebSocket upgrades with the `Origin` of a foreign web page are 403.\\n\\nAnswers may get further members; clients should ignore those they do not know.\"\n"
     "  },\n"
     "  \"servers\": [\n"
     "    {\n"
@@ -22870,6 +22885,34 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/ServerInfo\" } } }\n"
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
+    "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
+    "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
+    "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
+    "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
+    "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
+    "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
+    "          \"503\": { \"$ref\": \"#/components/responses/ServiceUnavailable\" },\n"
+    "          \"505\": { \"$ref\": \"#/components/responses/VersionNotSupported\" }\n"
+    "        }\n"
+    "      }\n"
+    "    },\n"
+    "    \"/healthz\": {\n"
+    "      \"get\": {\n"
+    "        \"operationId\": \"get_healthz\",\n"
+    "        \"tags\": [\"server\"],\n"
+    "        \"summary\": \"Tell that the server is alive\",\n"
+    "        \"description\": \"Never needs a token, and tells nothing else.\",\n"
+    "        \"security\": [],\n"
+    "        \"responses\": {\n"
+    "          \"200\": {\n"
+    "            \"description\": \"It is.\",\n"
+    "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/Alive\" } } }\n"
+    "          },\n"
+    "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
@@ -22895,11 +22938,13 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -22924,11 +22969,48 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
+    "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
+    "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
+    "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
+    "          \"503\": { \"$ref\": \"#/components/responses/ServiceUnavailable\" },\n"
+    "          \"505\": { \"$ref\": \"#/components/responses/VersionNotSupported\" }\n"
+    "        }\n"
+    "      }\n"
+    "    },\n"
+    "    \"/v1/tickets\": {\n"
+    "      \"post\": {\n"
+    "        \"operationId\": \"create_ticket\",\n"
+    "        \"tags\": [\"server\"],\n"
+    "        \"summary\": \"Get a ticket for one WebSocket or one stream\",\n"
+    "        \"description\": \"A ticket stands in the query of a URL (`ticket=`), where a token would be seen by whoever sees the URL. It opens the terminal, or the followed log, of the path that it was made for, once, with the scope of the token that asked for it. It can be asked for with a token that may only read. Tickets are kept in memory: those that are left when the server restarts are void.\",\n"
+    "        \"requestBody\": {\n"
+    "          \"required\": true,\n"
+    "          \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/TicketRequest\" } } }\n"
+    "        },\n"
+    "        \"responses\": {\n"
+    "          \"201\": {\n"
+    "            \"description\": \"The ticket.\",\n"
+    "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/Ticket\" } } }\n"
+    "          },\n"
+    "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
+    "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
+    "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
+    "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
+    "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
+    "          \"415\": { \"$ref\": \"#/components/responses/UnsupportedMediaType\" },\n"
+    "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"422\": { \"$ref\": \"#/components/responses/UnprocessableContent\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyTickets\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -22951,11 +23033,13 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -22979,7 +23063,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"409\": { \"$ref\": \"#/components/responses/Conflict\" },\n"
@@ -22988,6 +23072,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"415\": { \"$ref\": \"#/components/responses/UnsupportedMediaType\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
     "          \"422\": { \"$ref\": \"#/components/responses/UnprocessableContent\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23009,11 +23094,13 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23037,7 +23124,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
@@ -23045,6 +23132,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"415\": { \"$ref\": \"#/components/responses/UnsupportedMediaType\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
     "          \"422\": { \"$ref\": \"#/components/responses/UnprocessableContent\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23070,7 +23158,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
@@ -23078,6 +23166,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"415\": { \"$ref\": \"#/components/responses/UnsupportedMediaType\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
     "          \"422\": { \"$ref\": \"#/components/responses/UnprocessableContent\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23100,12 +23189,14 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23123,7 +23214,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"204\": { \"description\": \"Gone. No body.\" },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
@@ -23131,6 +23222,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23156,13 +23248,14 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23188,13 +23281,14 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23209,6 +23303,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"tags\": [\"logs\"],\n"
     "        \"summary\": \"Fetch or follow the output\",\n"
     "        \"description\": \"The log stays until the process is deleted. When it is over maxLogBytesPerProcess, whole entries are dropped, oldest first. 409 only for `format=raw`, when bytes after the position that was named are not kept any more.\",\n"
+    "        \"security\": [{ \"bearer\": [] }, { \"ticket\": [] }, {}],\n"
     "        \"parameters\": [\n"
     "          { \"$ref\": \"#/components/parameters/ProcessId\" },\n"
     "          { \"$ref\": \"#/components/parameters/LogStream\" },\n"
@@ -23218,7 +23313,8 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          { \"$ref\": \"#/components/parameters/LogTail\" },\n"
     "          { \"$ref\": \"#/components/parameters/LogSince\" },\n"
     "          { \"$ref\": \"#/components/parameters/LogFollow\" },\n"
-    "          { \"$ref\": \"#/components/parameters/LastEventId\" }\n"
+    "          { \"$ref\": \"#/components/parameters/LastEventId\" },\n"
+    "          { \"$ref\": \"#/components/parameters/Ticket\" }\n"
     "        ],\n"
     "        \"responses\": {\n"
     "          \"200\": {\n"
@@ -23255,6 +23351,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
@@ -23262,6 +23359,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23288,7 +23386,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
@@ -23325,7 +23423,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
@@ -23335,6 +23433,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"415\": { \"$ref\": \"#/components/responses/UnsupportedMediaType\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
     "          \"422\": { \"$ref\": \"#/components/responses/UnprocessableContent\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23348,8 +23447,8 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"operationId\": \"connect_process_terminal\",\n"
     "        \"tags\": [\"terminals\"],\n"
     "        \"summary\": \"Open the terminal as a WebSocket\",\n"
-    "        \"description\": \"RFC 6455, version 13, without subprotocol or extension. The server sends `ready`, then the retained output (256 KiB unless `replay` or `since` say otherwise) and live output as binary frames, at the end `exit` and a close frame with code 1000. Sequences that a terminal would answer are removed from the replayed part. Several clients may be connected. With both `since` and `replay` the later start counts. An exited terminal process can be opened too.\",\n"
-    "        \"security\": [{ \"bearer\": [] }, { \"accessToken\": [] }, {}],\n"
+    "        \"description\": \"RFC 6455, version 13, without extension; a subprotocol has no meaning but to carry the token. The server sends `ready`, then the retained output (256 KiB unless `replay` or `since` say otherwise) and live output as binary frames, at the end `exit` and a close frame with code 1000. Sequences that a terminal would answer are removed from the replayed part. Several clients may be connected. With both `since` and `replay` the later start counts. An exited terminal process can be opened too. With a token that may only read, input and resize messages are answered with an `error` message and have no effect.\",\n"
+    "        \"security\": [{ \"bearer\": [] }, { \"accessToken\": [] }, { \"subprotocol\": [] }, { \"ticket\": [] }, {}],\n"
     "        \"parameters\": [\n"
     "          { \"$ref\": \"#/components/parameters/ProcessId\" },\n"
     "          {\n"
@@ -23375,12 +23474,19 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "            \"description\": \"The token, for browsers, which cannot send an Authorization header here. Either credential is enough.\",\n"
     "            \"schema\": { \"type\": \"string\" },\n"
     "            \"example\": \"SECRET\"\n"
-    "          }\n"
+    "          },\n"
+    "          { \"$ref\": \"#/components/parameters/Ticket\" }\n"
     "        ],\n"
     "        \"responses\": {\n"
     "          \"101\": {\n"
     "            \"description\": \"WebSocket. A message of more than max(1 MiB, 6 x maxInputBytesPerRequest + 64 KiB) closes it with 1009, a protocol violation with 1002, text that is not UTF-8 with 1007. The server pings every 30 seconds and drops a peer that was silent for 90.\",\n"
-    "            \"headers\": { \"Sec-WebSocket-Accept\": { \"schema\": { \"type\": \"string\" } } },\n"
+    "            \"headers\": {\n"
+    "              \"Sec-WebSocket-Accept\": { \"schema\": { \"type\": \"string\" } },\n"
+    "              \"Sec-WebSocket-Protocol\": {\n"
+    "                \"description\": \"Where one was offered.\",\n"
+    "                \"schema\": { \"type\": \"string\" }\n"
+    "              }\n"
+    "            },\n"
     "            \"x-websocket\": {\n"
     "              \"client\": { \"$ref\": \"#/components/schemas/TerminalClientMessage\" },\n"
     "              \"server\": { \"$ref\": \"#/components/schemas/TerminalServerMessage\" }\n"
@@ -23388,7 +23494,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
@@ -23397,6 +23503,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
     "          \"426\": { \"$ref\": \"#/components/responses/UpgradeRequired\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23420,11 +23527,13 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23449,7 +23558,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"409\": { \"$ref\": \"#/components/responses/Conflict\" },\n"
@@ -23458,6 +23567,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"415\": { \"$ref\": \"#/components/responses/UnsupportedMediaType\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
     "          \"422\": { \"$ref\": \"#/components/responses/UnprocessableContent\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23482,12 +23592,14 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23506,7 +23618,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"204\": { \"description\": \"Gone. No body.\" },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
@@ -23514,6 +23626,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23540,13 +23653,14 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23573,13 +23687,14 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
-    "          \"403\": { \"$ref\": \"#/components/responses/OriginRefused\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23595,6 +23710,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"summary\": \"Alias: fetch or follow the output\",\n"
     "        \"description\": \"Another path for the operation `get_process_logs`, the same in everything else.\",\n"
     "        \"x-alias-of\": \"get_process_logs\",\n"
+    "        \"security\": [{ \"bearer\": [] }, { \"ticket\": [] }, {}],\n"
     "        \"parameters\": [\n"
     "          { \"$ref\": \"#/components/parameters/ProcessId\" },\n"
     "          { \"$ref\": \"#/components/parameters/LogStream\" },\n"
@@ -23604,7 +23720,8 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          { \"$ref\": \"#/components/parameters/LogTail\" },\n"
     "          { \"$ref\": \"#/components/parameters/LogSince\" },\n"
     "          { \"$ref\": \"#/components/parameters/LogFollow\" },\n"
-    "          { \"$ref\": \"#/components/parameters/LastEventId\" }\n"
+    "          { \"$ref\": \"#/components/parameters/LastEventId\" },\n"
+    "          { \"$ref\": \"#/components/parameters/Ticket\" }\n"
     "        ],\n"
     "        \"responses\": {\n"
     "          \"200\": {\n"
@@ -23618,6 +23735,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
     "          \"404\": { \"$ref\": \"#/components/responses/ProcessNotFound\" },\n"
     "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
     "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
@@ -23625,6 +23743,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
     "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
     "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"429\": { \"$ref\": \"#/components/responses/TooManyRefusals\" },\n"
     "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
     "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
     "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
@@ -23639,13 +23758,25 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "      \"bearer\": {\n"
     "        \"type\": \"http\",\n"
     "        \"scheme\": \"bearer\",\n"
-    "        \"description\": \"`Authorization: Bearer TOKEN`; the scheme in any case.\"\n"
+    "        \"description\": \"`Authorization: Bearer TOKEN`; the scheme in any case. A token has the scope `full`, or `read`: then it may list, get, follow and watch, and what would change something is 403.\"\n"
     "      },\n"
     "      \"accessToken\": {\n"
     "        \"type\": \"apiKey\",\n"
     "        \"in\": \"query\",\n"
     "        \"name\": \"access_token\",\n"
     "        \"description\": \"Only on the terminal path.\"\n"
+    "      },\n"
+    "      \"subprotocol\": {\n"
+    "        \"type\": \"apiKey\",\n"
+    "        \"in\": \"header\",\n"
+    "        \"name\": \"Sec-WebSocket-Protocol\",\n"
+    "        \"description\": \"Only on the terminal path: the subprotocol `bearer.TOKEN`, as it is or percent-encoded, which a page can choose where it cannot send headers. The first one offered counts. The server answers with the first subprotocol that is not one of these, else with this one.\"\n"
+    "      },\n"
+    "      \"ticket\": {\n"
+    "        \"type\": \"apiKey\",\n"
+    "        \"in\": \"query\",\n"
+    "        \"name\": \"ticket\",\n"
+    "        \"description\": \"Only on the terminal path, and on the log paths with `follow=true`: a ticket of `create_ticket`.\"\n"
     "      }\n"
     "    },\n"
     "    \"parameters\": {\n"
@@ -23736,6 +23867,14 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"description\": \"The same as `since`; the larger of the two counts. Works with and without `follow`. Empty means absent.\",\n"
     "        \"schema\": { \"type\": \"string\", \"pattern\": \"^[0-9]*$\" },\n"
     "        \"example\": \"7\"\n"
+    "      },\n"
+    "      \"Ticket\": {\n"
+    "        \"name\": \"ticket\",\n"
+    "        \"in\": \"query\",\n"
+    "        \"required\": false,\n"
+    "        \"description\": \"A ticket for this path. It is used up by the check, unless a token of the request opens the path already.\",\n"
+    "        \"schema\": { \"type\": \"string\" },\n"
+    "        \"example\": \"_gcdAEYKGgfaomCU80yO5v1u8kG1YEwDEqhia4rJMiQ\"\n"
     "      }\n"
     "    },\n"
     "    \"schemas\": {\n"
@@ -23820,6 +23959,55 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        },\n"
     "        \"examples\": [{ \"status\": \"ok\" }],\n"
     "        \"additionalProperties\": true\n"
+    "      },\n"
+    "      \"Alive\": {\n"
+    "        \"type\": \"object\",\n"
+    "        \"additionalProperties\": true,\n"
+    "        \"required\": [\"status\"],\n"
+    "        \"properties\": { \"status\": { \"const\": \"ok\" } },\n"
+    "        \"examples\": [{ \"status\": \"ok\" }]\n"
+    "      },\n"
+    "      \"TicketRequest\": {\n"
+    "        \"type\": \"object\",\n"
+    "        \"additionalProperties\": true,\n"
+    "        \"required\": [\"path\"],\n"
+    "        \"properties\": {\n"
+    "          \"path\": {\n"
+    "            \"type\": \"string\",\n"
+    "            \"maxLength\": 512,\n"
+    "            \"description\": \"Path of a terminal WebSocket or of the logs of a process, as the request will have it: the same percent-encoding, no query.\"\n"
+    "          },\n"
+    "          \"ttlMs\": {\n"
+    "            \"type\": [\"integer\", \"null\"],\n"
+    "            \"minimum\": 1,\n"
+    "            \"maximum\": 3600000,\n"
+    "            \"default\": 30000,\n"
+    "            \"description\": \"How long it is valid.\"\n"
+    "          }\n"
+    "        },\n"
+    "        \"examples\": [\n"
+    "          { \"path\": \"/v1/processes/proc_1/terminal/ws\" },\n"
+    "          { \"path\": \"/v1/processes/proc_1/logs\", \"ttlMs\": 5000 }\n"
+    "        ]\n"
+    "      },\n"
+    "      \"Ticket\": {\n"
+    "        \"type\": \"object\",\n"
+    "        \"additionalProperties\": true,\n"
+    "        \"required\": [\"ticket\", \"path\", \"expiresAtMs\", \"ttlMs\"],\n"
+    "        \"properties\": {\n"
+    "          \"ticket\": { \"type\": \"string\", \"pattern\": \"^[A-Za-z0-9_-]{43}$\" },\n"
+    "          \"path\": { \"type\": \"string\", \"maxLength\": 512, \"description\": \"As it was given.\" },\n"
+    "          \"expiresAtMs\": { \"type\": \"integer\", \"minimum\": 0, \"description\": \"Unix milliseconds.\" },\n"
+    "          \"ttlMs\": { \"type\": \"integer\", \"minimum\": 1, \"maximum\": 3600000 }\n"
+    "        },\n"
+    "        \"examples\": [\n"
+    "          {\n"
+    "            \"ticket\": \"_gcdAEYKGgfaomCU80yO5v1u8kG1YEwDEqhia4rJMiQ\",\n"
+    "            \"path\": \"/v1/processes/proc_1/logs\",\n"
+    "            \"expiresAtMs\": 1795251101204,\n"
+    "            \"ttlMs\": 30000\n"
+    "          }\n"
+    "        ]\n"
     "      },\n"
     "      \"Process\": {\n"
     "        \"type\": \"object\",\n"
@@ -24670,7 +24858,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        }\n"
     "      },\n"
     "      \"TokenInvalid\": {\n"
-    "        \"description\": \"The server has a token, and the request has none or another one. Checked before anything else about an existing path.\",\n"
+    "        \"description\": \"The server has a token, and the request has none or another one, or a ticket that is not one for it. Checked before anything else about an existing path. After five wrong ones in a row from an address the answer takes 100 ms, and each time longer, up to 2 s; a minute without one ends that.\",\n"
     "        \"headers\": {\n"
     "          \"WWW-Authenticate\": { \"description\": \"The scheme to use.\", \"schema\": { \"const\": \"Bearer\" } }\n"
     "        },\n"
@@ -24699,8 +24887,8 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          }\n"
     "        }\n"
     "      },\n"
-    "      \"OriginRefused\": {\n"
-    "        \"description\": \"The request has an `Origin` header of a foreign web page: not loopback, not the host that was asked, not allowed by `--cors-allow-origin`. Nothing was done.\",\n"
+    "      \"PermissionDenied\": {\n"
+    "        \"description\": \"Nothing was done, for one of three reasons. `Host` is none of the names of this server: a loopback address, `localhost`, a name given with `--allow-host`, and on a connection that did not come over loopback any IP address. Or the token may only read, and the request would change something. Or the request would change something or open a terminal, and its `Origin` is a foreign web page: not loopback, not the host that was asked, not allowed by `--cors-allow-origin`.\",\n"
     "        \"content\": {\n"
     "          \"application/problem+json\": {\n"
     "            \"schema\": {\n"
@@ -24713,14 +24901,34 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "              \"required\": [\"details\"]\n"
     "            },\n"
     "            \"examples\": {\n"
+    "              \"host\": {\n"
+    "                \"value\": {\n"
+    "                  \"type\": \"urn:sandbox-agent:error:permission_denied\",\n"
+    "                  \"title\": \"Permission Denied\",\n"
+    "                  \"status\": 403,\n"
+    "                  \"detail\": \"permission denied: host agent.example is not served here; the flag --allow-host agent.example would allow it\",\n"
+    "                  \"details\": {\n"
+    "                    \"message\": \"host agent.example is not served here; the flag --allow-host agent.example would allow it\"\n"
+    "                  }\n"
+    "                }\n"
+    "              },\n"
+    "              \"scope\": {\n"
+    "                \"value\": {\n"
+    "                  \"type\": \"urn:sandbox-agent:error:permission_denied\",\n"
+    "                  \"title\": \"Permission Denied\",\n"
+    "                  \"status\": 403,\n"
+    "                  \"detail\": \"permission denied: this token may only read\",\n"
+    "                  \"details\": { \"message\": \"this token may only read\" }\n"
+    "                }\n"
+    "              },\n"
     "              \"origin\": {\n"
     "                \"value\": {\n"
     "                  \"type\": \"urn:sandbox-agent:error:permission_denied\",\n"
     "                  \"title\": \"Permission Denied\",\n"
     "                  \"status\": 403,\n"
-    "                  \"detail\": \"permission denied: origin \\\"http://evil.example\\\" is not allowed; allow it with --cors-allow-origin\",\n"
+    "                  \"detail\": \"permission denied: origin http://evil.example is not allowed; the flag --cors-allow-origin would allow it\",\n"
     "                  \"details\": {\n"
-    "                    \"message\": \"origin \\\"http://evil.example\\\" is not allowed; allow it with --cors-allow-origin\"\n"
+    "                    \"message\": \"origin http://evil.example is not allowed; the flag --cors-allow-origin would allow it\"\n"
     "                  }\n"
     "                }\n"
     "              }\n"
@@ -25088,13 +25296,15 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        }\n"
     "      },\n"
     "      \"QueueFull\": {\n"
-    "        \"description\": \"The input queue of the process is full, since the process does not read. Nothing of the request was taken; try again later.\",\n"
+    "        \"description\": \"The input queue of the process is full, since the process does not read. Nothing of the request was taken; try again later. Or, with the type `token_invalid`, too many answers to wrong tokens of this address are waiting; the connection is closed then.\",\n"
     "        \"content\": {\n"
     "          \"application/problem+json\": {\n"
     "            \"schema\": {\n"
     "              \"$ref\": \"#/components/schemas/ProblemDetails\",\n"
     "              \"properties\": {\n"
-    "                \"type\": { \"const\": \"urn:sandbox-agent:error:conflict\" },\n"
+    "                \"type\": {\n"
+    "                  \"enum\": [\"urn:sandbox-agent:error:conflict\", \"urn:sandbox-agent:error:token_invalid\"]\n"
+    "                },\n"
     "                \"title\": { \"const\": \"Too Many Requests\" },\n"
     "                \"status\": { \"const\": 429 }\n"
     "              },\n"
@@ -25108,6 +25318,81 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "                  \"status\": 429,\n"
     "                  \"detail\": \"conflict: input queue is full (1048576 bytes waiting, limit 1048576)\",\n"
     "                  \"details\": { \"message\": \"input queue is full (1048576 bytes waiting, limit 1048576)\" }\n"
+    "                }\n"
+    "              },\n"
+    "              \"tokens\": {\n"
+    "                \"value\": {\n"
+    "                  \"type\": \"urn:sandbox-agent:error:token_invalid\",\n"
+    "                  \"title\": \"Too Many Requests\",\n"
+    "                  \"status\": 429,\n"
+    "                  \"detail\": \"token invalid\",\n"
+    "                  \"details\": { \"message\": \"too many wrong tokens from this address\" }\n"
+    "                }\n"
+    "              }\n"
+    "            }\n"
+    "          }\n"
+    "        }\n"
+    "      },\n"
+    "      \"TooManyTickets\": {\n"
+    "        \"description\": \"There are 1024 tickets that were neither used nor are over. Or, with the type `token_invalid`, too many answers to wrong tokens of this address are waiting; the connection is closed then.\",\n"
+    "        \"content\": {\n"
+    "          \"application/problem+json\": {\n"
+    "            \"schema\": {\n"
+    "              \"$ref\": \"#/components/schemas/ProblemDetails\",\n"
+    "              \"properties\": {\n"
+    "                \"type\": {\n"
+    "                  \"enum\": [\"urn:sandbox-agent:error:conflict\", \"urn:sandbox-agent:error:token_invalid\"]\n"
+    "                },\n"
+    "                \"title\": { \"const\": \"Too Many Requests\" },\n"
+    "                \"status\": { \"const\": 429 }\n"
+    "              },\n"
+    "              \"required\": [\"details\"]\n"
+    "            },\n"
+    "            \"examples\": {\n"
+    "              \"tickets\": {\n"
+    "                \"value\": {\n"
+    "                  \"type\": \"urn:sandbox-agent:error:conflict\",\n"
+    "                  \"title\": \"Too Many Requests\",\n"
+    "                  \"status\": 429,\n"
+    "                  \"detail\": \"conflict: 1024 tickets are waiting to be used (limit)\",\n"
+    "                  \"details\": { \"message\": \"1024 tickets are waiting to be used (limit)\" }\n"
+    "                }\n"
+    "              },\n"
+    "              \"tokens\": {\n"
+    "                \"value\": {\n"
+    "                  \"type\": \"urn:sandbox-agent:error:token_invalid\",\n"
+    "                  \"title\": \"Too Many Requests\",\n"
+    "                  \"status\": 429,\n"
+    "                  \"detail\": \"token invalid\",\n"
+    "                  \"details\": { \"message\": \"too many wrong tokens from this address\" }\n"
+    "                }\n"
+    "              }\n"
+    "            }\n"
+    "          }\n"
+    "        }\n"
+    "      },\n"
+    "      \"TooManyRefusals\": {\n"
+    "        \"description\": \"Wrong tokens from this address are answered later and later, and too many of those answers are waiting already. The connection is closed. A right token is never delayed.\",\n"
+    "        \"headers\": { \"Retry-After\": { \"description\": \"Seconds.\", \"schema\": { \"const\": \"2\" } } },\n"
+    "        \"content\": {\n"
+    "          \"application/problem+json\": {\n"
+    "            \"schema\": {\n"
+    "              \"$ref\": \"#/components/schemas/ProblemDetails\",\n"
+    "              \"properties\": {\n"
+    "                \"type\": { \"const\": \"urn:sandbox-agent:error:token_invalid\" },\n"
+    "                \"title\": { \"const\": \"Too Many Requests\" },\n"
+    "                \"status\": { \"const\": 429 }\n"
+    "              },\n"
+    "              \"required\": [\"details\"]\n"
+    "            },\n"
+    "            \"examples\": {\n"
+    "              \"tokens\": {\n"
+    "                \"value\": {\n"
+    "                  \"type\": \"urn:sandbox-agent:error:token_invalid\",\n"
+    "                  \"title\": \"Too Many Requests\",\n"
+    "                  \"status\": 429,\n"
+    "                  \"detail\": \"token invalid\",\n"
+    "                  \"details\": { \"message\": \"too many wrong tokens from this address\" }\n"
     "                }\n"
     "              }\n"
     "            }\n"
@@ -25321,6 +25606,12 @@ static void meta_reply(struct sbx_request *rq, struct sbx_str json)
 SBX_PRIVATE void sbx_api_get_root(struct sbx_request *rq)
 {
     meta_reply(rq, SBX_STR("{\"docs\":\"https://sandboxagent.dev\",\"name\":\"Sandbox Agent\"}"));
+}
+
+/* For whoever watches from outside, without a token: that there is an answer is all it tells. */
+SBX_PRIVATE void sbx_api_get_healthz(struct sbx_request *rq)
+{
+    meta_reply(rq, SBX_STR("{\"status\":\"ok\"}"));
 }
 
 /* The server is well as long as it answers; that it cannot store for now is told beside that. */
@@ -26378,6 +26669,7 @@ struct term {
     uint64_t heard_us;            /* when the peer was last heard, or seen to take output */
     uint64_t acked;               /* bytes it had taken at the last tick */
     bool greeted;                 /* `ready` is sent */
+    bool read_only;               /* input is refused, output is shown */
     bool ended;
 };
 
@@ -26560,6 +26852,11 @@ static enum sbx_pull term_pull(struct sbx_source *s, struct sbx_conn *c)
 
 /* --- messages in --- */
 
+static void term_refuse_change(struct term *t)
+{
+    term_put_error(t, "permission denied: " SBX_READS_ONLY, NULL);
+}
+
 static void term_input(struct term *t, struct sbx_str bytes, bool eof)
 {
     struct sbx_err err;
@@ -26604,7 +26901,9 @@ static void term_on_object(struct term *t, struct sbx_fields *f)
 {
     struct sbx_str type = {NULL, 0};
     (void)sbx_field_string(f, "type", SBX_REQUIRED, &type);
-    if (sbx_str_eq_z(type, "input"))
+    if (t->read_only && (sbx_str_eq_z(type, "input") || sbx_str_eq_z(type, "resize")))
+        term_refuse_change(t);
+    else if (sbx_str_eq_z(type, "input"))
         term_on_input(t, f);
     else if (sbx_str_eq_z(type, "resize"))
         term_on_resize(t, f);
@@ -26632,6 +26931,10 @@ static void term_on_binary(struct term *t, struct sbx_str bytes)
 {
     uint64_t limit = t->api->host->limits.max_input_bytes_per_request;
     struct sbx_err err;
+    if (t->read_only) {
+        term_refuse_change(t);
+        return;
+    }
     if (bytes.n <= limit) {
         term_input(t, bytes, false);
         return;
@@ -26824,6 +27127,7 @@ static struct term *term_new(struct sbx_request *rq, struct sbx_proc *p)
     t->conn = rq->conn;
     t->proc = sbx_proc_ref(p);
     t->heard_us = rq->conn->net->loop->now_us;
+    t->read_only = rq->scope != SBX_SCOPE_FULL;
     return t;
 }
 
@@ -26836,6 +27140,7 @@ static void term_open(struct sbx_request *rq, struct sbx_proc *p, uint64_t next)
         .tick = term_tick,
         .input = term_bytes_in,
     };
+    struct sbx_str protocol = sbx_auth_subprotocol(rq->http);
     struct term *t = term_new(rq, p);
     char accept[28];
     if (t == NULL) {
@@ -26849,6 +27154,8 @@ static void term_open(struct sbx_request *rq, struct sbx_proc *p, uint64_t next)
     if (t->cursor.next > t->replay_until)
         term_stop_filter(t);
     sbx_ws_accept(term_header(rq, "sec-websocket-key"), accept);
+    if (protocol.n > 0)
+        sbx_http_put_header(&rq->conn->headers, "sec-websocket-protocol", protocol);
     sbx_conn_upgrade(rq->conn, (struct sbx_str){accept, sizeof accept}, (struct sbx_str){NULL, 0},
                      &t->source);
 }
@@ -26872,6 +27179,9 @@ SBX_PRIVATE void sbx_api_connect_terminal(struct sbx_request *rq)
 }
 /* ==== end api/api_term.c ==================================================================== */
 
+/* ==== begin api/api_ticket.c ================================================================ */
+/* api_ticket.c - tickets: whoever has a token gets one, and hands it to what cannot send headers. */
+
 /* ==== begin api/routes.h ==================================================================== */
 /* routes.h - every endpoint: one row each, in one table. */
 #ifndef SBX_API_ROUTES_H
@@ -26882,7 +27192,9 @@ enum sbx_route_flags {
     SBX_ROUTE_TERMINAL = 2,   /* WebSocket: token in the query too, origin checked, no HEAD */
     SBX_ROUTE_INPUT = 4,      /* its body may be as long as the input limit needs */
     SBX_ROUTE_OPEN = 8,       /* no token needed */
-    SBX_ROUTE_STARTS = 16     /* starts a process: refused while the server stops */
+    SBX_ROUTE_STARTS = 16,    /* starts a process: refused while the server stops */
+    SBX_ROUTE_READS = 32,     /* changes nothing although it is a POST */
+    SBX_ROUTE_TICKET = 64     /* a ticket opens it, a stream of it where it has others */
 };
 
 struct sbx_route {
@@ -26905,6 +27217,92 @@ SBX_PRIVATE void sbx_route_put_allow(const struct sbx_route *first, struct sbx_b
 
 #endif
 /* ==== end api/routes.h ====================================================================== */
+/* ==== back in api/api_ticket.c ============================================================== */
+
+/* The path is compared with that of a request as it was sent, so it is kept as it was given. */
+static bool ticket_path_ok(struct sbx_request *rq, struct sbx_str path)
+{
+    struct sbx_str raw;
+    const struct sbx_route *first = sbx_route_find(path, &raw);
+    const struct sbx_route *route = first == NULL ? NULL : sbx_route_method(first, SBX_STR("GET"));
+    char decoded[SBX_TICKET_PATH_MAX];
+    struct sbx_str id;
+    if (path.n > SBX_TICKET_PATH_MAX) {
+        sbx_reply_error(rq->conn, SBX_PROBLEM_INVALID_REQUEST, 400,
+                        "path is longer than %u bytes", SBX_TICKET_PATH_MAX);
+        return false;
+    }
+    if (route == NULL || (route->flags & SBX_ROUTE_TICKET) == 0 ||
+        memchr(path.p, '?', path.n) != NULL) {
+        sbx_reply_error(rq->conn, SBX_PROBLEM_INVALID_REQUEST, 400,
+                        "path must be that of a process's logs or terminal, without a query");
+        return false;
+    }
+    id = (struct sbx_str){decoded, sbx_url_decode(raw, false, decoded)};
+    if (sbx_utf8_valid_prefix((const uint8_t *)id.p, id.n) == id.n &&
+        sbx_proctab_find(&rq->api->procs, id) != NULL)
+        return true;
+    sbx_reply_process_not_found(rq->conn, id);
+    return false;
+}
+
+static void ticket_reply(struct sbx_request *rq, struct sbx_str path, uint64_t ttl_ms,
+                         const char text[SBX_TICKET_TEXT])
+{
+    struct sbx_buf body;
+    struct sbx_response r = {.status = 201, .content_type = "application/json", .body = &body,
+                             .headers = SBX_STR("cache-control: no-store\r\n")};
+    struct sbx_json_writer w;
+    sbx_buf_init(&body);
+    sbx_json_begin(&w, &body);
+    sbx_json_object(&w);
+    sbx_json_put_string(&w, "ticket", (struct sbx_str){text, SBX_TICKET_TEXT});
+    sbx_json_put_string(&w, "path", path);
+    sbx_json_put_u64(&w, "expiresAtMs", sbx_clock_wall_ms() + ttl_ms);
+    sbx_json_put_u64(&w, "ttlMs", ttl_ms);
+    sbx_json_object_end(&w);
+    if (body.oom) {
+        sbx_buf_deinit(&body);
+        sbx_reply_out_of_memory(rq->conn);
+        return;
+    }
+    sbx_conn_respond(rq->conn, &r);
+}
+
+static void ticket_create(struct sbx_request *rq, struct sbx_str path, uint64_t ttl_ms)
+{
+    char text[SBX_TICKET_TEXT];
+    int rc = sbx_tickets_issue(&rq->api->tickets, path, rq->scope, rq->api->net->loop->now_us,
+                               ttl_ms * 1000, text);
+    if (rc == 0)
+        ticket_reply(rq, path, ttl_ms, text);
+    else if (rc == -EAGAIN)
+        sbx_reply_error(rq->conn, SBX_PROBLEM_CONFLICT, 429,
+                        "%u tickets are waiting to be used (limit)", SBX_TICKETS_MAX);
+    else if (rc == -ENOMEM)
+        sbx_reply_out_of_memory(rq->conn);
+    else
+        sbx_reply_error(rq->conn, SBX_PROBLEM_CONFLICT, 503, "no random bytes: %s", strerror(-rc));
+}
+
+SBX_PRIVATE void sbx_api_create_ticket(struct sbx_request *rq)
+{
+    struct sbx_str path = {NULL, 0};
+    uint64_t ttl_ms = SBX_TICKET_TTL_MS;
+    struct sbx_json_doc doc;
+    struct sbx_fields f;
+    if (!sbx_fields_begin(rq, &doc, &f))
+        return;
+    (void)sbx_field_string(&f, "path", SBX_REQUIRED, &path);
+    if (sbx_field_u64(&f, "ttlMs", SBX_NULLABLE, &ttl_ms) &&
+        (ttl_ms < 1 || ttl_ms > SBX_TICKET_TTL_MAX_MS))
+        sbx_fields_fail(&f, "ttlMs: must be between 1 and %u, got %" PRIu64, SBX_TICKET_TTL_MAX_MS,
+                        ttl_ms);
+    if (sbx_fields_end(rq, &f) && ticket_path_ok(rq, path))
+        ticket_create(rq, path, ttl_ms);
+    sbx_json_doc_deinit(&doc);
+}
+/* ==== end api/api_ticket.c ================================================================== */
 
 /* ==== begin api/routes.c ==================================================================== */
 /* routes.c - see routes.h. "run" and "config" come before "{id}", so they are not process ids
@@ -26912,8 +27310,11 @@ SBX_PRIVATE void sbx_route_put_allow(const struct sbx_route *first, struct sbx_b
 
 static const struct sbx_route routes_table[] = {
     {"GET", "/", "get_root", sbx_api_get_root, SBX_ROUTE_OPEN},
+    {"GET", "/healthz", "get_healthz", sbx_api_get_healthz, SBX_ROUTE_OPEN},
     {"GET", "/v1/health", "get_health", sbx_api_get_health, 0},
     {"GET", "/v1/openapi.json", "get_openapi", sbx_api_get_openapi, 0},
+    {"POST", "/v1/tickets", "create_ticket", sbx_api_create_ticket,
+     SBX_ROUTE_JSON | SBX_ROUTE_READS},
     {"GET", "/v1/processes", "list_processes", sbx_api_list_processes, 0},
     {"POST", "/v1/processes", "create_process", sbx_api_create_process,
      SBX_ROUTE_JSON | SBX_ROUTE_STARTS},
@@ -26925,13 +27326,14 @@ static const struct sbx_route routes_table[] = {
     {"DELETE", "/v1/processes/{id}", "delete_process", sbx_api_delete_process, 0},
     {"POST", "/v1/processes/{id}/stop", "stop_process", sbx_api_stop_process, 0},
     {"POST", "/v1/processes/{id}/kill", "kill_process", sbx_api_kill_process, 0},
-    {"GET", "/v1/processes/{id}/logs", "get_process_logs", sbx_api_get_logs, 0},
+    {"GET", "/v1/processes/{id}/logs", "get_process_logs", sbx_api_get_logs,
+     SBX_ROUTE_TICKET},
     {"POST", "/v1/processes/{id}/input", "send_process_input", sbx_api_send_input,
      SBX_ROUTE_JSON | SBX_ROUTE_INPUT},
     {"POST", "/v1/processes/{id}/terminal/resize", "resize_process_terminal",
      sbx_api_resize_terminal, SBX_ROUTE_JSON},
     {"GET", "/v1/processes/{id}/terminal/ws", "connect_process_terminal",
-     sbx_api_connect_terminal, SBX_ROUTE_TERMINAL},
+     sbx_api_connect_terminal, SBX_ROUTE_TERMINAL | SBX_ROUTE_TICKET},
     /* Other names of the same, from an earlier proposal. Here "run" and "config" are ids. */
     {"GET", "/v1/process", "list_processes_alias", sbx_api_list_processes, 0},
     {"POST", "/v1/process", "create_process_alias", sbx_api_create_process,
@@ -26940,7 +27342,8 @@ static const struct sbx_route routes_table[] = {
     {"DELETE", "/v1/process/{id}", "delete_process_alias", sbx_api_delete_process, 0},
     {"POST", "/v1/process/{id}/stop", "stop_process_alias", sbx_api_stop_process, 0},
     {"POST", "/v1/process/{id}/kill", "kill_process_alias", sbx_api_kill_process, 0},
-    {"GET", "/v1/process/{id}/logs", "get_process_logs_alias", sbx_api_get_logs, 0},
+    {"GET", "/v1/process/{id}/logs", "get_process_logs_alias", sbx_api_get_logs,
+     SBX_ROUTE_TICKET},
     {NULL, NULL, NULL, NULL, 0},
 };
 
@@ -27015,9 +27418,13 @@ SBX_PRIVATE void sbx_route_put_allow(const struct sbx_route *first, struct sbx_b
 /* ==== begin api/router.c ==================================================================== */
 /* router.c - from a request head to its handler.
  *
- * The order of checks is part of the contract: path, token, method, origin, then what the body is
- * and how long it may be; the rest is the handler's. A path that does not exist is 404 with and
- * without a token. */
+ * The order of checks is part of the contract: host, path, token, method, scope, origin, then what
+ * the body is and how long it may be; the rest is the handler's. A path that does not exist is 404
+ * with and without a token. A host that is not ours comes first, since whoever sends it believes to
+ * talk to somebody else.
+ *
+ * A wrong token is answered late (api/throttle.h): the request stays with its connection, so that
+ * answers are in order, and a timer gives the answer. */
 
 #define ROUTER_BODY_MAX (2u * 1024u * 1024u)
 
@@ -27079,14 +27486,178 @@ static void router_refuse_method(struct sbx_conn *c, const struct sbx_route *rou
     sbx_reply_plain_error(c, 405, &detail);
 }
 
-static void router_refuse_token(struct sbx_conn *c, const struct sbx_route *route,
-                                bool method_served)
+/* --- the name that was asked for --- */
+
+/* The connection's own address as text; empty for a unix socket. */
+static struct sbx_str router_local(const struct sbx_conn *c, char text[SBX_ADDRESS_TEXT])
 {
-    if (!method_served)
-        router_add_allow(c, route);
+    struct sbx_address a;
+    memset(&a, 0, sizeof a);
+    a.len = sizeof a.sock;
+    if (getsockname(c->stream.fd, &a.sock.sa, &a.len) < 0)
+        return SBX_STR("127.0.0.1:0"); /* where least is allowed */
+    if (sbx_address_is_unix(&a))
+        return (struct sbx_str){NULL, 0};
+    sbx_address_format(&a, text, SBX_ADDRESS_TEXT);
+    return sbx_str_z(text);
+}
+
+static bool router_host_ok(struct sbx_conn *c, const struct sbx_http_request *req)
+{
+    const struct sbx_hosts *hosts = &sbx_api_of(c)->hosts;
+    struct sbx_str host = router_header(req, "host"), name;
+    char local[SBX_ADDRESS_TEXT];
+    int n;
+    if (sbx_host_is_known(hosts, host) || sbx_host_is_ours(hosts, host, router_local(c, local)))
+        return true;
+    name = sbx_host_name(host);
+    n = (int)(name.n > 200 ? 200 : name.n);
+    sbx_reply_error(c, SBX_PROBLEM_PERMISSION_DENIED, 0,
+                    "host %.*s is not served here; the flag --allow-host %.*s would allow it", n,
+                    name.p, n, name.p);
+    return false;
+}
+
+/* --- tokens and tickets --- */
+
+/* A refusal that waits. Ends with its answer or with its connection. */
+struct router_refusal {
+    struct sbx_conn *conn;
+    struct sbx_peer peer;
+    struct sbx_timer timer;
+};
+
+static void router_say_refused(struct sbx_conn *c)
+{
     sbx_buf_add_z(&c->headers, "www-authenticate: Bearer\r\n");
     sbx_reply_error(c, SBX_PROBLEM_TOKEN_INVALID, 0, "missing or invalid bearer token");
 }
+
+static void router_end_refusal(struct router_refusal *r)
+{
+    struct sbx_api *api = sbx_api_of(r->conn);
+    sbx_loop_cancel_timer(api->net->loop, &r->timer);
+    sbx_throttle_done(&api->throttle, &r->peer);
+    sbx_mem_free(r);
+}
+
+static void router_on_refusal_due(struct sbx_timer *t)
+{
+    struct router_refusal *r = SBX_LIST_OF(t, struct router_refusal, timer);
+    struct sbx_conn *c = r->conn;
+    router_end_refusal(r);
+    router_say_refused(c);
+}
+
+static void router_on_refused_gone(struct sbx_conn *c, void *ctx)
+{
+    (void)c;
+    router_end_refusal(ctx);
+}
+
+static void router_refuse_later(struct sbx_conn *c, const struct sbx_peer *peer, uint64_t delay_us)
+{
+    struct sbx_api *api = sbx_api_of(c);
+    struct router_refusal *r = sbx_mem_calloc(sizeof *r);
+    if (r == NULL) {
+        sbx_throttle_done(&api->throttle, peer);
+        sbx_reply_out_of_memory(c);
+        return;
+    }
+    r->conn = c;
+    r->peer = *peer;
+    sbx_timer_init(&r->timer, router_on_refusal_due);
+    sbx_loop_set_timer(api->net->loop, &r->timer, api->net->loop->now_us + delay_us);
+    sbx_conn_defer(c, router_on_refused_gone, r);
+}
+
+static void router_refuse_many(struct sbx_conn *c)
+{
+    c->keep_alive = false;
+    sbx_buf_add_z(&c->headers, "retry-after: 2\r\n");
+    sbx_reply_error(c, SBX_PROBLEM_TOKEN_INVALID, 429, "too many wrong tokens from this address");
+}
+
+static void router_refuse_guess(struct sbx_conn *c)
+{
+    struct sbx_api *api = sbx_api_of(c);
+    struct sbx_peer peer;
+    uint64_t delay_us;
+    sbx_peer_of_fd(&peer, c->stream.fd);
+    switch (sbx_throttle_fail(&api->throttle, &peer, &delay_us)) {
+    case SBX_THROTTLE_NOW:
+        router_say_refused(c);
+        break;
+    case SBX_THROTTLE_LATER:
+        router_refuse_later(c, &peer, delay_us);
+        break;
+    case SBX_THROTTLE_TOO_MANY:
+        router_refuse_many(c);
+        break;
+    }
+}
+
+/* Is it a request that a ticket opens: a WebSocket, or a log that is followed? HEAD would use up a
+ * ticket for nothing. */
+static bool router_takes_ticket(const struct sbx_http_request *req, struct sbx_str query,
+                                const struct sbx_route *route)
+{
+    struct sbx_str name, value;
+    if (route == NULL || (route->flags & SBX_ROUTE_TICKET) == 0 ||
+        !sbx_str_eq_z(req->method, "GET"))
+        return false;
+    if ((route->flags & SBX_ROUTE_TERMINAL) != 0)
+        return true;
+    while (sbx_url_next_param(&query, &name, &value))
+        if (sbx_str_eq_z(name, "follow"))
+            return sbx_str_eq_z(value, "true");
+    return false;
+}
+
+/* Lets the request in with a scope, or refuses it. `route` is NULL where the path has no such
+ * method. */
+static bool router_admit(struct sbx_conn *c, const struct sbx_http_request *req,
+                         const struct sbx_url *url, const struct sbx_route *first,
+                         const struct sbx_route *route)
+{
+    struct sbx_api *api = sbx_api_of(c);
+    bool terminal = (first->flags & SBX_ROUTE_TERMINAL) != 0, tried;
+    char ticket[SBX_TICKET_TEXT];
+    c->scope = SBX_SCOPE_FULL;
+    if ((first->flags & SBX_ROUTE_OPEN) != 0)
+        return true;
+    c->scope = (uint8_t)sbx_auth_check(api->tokens, req, url->query, terminal);
+    if (c->scope != SBX_SCOPE_NONE)
+        return true;
+    tried = sbx_auth_is_tried(req, url->query, terminal);
+    if (router_takes_ticket(req, url->query, route) &&
+        sbx_auth_ticket(url->query, ticket, sizeof ticket)) {
+        tried = true;
+        c->scope = (uint8_t)sbx_tickets_redeem(&api->tickets,
+                                               (struct sbx_str){ticket, sizeof ticket}, url->path,
+                                               api->net->loop->now_us);
+        if (c->scope != SBX_SCOPE_NONE)
+            return true;
+    }
+    if (route == NULL)
+        router_add_allow(c, first);
+    if (tried)
+        router_refuse_guess(c);
+    else
+        router_say_refused(c);
+    return false;
+}
+
+static bool router_scope_ok(struct sbx_conn *c, const struct sbx_route *route)
+{
+    if (c->scope == SBX_SCOPE_FULL || strcmp(route->method, "GET") == 0 ||
+        (route->flags & SBX_ROUTE_READS) != 0)
+        return true;
+    sbx_reply_error(c, SBX_PROBLEM_PERMISSION_DENIED, 0, SBX_READS_ONLY);
+    return false;
+}
+
+/* --- pages --- */
 
 /* Requests that change something, and terminals, are refused to pages from elsewhere. */
 static bool router_origin_ok(struct sbx_conn *c, const struct sbx_http_request *req,
@@ -27160,6 +27731,8 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 400, "malformed request target");
         return;
     }
+    if (!router_host_ok(c, req))
+        return;
     first = sbx_route_find(url.path, &raw_id);
     if (sbx_str_eq_z(req->method, "OPTIONS")) {
         router_preflight(c, req, first);
@@ -27170,16 +27743,13 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         return;
     }
     route = sbx_route_method(first, req->method);
-    if ((first->flags & SBX_ROUTE_OPEN) == 0 &&
-        sbx_auth_check(api->tokens, req, url.query, (first->flags & SBX_ROUTE_TERMINAL) != 0) == SBX_SCOPE_NONE) {
-        router_refuse_token(c, first, route != NULL);
+    if (!router_admit(c, req, &url, first, route))
         return;
-    }
     if (route == NULL) {
         router_refuse_method(c, first, req->method);
         return;
     }
-    if (!router_origin_ok(c, req, route) || !router_decode_id(c, raw_id, decoded, &id) ||
+    if (!router_scope_ok(c, route) || !router_origin_ok(c, req, route) || !router_decode_id(c, raw_id, decoded, &id) ||
         !router_type_ok(c, req, route))
         return;
     c->route = route;
@@ -27191,7 +27761,7 @@ static void router_on_request(struct sbx_conn *c, const struct sbx_http_request 
                               struct sbx_str body)
 {
     struct sbx_request rq = {.api = sbx_api_of(c), .conn = c, .http = req, .route = c->route,
-                             .body = body};
+                             .scope = (enum sbx_scope)c->scope, .body = body};
     char decoded[SBX_ID_MAX];
     struct sbx_str raw_id;
     (void)sbx_url_split(req->target, &rq.url);
@@ -27249,11 +27819,15 @@ SBX_PRIVATE void sbx_api_init(struct sbx_api *api, struct sbx_host *host, struct
     net->ctx = api;
     sbx_list_init(&api->follow_caches);
     sbx_proctab_init(&api->procs, host);
+    sbx_tickets_init(&api->tickets);
+    sbx_throttle_init(&api->throttle, net->loop);
 }
 
 SBX_PRIVATE void sbx_api_deinit(struct sbx_api *api)
 {
     assert(sbx_list_empty(&api->follow_caches));
+    sbx_throttle_deinit(&api->throttle);
+    sbx_tickets_deinit(&api->tickets);
     sbx_proctab_deinit(&api->procs);
 }
 /* ==== end api/router.c ====================================================================== */
@@ -28294,6 +28868,7 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s);
 #define SERVER_KILLED_US 500000u /* for the system to end what was killed */
 #define SERVER_LAST_US 300000u   /* for the last answers to be written */
 #define SERVER_AGAIN_US 300000u  /* a second signal within it is the same one */
+#define SERVER_HANDSHAKE_US 10000000u
 #define SERVER_FRESH_US 200000u  /* for the first request of a connection that was accepted */
 #define SERVER_ADOPTED_US 100000u
 #define SERVER_FDS_KEPT 256u     /* for processes, beside connections */
@@ -28758,6 +29333,8 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
         return -ENOMEM;
     net->max_conns = server_max_conns(c, nofile);
     net->request_timeout_us = c->request_timeout_ms * 1000;
+    net->handshake_timeout_us = net->request_timeout_us < SERVER_HANDSHAKE_US
+                                    ? net->request_timeout_us : SERVER_HANDSHAKE_US;
     net->idle_timeout_us = c->idle_timeout_ms * 1000;
     s->api.cors = (struct sbx_cors){.origins = c->origins, .norigins = c->norigins,
                                     .methods = sbx_buf_view(&c->cors_methods),

@@ -12,7 +12,7 @@ set -eu
 cd "$(dirname -- "$0")/.."
 
 suite=trixie
-packages='gcc libc6-dev binutils libsqlite3-dev libmbedtls-dev libcmocka-dev sqlite3 openssl nodejs'
+packages='gcc libc6-dev binutils libsqlite3-dev libmbedtls-dev libcmocka-dev sqlite3 openssl curl nodejs'
 only=tls
 root=
 temporary=

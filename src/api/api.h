@@ -5,6 +5,8 @@
 #include "api/auth.h"
 #include "api/cors.h"
 #include "api/origin.h"
+#include "api/throttle.h"
+#include "api/ticket.h"
 #include "net/conn.h"
 #include "proc/host.h"
 #include "proc/proctab.h"
@@ -17,12 +19,16 @@ struct sbx_api {
     struct sbx_net *net;
     struct sbx_proctab procs;
     struct sbx_cors cors;
-    const struct sbx_tokens *tokens; /* of the configuration */
+    struct sbx_tokens *tokens;    /* of the configuration */
     struct sbx_hosts hosts;
+    struct sbx_tickets tickets;
+    struct sbx_throttle throttle;
     struct sbx_list follow_caches; /* api_follow.c: one for each followed process */
 };
 
 #define SBX_ID_MAX SBX_HTTP_MAX_TARGET /* an id cannot be longer than the target it is in */
+
+#define SBX_READS_ONLY "this token may only read" /* what is told to who may not do more */
 
 struct sbx_route;
 
@@ -32,6 +38,7 @@ struct sbx_request {
     struct sbx_conn *conn;
     const struct sbx_http_request *http;
     const struct sbx_route *route;
+    enum sbx_scope scope; /* what it may do */
     struct sbx_url url;
     struct sbx_str id;   /* of the path, decoded, valid UTF-8 */
     struct sbx_str body;

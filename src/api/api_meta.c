@@ -16,6 +16,12 @@ void sbx_api_get_root(struct sbx_request *rq)
     meta_reply(rq, SBX_STR("{\"docs\":\"https://sandboxagent.dev\",\"name\":\"Sandbox Agent\"}"));
 }
 
+/* For whoever watches from outside, without a token: that there is an answer is all it tells. */
+void sbx_api_get_healthz(struct sbx_request *rq)
+{
+    meta_reply(rq, SBX_STR("{\"status\":\"ok\"}"));
+}
+
 /* The server is well as long as it answers; that it cannot store for now is told beside that. */
 void sbx_api_get_health(struct sbx_request *rq)
 {

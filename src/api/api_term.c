@@ -18,6 +18,7 @@
 #include "api/process_json.h"
 #include "api/query.h"
 #include "base/mem.h"
+#include "proto/http_write.h"
 #include "proto/vt_filter.h"
 #include "proto/ws.h"
 
@@ -44,6 +45,7 @@ struct term {
     uint64_t heard_us;            /* when the peer was last heard, or seen to take output */
     uint64_t acked;               /* bytes it had taken at the last tick */
     bool greeted;                 /* `ready` is sent */
+    bool read_only;               /* input is refused, output is shown */
     bool ended;
 };
 
@@ -226,6 +228,11 @@ static enum sbx_pull term_pull(struct sbx_source *s, struct sbx_conn *c)
 
 /* --- messages in --- */
 
+static void term_refuse_change(struct term *t)
+{
+    term_put_error(t, "permission denied: " SBX_READS_ONLY, NULL);
+}
+
 static void term_input(struct term *t, struct sbx_str bytes, bool eof)
 {
     struct sbx_err err;
@@ -270,7 +277,9 @@ static void term_on_object(struct term *t, struct sbx_fields *f)
 {
     struct sbx_str type = {NULL, 0};
     (void)sbx_field_string(f, "type", SBX_REQUIRED, &type);
-    if (sbx_str_eq_z(type, "input"))
+    if (t->read_only && (sbx_str_eq_z(type, "input") || sbx_str_eq_z(type, "resize")))
+        term_refuse_change(t);
+    else if (sbx_str_eq_z(type, "input"))
         term_on_input(t, f);
     else if (sbx_str_eq_z(type, "resize"))
         term_on_resize(t, f);
@@ -298,6 +307,10 @@ static void term_on_binary(struct term *t, struct sbx_str bytes)
 {
     uint64_t limit = t->api->host->limits.max_input_bytes_per_request;
     struct sbx_err err;
+    if (t->read_only) {
+        term_refuse_change(t);
+        return;
+    }
     if (bytes.n <= limit) {
         term_input(t, bytes, false);
         return;
@@ -490,6 +503,7 @@ static struct term *term_new(struct sbx_request *rq, struct sbx_proc *p)
     t->conn = rq->conn;
     t->proc = sbx_proc_ref(p);
     t->heard_us = rq->conn->net->loop->now_us;
+    t->read_only = rq->scope != SBX_SCOPE_FULL;
     return t;
 }
 
@@ -502,6 +516,7 @@ static void term_open(struct sbx_request *rq, struct sbx_proc *p, uint64_t next)
         .tick = term_tick,
         .input = term_bytes_in,
     };
+    struct sbx_str protocol = sbx_auth_subprotocol(rq->http);
     struct term *t = term_new(rq, p);
     char accept[28];
     if (t == NULL) {
@@ -515,6 +530,8 @@ static void term_open(struct sbx_request *rq, struct sbx_proc *p, uint64_t next)
     if (t->cursor.next > t->replay_until)
         term_stop_filter(t);
     sbx_ws_accept(term_header(rq, "sec-websocket-key"), accept);
+    if (protocol.n > 0)
+        sbx_http_put_header(&rq->conn->headers, "sec-websocket-protocol", protocol);
     sbx_conn_upgrade(rq->conn, (struct sbx_str){accept, sizeof accept}, (struct sbx_str){NULL, 0},
                      &t->source);
 }

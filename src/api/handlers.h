@@ -6,6 +6,7 @@
 #include "api/api.h"
 
 void sbx_api_get_root(struct sbx_request *rq);
+void sbx_api_get_healthz(struct sbx_request *rq);
 void sbx_api_get_health(struct sbx_request *rq);
 void sbx_api_get_openapi(struct sbx_request *rq);
 void sbx_api_list_processes(struct sbx_request *rq);
@@ -21,5 +22,6 @@ void sbx_api_get_logs(struct sbx_request *rq);
 void sbx_api_send_input(struct sbx_request *rq);
 void sbx_api_resize_terminal(struct sbx_request *rq);
 void sbx_api_connect_terminal(struct sbx_request *rq);
+void sbx_api_create_ticket(struct sbx_request *rq);
 
 #endif

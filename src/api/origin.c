@@ -21,7 +21,7 @@ struct origin_authority {
     bool bracketed;
 };
 
-enum origin_literal { ORIGIN_NAME, ORIGIN_ADDRESS, ORIGIN_LOOPBACK };
+enum origin_literal { ORIGIN_NAME, ORIGIN_ADDRESS, ORIGIN_HERE };
 
 static struct sbx_str origin_from(struct sbx_str s, size_t at)
 {
@@ -63,9 +63,11 @@ static bool origin_split(struct sbx_str host, struct origin_authority *a)
     return a->name.n > 0;
 }
 
-static bool origin_is_loopback_v4(const uint8_t bytes[4])
+/* Of 127/8, or 0.0.0.0: the system connects to itself where nobody in particular is asked for, and
+ * that is how a server names itself that listens everywhere. */
+static bool origin_is_here_v4(const uint8_t bytes[4])
 {
-    return bytes[0] == 127;
+    return bytes[0] == 127 || (bytes[0] | bytes[1] | bytes[2] | bytes[3]) == 0;
 }
 
 static enum origin_literal origin_literal(const struct origin_authority *a)
@@ -73,19 +75,19 @@ static enum origin_literal origin_literal(const struct origin_authority *a)
     char text[ORIGIN_LITERAL_MAX];
     struct in_addr v4;
     struct in6_addr v6;
-    bool loopback;
+    bool here;
     if (a->name.n >= sizeof text || memchr(a->name.p, '\0', a->name.n) != NULL)
         return ORIGIN_NAME;
     memcpy(text, a->name.p, a->name.n);
     text[a->name.n] = '\0';
     if (!a->bracketed && inet_pton(AF_INET, text, &v4) == 1)
-        loopback = origin_is_loopback_v4((const uint8_t *)&v4);
+        here = origin_is_here_v4((const uint8_t *)&v4);
     else if (a->bracketed && inet_pton(AF_INET6, text, &v6) == 1)
-        loopback = IN6_IS_ADDR_LOOPBACK(&v6) ||
-                   (IN6_IS_ADDR_V4MAPPED(&v6) && origin_is_loopback_v4(&v6.s6_addr[12]));
+        here = IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_UNSPECIFIED(&v6) ||
+               (IN6_IS_ADDR_V4MAPPED(&v6) && origin_is_here_v4(&v6.s6_addr[12]));
     else
         return ORIGIN_NAME;
-    return loopback ? ORIGIN_LOOPBACK : ORIGIN_ADDRESS;
+    return here ? ORIGIN_HERE : ORIGIN_ADDRESS;
 }
 
 /* --- patterns --- */
@@ -189,7 +191,7 @@ static bool origin_is_allowed(const struct sbx_hosts *hosts, const struct origin
 static bool origin_is_known(const struct sbx_hosts *hosts, const struct origin_authority *a)
 {
     return (!a->bracketed && sbx_str_ieq_z(a->name, "localhost")) ||
-           origin_literal(a) == ORIGIN_LOOPBACK || origin_is_allowed(hosts, a);
+           origin_literal(a) == ORIGIN_HERE || origin_is_allowed(hosts, a);
 }
 
 bool sbx_host_is_known(const struct sbx_hosts *hosts, struct sbx_str host)

@@ -1,13 +1,19 @@
 /* router.c - from a request head to its handler.
  *
- * The order of checks is part of the contract: path, token, method, origin, then what the body is
- * and how long it may be; the rest is the handler's. A path that does not exist is 404 with and
- * without a token. */
+ * The order of checks is part of the contract: host, path, token, method, scope, origin, then what
+ * the body is and how long it may be; the rest is the handler's. A path that does not exist is 404
+ * with and without a token. A host that is not ours comes first, since whoever sends it believes to
+ * talk to somebody else.
+ *
+ * A wrong token is answered late (api/throttle.h): the request stays with its connection, so that
+ * answers are in order, and a timer gives the answer. */
 #include "api/api.h"
 #include "api/auth.h"
 #include "api/problem.h"
 #include "api/routes.h"
+#include "base/mem.h"
 #include "base/utf8.h"
+#include "net/address.h"
 #include "proto/http_write.h"
 
 #include <assert.h>
@@ -75,14 +81,178 @@ static void router_refuse_method(struct sbx_conn *c, const struct sbx_route *rou
     sbx_reply_plain_error(c, 405, &detail);
 }
 
-static void router_refuse_token(struct sbx_conn *c, const struct sbx_route *route,
-                                bool method_served)
+/* --- the name that was asked for --- */
+
+/* The connection's own address as text; empty for a unix socket. */
+static struct sbx_str router_local(const struct sbx_conn *c, char text[SBX_ADDRESS_TEXT])
 {
-    if (!method_served)
-        router_add_allow(c, route);
+    struct sbx_address a;
+    memset(&a, 0, sizeof a);
+    a.len = sizeof a.sock;
+    if (getsockname(c->stream.fd, &a.sock.sa, &a.len) < 0)
+        return SBX_STR("127.0.0.1:0"); /* where least is allowed */
+    if (sbx_address_is_unix(&a))
+        return (struct sbx_str){NULL, 0};
+    sbx_address_format(&a, text, SBX_ADDRESS_TEXT);
+    return sbx_str_z(text);
+}
+
+static bool router_host_ok(struct sbx_conn *c, const struct sbx_http_request *req)
+{
+    const struct sbx_hosts *hosts = &sbx_api_of(c)->hosts;
+    struct sbx_str host = router_header(req, "host"), name;
+    char local[SBX_ADDRESS_TEXT];
+    int n;
+    if (sbx_host_is_known(hosts, host) || sbx_host_is_ours(hosts, host, router_local(c, local)))
+        return true;
+    name = sbx_host_name(host);
+    n = (int)(name.n > 200 ? 200 : name.n);
+    sbx_reply_error(c, SBX_PROBLEM_PERMISSION_DENIED, 0,
+                    "host %.*s is not served here; the flag --allow-host %.*s would allow it", n,
+                    name.p, n, name.p);
+    return false;
+}
+
+/* --- tokens and tickets --- */
+
+/* A refusal that waits. Ends with its answer or with its connection. */
+struct router_refusal {
+    struct sbx_conn *conn;
+    struct sbx_peer peer;
+    struct sbx_timer timer;
+};
+
+static void router_say_refused(struct sbx_conn *c)
+{
     sbx_buf_add_z(&c->headers, "www-authenticate: Bearer\r\n");
     sbx_reply_error(c, SBX_PROBLEM_TOKEN_INVALID, 0, "missing or invalid bearer token");
 }
+
+static void router_end_refusal(struct router_refusal *r)
+{
+    struct sbx_api *api = sbx_api_of(r->conn);
+    sbx_loop_cancel_timer(api->net->loop, &r->timer);
+    sbx_throttle_done(&api->throttle, &r->peer);
+    sbx_mem_free(r);
+}
+
+static void router_on_refusal_due(struct sbx_timer *t)
+{
+    struct router_refusal *r = SBX_LIST_OF(t, struct router_refusal, timer);
+    struct sbx_conn *c = r->conn;
+    router_end_refusal(r);
+    router_say_refused(c);
+}
+
+static void router_on_refused_gone(struct sbx_conn *c, void *ctx)
+{
+    (void)c;
+    router_end_refusal(ctx);
+}
+
+static void router_refuse_later(struct sbx_conn *c, const struct sbx_peer *peer, uint64_t delay_us)
+{
+    struct sbx_api *api = sbx_api_of(c);
+    struct router_refusal *r = sbx_mem_calloc(sizeof *r);
+    if (r == NULL) {
+        sbx_throttle_done(&api->throttle, peer);
+        sbx_reply_out_of_memory(c);
+        return;
+    }
+    r->conn = c;
+    r->peer = *peer;
+    sbx_timer_init(&r->timer, router_on_refusal_due);
+    sbx_loop_set_timer(api->net->loop, &r->timer, api->net->loop->now_us + delay_us);
+    sbx_conn_defer(c, router_on_refused_gone, r);
+}
+
+static void router_refuse_many(struct sbx_conn *c)
+{
+    c->keep_alive = false;
+    sbx_buf_add_z(&c->headers, "retry-after: 2\r\n");
+    sbx_reply_error(c, SBX_PROBLEM_TOKEN_INVALID, 429, "too many wrong tokens from this address");
+}
+
+static void router_refuse_guess(struct sbx_conn *c)
+{
+    struct sbx_api *api = sbx_api_of(c);
+    struct sbx_peer peer;
+    uint64_t delay_us;
+    sbx_peer_of_fd(&peer, c->stream.fd);
+    switch (sbx_throttle_fail(&api->throttle, &peer, &delay_us)) {
+    case SBX_THROTTLE_NOW:
+        router_say_refused(c);
+        break;
+    case SBX_THROTTLE_LATER:
+        router_refuse_later(c, &peer, delay_us);
+        break;
+    case SBX_THROTTLE_TOO_MANY:
+        router_refuse_many(c);
+        break;
+    }
+}
+
+/* Is it a request that a ticket opens: a WebSocket, or a log that is followed? HEAD would use up a
+ * ticket for nothing. */
+static bool router_takes_ticket(const struct sbx_http_request *req, struct sbx_str query,
+                                const struct sbx_route *route)
+{
+    struct sbx_str name, value;
+    if (route == NULL || (route->flags & SBX_ROUTE_TICKET) == 0 ||
+        !sbx_str_eq_z(req->method, "GET"))
+        return false;
+    if ((route->flags & SBX_ROUTE_TERMINAL) != 0)
+        return true;
+    while (sbx_url_next_param(&query, &name, &value))
+        if (sbx_str_eq_z(name, "follow"))
+            return sbx_str_eq_z(value, "true");
+    return false;
+}
+
+/* Lets the request in with a scope, or refuses it. `route` is NULL where the path has no such
+ * method. */
+static bool router_admit(struct sbx_conn *c, const struct sbx_http_request *req,
+                         const struct sbx_url *url, const struct sbx_route *first,
+                         const struct sbx_route *route)
+{
+    struct sbx_api *api = sbx_api_of(c);
+    bool terminal = (first->flags & SBX_ROUTE_TERMINAL) != 0, tried;
+    char ticket[SBX_TICKET_TEXT];
+    c->scope = SBX_SCOPE_FULL;
+    if ((first->flags & SBX_ROUTE_OPEN) != 0)
+        return true;
+    c->scope = (uint8_t)sbx_auth_check(api->tokens, req, url->query, terminal);
+    if (c->scope != SBX_SCOPE_NONE)
+        return true;
+    tried = sbx_auth_is_tried(req, url->query, terminal);
+    if (router_takes_ticket(req, url->query, route) &&
+        sbx_auth_ticket(url->query, ticket, sizeof ticket)) {
+        tried = true;
+        c->scope = (uint8_t)sbx_tickets_redeem(&api->tickets,
+                                               (struct sbx_str){ticket, sizeof ticket}, url->path,
+                                               api->net->loop->now_us);
+        if (c->scope != SBX_SCOPE_NONE)
+            return true;
+    }
+    if (route == NULL)
+        router_add_allow(c, first);
+    if (tried)
+        router_refuse_guess(c);
+    else
+        router_say_refused(c);
+    return false;
+}
+
+static bool router_scope_ok(struct sbx_conn *c, const struct sbx_route *route)
+{
+    if (c->scope == SBX_SCOPE_FULL || strcmp(route->method, "GET") == 0 ||
+        (route->flags & SBX_ROUTE_READS) != 0)
+        return true;
+    sbx_reply_error(c, SBX_PROBLEM_PERMISSION_DENIED, 0, SBX_READS_ONLY);
+    return false;
+}
+
+/* --- pages --- */
 
 /* Requests that change something, and terminals, are refused to pages from elsewhere. */
 static bool router_origin_ok(struct sbx_conn *c, const struct sbx_http_request *req,
@@ -156,6 +326,8 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 400, "malformed request target");
         return;
     }
+    if (!router_host_ok(c, req))
+        return;
     first = sbx_route_find(url.path, &raw_id);
     if (sbx_str_eq_z(req->method, "OPTIONS")) {
         router_preflight(c, req, first);
@@ -166,16 +338,13 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         return;
     }
     route = sbx_route_method(first, req->method);
-    if ((first->flags & SBX_ROUTE_OPEN) == 0 &&
-        sbx_auth_check(api->tokens, req, url.query, (first->flags & SBX_ROUTE_TERMINAL) != 0) == SBX_SCOPE_NONE) {
-        router_refuse_token(c, first, route != NULL);
+    if (!router_admit(c, req, &url, first, route))
         return;
-    }
     if (route == NULL) {
         router_refuse_method(c, first, req->method);
         return;
     }
-    if (!router_origin_ok(c, req, route) || !router_decode_id(c, raw_id, decoded, &id) ||
+    if (!router_scope_ok(c, route) || !router_origin_ok(c, req, route) || !router_decode_id(c, raw_id, decoded, &id) ||
         !router_type_ok(c, req, route))
         return;
     c->route = route;
@@ -187,7 +356,7 @@ static void router_on_request(struct sbx_conn *c, const struct sbx_http_request 
                               struct sbx_str body)
 {
     struct sbx_request rq = {.api = sbx_api_of(c), .conn = c, .http = req, .route = c->route,
-                             .body = body};
+                             .scope = (enum sbx_scope)c->scope, .body = body};
     char decoded[SBX_ID_MAX];
     struct sbx_str raw_id;
     (void)sbx_url_split(req->target, &rq.url);
@@ -245,10 +414,14 @@ void sbx_api_init(struct sbx_api *api, struct sbx_host *host, struct sbx_net *ne
     net->ctx = api;
     sbx_list_init(&api->follow_caches);
     sbx_proctab_init(&api->procs, host);
+    sbx_tickets_init(&api->tickets);
+    sbx_throttle_init(&api->throttle, net->loop);
 }
 
 void sbx_api_deinit(struct sbx_api *api)
 {
     assert(sbx_list_empty(&api->follow_caches));
+    sbx_throttle_deinit(&api->throttle);
+    sbx_tickets_deinit(&api->tickets);
     sbx_proctab_deinit(&api->procs);
 }

@@ -7,8 +7,11 @@
 
 static const struct sbx_route routes_table[] = {
     {"GET", "/", "get_root", sbx_api_get_root, SBX_ROUTE_OPEN},
+    {"GET", "/healthz", "get_healthz", sbx_api_get_healthz, SBX_ROUTE_OPEN},
     {"GET", "/v1/health", "get_health", sbx_api_get_health, 0},
     {"GET", "/v1/openapi.json", "get_openapi", sbx_api_get_openapi, 0},
+    {"POST", "/v1/tickets", "create_ticket", sbx_api_create_ticket,
+     SBX_ROUTE_JSON | SBX_ROUTE_READS},
     {"GET", "/v1/processes", "list_processes", sbx_api_list_processes, 0},
     {"POST", "/v1/processes", "create_process", sbx_api_create_process,
      SBX_ROUTE_JSON | SBX_ROUTE_STARTS},
@@ -20,13 +23,14 @@ static const struct sbx_route routes_table[] = {
     {"DELETE", "/v1/processes/{id}", "delete_process", sbx_api_delete_process, 0},
     {"POST", "/v1/processes/{id}/stop", "stop_process", sbx_api_stop_process, 0},
     {"POST", "/v1/processes/{id}/kill", "kill_process", sbx_api_kill_process, 0},
-    {"GET", "/v1/processes/{id}/logs", "get_process_logs", sbx_api_get_logs, 0},
+    {"GET", "/v1/processes/{id}/logs", "get_process_logs", sbx_api_get_logs,
+     SBX_ROUTE_TICKET},
     {"POST", "/v1/processes/{id}/input", "send_process_input", sbx_api_send_input,
      SBX_ROUTE_JSON | SBX_ROUTE_INPUT},
     {"POST", "/v1/processes/{id}/terminal/resize", "resize_process_terminal",
      sbx_api_resize_terminal, SBX_ROUTE_JSON},
     {"GET", "/v1/processes/{id}/terminal/ws", "connect_process_terminal",
-     sbx_api_connect_terminal, SBX_ROUTE_TERMINAL},
+     sbx_api_connect_terminal, SBX_ROUTE_TERMINAL | SBX_ROUTE_TICKET},
     /* Other names of the same, from an earlier proposal. Here "run" and "config" are ids. */
     {"GET", "/v1/process", "list_processes_alias", sbx_api_list_processes, 0},
     {"POST", "/v1/process", "create_process_alias", sbx_api_create_process,
@@ -35,7 +39,8 @@ static const struct sbx_route routes_table[] = {
     {"DELETE", "/v1/process/{id}", "delete_process_alias", sbx_api_delete_process, 0},
     {"POST", "/v1/process/{id}/stop", "stop_process_alias", sbx_api_stop_process, 0},
     {"POST", "/v1/process/{id}/kill", "kill_process_alias", sbx_api_kill_process, 0},
-    {"GET", "/v1/process/{id}/logs", "get_process_logs_alias", sbx_api_get_logs, 0},
+    {"GET", "/v1/process/{id}/logs", "get_process_logs_alias", sbx_api_get_logs,
+     SBX_ROUTE_TICKET},
     {NULL, NULL, NULL, NULL, 0},
 };
 

@@ -65,12 +65,14 @@ static bool certificates_is_any(const struct sockaddr *sa)
                   sizeof any) == 0;
 }
 
-/* A pattern without its port; "*" alone is no name of anything, "*.example" is one of certificates
- * too. */
+/* A pattern without brackets and port; "*" alone is no name of anything, "*.example" is one of
+ * certificates too. */
 static void certificates_add_pattern(struct certificates_names *n, const char *pattern)
 {
     const char *colon = strrchr(pattern, ':');
-    if (strcmp(pattern, "*") != 0 && pattern[0] != '[')
+    if (pattern[0] == '[')
+        certificates_add(n, pattern + 1, strcspn(pattern + 1, "]"));
+    else if (strcmp(pattern, "*") != 0)
         certificates_add(n, pattern, colon != NULL ? (size_t)(colon - pattern) : strlen(pattern));
 }
 
@@ -117,15 +119,21 @@ static void certificates_path(char path[4096], const char *dir, const char *file
         path[0] = '\0';
 }
 
-/* A file that is not there, or cannot be read, is as good as an empty one here. */
-static void certificates_read(struct sbx_buf *out, const char *path)
+/* A file that is not there, or is none, is as good as an empty one here. One that only now cannot be
+ * read is not: a key that others rely on must not be replaced for want of a descriptor. */
+static int certificates_read(struct sbx_buf *out, const char *path, struct sbx_err *err)
 {
-    struct sbx_err err;
-    if (path[0] != '\0' && sbx_secret_read(out, "", path, CERTIFICATES_PEM_MAX, &err) < 0)
+    int rc = path[0] == '\0' ? 0 : sbx_secret_read(out, "--tls-self-signed:", path,
+                                                   CERTIFICATES_PEM_MAX, err);
+    if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -EIO)
+        return rc;
+    if (rc < 0)
         sbx_buf_clear(out);
+    return 0;
 }
 
-static void certificates_keep(const struct sbx_secrets *s, const char *cert, const char *key,
+/* Is it there for the next start? */
+static bool certificates_keep(const struct sbx_secrets *s, const char *cert, const char *key,
                       const struct sbx_diag *diag)
 {
     int rc = cert[0] == '\0' ? -ENOENT : sbx_secret_write(key, sbx_buf_view(&s->key));
@@ -137,6 +145,7 @@ static void certificates_keep(const struct sbx_secrets *s, const char *cert, con
     else if (rc < 0)
         sbx_diag(diag, SBX_DIAG_WARN, "--tls-self-signed: the certificate cannot be kept in %s: %s",
                  cert, strerror(-rc));
+    return rc == 0;
 }
 
 static int certificates_make(struct sbx_secrets *s, const struct certificates_names *n, uint64_t now,
@@ -162,8 +171,18 @@ static void certificates_swap(struct sbx_buf *a, struct sbx_buf *b)
     *b = was;
 }
 
-static int certificates_open(struct sbx_secrets *s, struct certificates_names *n, const struct sbx_config *c,
-                     const char *dir, const struct sbx_diag *diag, struct sbx_err *err)
+static bool certificates_serve(const struct sbx_secrets *s, const struct certificates_names *n,
+                               uint64_t now)
+{
+    return sbx_buf_len(&s->cert) > 0 &&
+           sbx_tls_cert_serves(sbx_buf_view(&s->cert), sbx_buf_view(&s->key), n->list, n->count,
+                               now, CERTIFICATES_DAYS_LEFT);
+}
+
+/* *kept: they are in files. */
+static int certificates_get(struct sbx_secrets *s, struct certificates_names *n,
+                            const struct sbx_config *c, const char *dir,
+                            const struct sbx_diag *diag, bool *kept, struct sbx_err *err)
 {
     char cert[4096], key[4096];
     uint64_t now = sbx_clock_wall_ms() / 1000;
@@ -171,11 +190,10 @@ static int certificates_open(struct sbx_secrets *s, struct certificates_names *n
     int rc;
     certificates_path(cert, dir, "tls-cert.pem");
     certificates_path(key, dir, "tls-key.pem");
-    certificates_read(&s->cert, cert);
-    certificates_read(&s->key, key);
-    if (sbx_buf_len(&s->cert) > 0 &&
-        sbx_tls_cert_serves(sbx_buf_view(&s->cert), sbx_buf_view(&s->key), n->list, n->count, now,
-                            CERTIFICATES_DAYS_LEFT))
+    if (certificates_read(&s->cert, cert, err) < 0 || certificates_read(&s->key, key, err) < 0)
+        return err->code;
+    *kept = true;
+    if (certificates_serve(s, n, now))
         return 0;
     certificates_found(n, any);
     if (sbx_buf_len(&s->cert) > 0)
@@ -183,8 +201,16 @@ static int certificates_open(struct sbx_secrets *s, struct certificates_names *n
                                       "ends soon, lacks a name, or cannot be read", cert);
     rc = certificates_make(s, n, now, sbx_buf_len(&s->key) > 0, err);
     if (rc == 0)
-        certificates_keep(s, cert, key, diag);
+        *kept = certificates_keep(s, cert, key, diag);
     return rc;
+}
+
+/* What is in use stays as long as no other can be kept: it would be another one every time. */
+static bool certificates_stay(const struct sbx_secrets *s, struct certificates_names *n,
+                              const struct sbx_config *c, bool kept)
+{
+    (void)certificates_named(n, c);
+    return !kept && certificates_serve(s, n, sbx_clock_wall_ms() / 1000);
 }
 
 int sbx_certificates_own(struct sbx_secrets *s, const struct sbx_config *c, const char *dir,
@@ -192,12 +218,13 @@ int sbx_certificates_own(struct sbx_secrets *s, const struct sbx_config *c, cons
 {
     struct sbx_secrets fresh;
     struct certificates_names *names = sbx_mem_alloc(sizeof *names);
+    bool kept = false;
     int rc;
     if (names == NULL)
         return sbx_err_set(err, ENOMEM, "out of memory");
     sbx_secrets_init(&fresh);
-    rc = certificates_open(&fresh, names, c, dir, diag, err);
-    if (rc == 0) {
+    rc = certificates_get(&fresh, names, c, dir, diag, &kept, err);
+    if (rc == 0 && !certificates_stay(s, names, c, kept)) {
         certificates_swap(&s->cert, &fresh.cert);
         certificates_swap(&s->key, &fresh.key);
     }
@@ -229,6 +256,17 @@ struct sbx_tls *sbx_certificates_open(const struct sbx_secrets *s, const struct 
     return sbx_tls_open(&m, err);
 }
 
+static int certificates_read_own(struct sbx_secrets *fresh, const struct sbx_secrets *present,
+                                 const struct sbx_config *c, const char *dir,
+                                 const struct sbx_diag *diag, struct sbx_err *err)
+{
+    sbx_buf_add_str(&fresh->cert, sbx_buf_view(&present->cert));
+    sbx_buf_add_str(&fresh->key, sbx_buf_view(&present->key));
+    if (fresh->cert.oom || fresh->key.oom)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    return sbx_certificates_own(fresh, c, dir, diag, err);
+}
+
 int sbx_certificates_read(struct sbx_secrets *s, const struct sbx_config *c, const char *dir,
                           const struct sbx_diag *diag, struct sbx_err *err)
 {
@@ -240,7 +278,7 @@ int sbx_certificates_read(struct sbx_secrets *s, const struct sbx_config *c, con
     sbx_secrets_init(&fresh);
     rc = sbx_secrets_read_tls(&fresh, c->tls_cert, c->tls_key, c->tls_client_ca, err);
     if (rc == 0 && c->tls_self_signed)
-        rc = sbx_certificates_own(&fresh, c, dir, diag, err);
+        rc = certificates_read_own(&fresh, s, c, dir, diag, err);
     if (rc == 0) {
         tls = sbx_certificates_open(&fresh, c, err);
         rc = tls == NULL ? err->code : 0;

@@ -5,6 +5,7 @@
 #include "app/config.h"
 #include "app/datadir.h"
 #include "app/sandbox_agent.h"
+#include "app/secrets.h"
 #include "app/server.h"
 #include "base/mem.h"
 #include "net/listener.h"
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum cli_flag {
     CLI_HOST, CLI_PORT, CLI_LISTEN, CLI_TOKEN, CLI_TOKEN_FILE, CLI_NO_TOKEN, CLI_ALLOW_HOST,
@@ -40,8 +42,7 @@ static const struct cli_option cli_options[] = {
     {CLI_PORT, 'p', "port", "PORT", "port to listen on; 0 picks a free one (2468)"},
     {CLI_LISTEN, 0, "listen", "ADDRESS", "HOST:PORT, [IPv6]:PORT or unix:PATH to listen on"},
     {CLI_TOKEN, 't', "token", "TOKEN", "bearer token that clients must send"},
-    {CLI_TOKEN_FILE, 0, "token-file", "FILE", "tokens, a line each: TOKEN, or TOKEN SCOPE with "
-                                              "scope full or read"},
+    {CLI_TOKEN_FILE, 0, "token-file", "FILE", "tokens, a line each: TOKEN, or TOKEN read"},
     {CLI_NO_TOKEN, 'n', "no-token", NULL, "serve everybody"},
     {CLI_ALLOW_HOST, 0, "allow-host", "NAME", "host name that clients may use: agent.example, "
                                               "*.example, *"},
@@ -371,6 +372,18 @@ static int cli_bind(struct cli_run *run, const struct sbx_user *user, struct sbx
     return 0;
 }
 
+/* What was bound and is served by nobody, since something else went wrong. */
+static void cli_unbind(const struct cli_run *run)
+{
+    size_t i;
+    for (i = 0; i < run->estate.nitems && run->estate.generation <= 1; i++) {
+        const struct sbx_keep_item *item = &run->estate.items[i];
+        if (item->kind == SBX_KEEP_LISTENER && item->fds[0] >= 0 &&
+            sbx_address_is_unix(&run->config.listen[item->number]))
+            (void)unlink(run->config.listen[item->number].sock.un.sun_path);
+    }
+}
+
 /* What su(1) would set: whoever starts programs as that user expects them. */
 static void cli_set_environ(const struct sbx_user *user)
 {
@@ -409,7 +422,7 @@ static int cli_keep(struct cli_run *run, const struct sbx_diag *diag)
         sbx_datadir_sign(o.lock, true);
     }
     if (token != NULL)
-        memset(token, 0, strlen(token));
+        sbx_secret_wipe(token, strlen(token));
     sbx_mem_free(token);
     return status == SBX_KEEPER_SERVER || status == -ENOTSUP ? cli_serve(run) : status;
 }
@@ -470,6 +483,7 @@ static int cli_server(int argc, char **argv)
         status = cli_fail(&err);
     if (status < 0)
         status = sbx_estate_from_environ(&run.estate) ? cli_continue(&run) : cli_start(&run);
+    cli_unbind(&run);
     sbx_estate_deinit(&run.estate);
     sbx_datadir_deinit(&run.data);
     sbx_mem_free(run.argv);

@@ -74,15 +74,23 @@ int sbx_config_reload_tokens(struct sbx_config *c, struct sbx_err *err)
     return c->token_file == NULL ? 0 : sbx_config_set_token_file(c, c->token_file, err);
 }
 
+/* Both ways: the port that the system will choose is none of those named. */
+static bool config_is_listed(const struct sbx_config *c, const struct sbx_address *a)
+{
+    size_t i;
+    for (i = 0; i < c->nlisten; i++)
+        if (sbx_address_is(a, &c->listen[i]) && sbx_address_is(&c->listen[i], a))
+            return true;
+    return false;
+}
+
 int sbx_config_add_listen(struct sbx_config *c, const char *value, struct sbx_err *err)
 {
     struct sbx_address a;
-    size_t i;
     if (sbx_address_parse(&a, value, err) < 0)
         return err->code;
-    for (i = 0; i < c->nlisten; i++)
-        if (sbx_address_is(&c->listen[i], &a))
-            return sbx_err_set(err, EINVAL, "--listen \"%s\" is given twice", value);
+    if (config_is_listed(c, &a))
+        return sbx_err_set(err, EINVAL, "--listen \"%s\" is given twice", value);
     /* One place is left for --host and --port. */
     if (c->nlisten == SBX_LISTEN_MAX - 1)
         return sbx_err_set(err, EINVAL, "--listen \"%s\": more than %u addresses", value,
@@ -189,15 +197,13 @@ static int config_take_host(struct sbx_config *c, struct sbx_err *err)
 {
     const char *host = c->host != NULL ? c->host : CONFIG_HOST;
     struct sbx_address a;
-    size_t i;
     if (c->host == NULL && c->port < 0 && c->nlisten > 0)
         return 0;
     if (sbx_address_of_host(&a, sbx_str_z(host),
                             (uint16_t)(c->port < 0 ? CONFIG_PORT : c->port)) < 0)
         return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", host);
-    for (i = 0; i < c->nlisten; i++)
-        if (sbx_address_is(&c->listen[i], &a))
-            return sbx_err_set(err, EINVAL, "--host and --port name an address that --listen names");
+    if (config_is_listed(c, &a))
+        return sbx_err_set(err, EINVAL, "--host and --port name an address that --listen names");
     memmove(c->listen + 1, c->listen, c->nlisten * sizeof c->listen[0]);
     c->listen[0] = a;
     c->nlisten++;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,7 +14,8 @@
 
 #define SECRETS_TOKEN_FILE_MAX (128u * 1024u) /* SBX_TOKENS_MAX of the longest, and comments */
 #define SECRETS_PEM_MAX (1024u * 1024u)       /* a bundle of every public root is smaller */
-#define SECRETS_READ 4096u
+#define SECRETS_READ 16384u   /* of something that does not say how much it has */
+#define SECRETS_WAIT_MS 2000  /* for a program that writes it into a pipe */
 
 void sbx_secrets_init(struct sbx_secrets *s)
 {
@@ -22,10 +24,16 @@ void sbx_secrets_init(struct sbx_secrets *s)
     sbx_buf_init(&s->client_ca);
 }
 
+void sbx_secret_wipe(void *p, size_t n)
+{
+    volatile uint8_t *at = p;
+    while (n > 0)
+        at[--n] = 0;
+}
+
 static void secrets_wipe(struct sbx_buf *b)
 {
-    if (b->mem != NULL)
-        memset(b->mem, 0, b->cap);
+    sbx_secret_wipe(b->mem, b->cap);
     sbx_buf_deinit(b);
 }
 
@@ -43,12 +51,32 @@ void sbx_secrets_swap(struct sbx_secrets *a, struct sbx_secrets *b)
     *b = was;
 }
 
+/* All at once where that is known: memory that grows leaves copies behind. */
+static size_t secrets_room(int fd, size_t most)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size < 0)
+        return SECRETS_READ;
+    return ((uint64_t)st.st_size < most ? (size_t)st.st_size : most) + 1;
+}
+
+/* As read. In a pipe that somebody holds open may be nothing yet. */
+static ssize_t secrets_read_some(int fd, uint8_t *to, size_t room)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    ssize_t got = sbx_fd_read(fd, to, room);
+    if (got == -EAGAIN && poll(&p, 1, SECRETS_WAIT_MS) > 0)
+        got = sbx_fd_read(fd, to, room);
+    return got == -EAGAIN ? -ETIMEDOUT : got;
+}
+
 static int secrets_read_fd(struct sbx_buf *out, int fd, size_t most)
 {
     size_t had = sbx_buf_len(out);
+    bool room = sbx_buf_reserve(out, secrets_room(fd, most)) != NULL;
     for (;;) {
-        uint8_t *to = sbx_buf_reserve(out, SECRETS_READ);
-        ssize_t got = to == NULL ? -ENOMEM : sbx_fd_read(fd, to, SECRETS_READ);
+        uint8_t *to = room ? sbx_buf_reserve(out, 1) : NULL;
+        ssize_t got = to == NULL ? -ENOMEM : secrets_read_some(fd, to, out->cap - out->tail);
         if (got <= 0)
             return (int)got;
         sbx_buf_commit(out, (size_t)got);

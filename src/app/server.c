@@ -35,6 +35,7 @@
 #define SERVER_KILLED_US 500000u /* for the system to end what was killed */
 #define SERVER_LAST_US 300000u   /* for the last answers to be written */
 #define SERVER_AGAIN_US 300000u  /* a second signal within it is the same one */
+#define SERVER_HANDSHAKE_US 10000000u
 #define SERVER_FRESH_US 200000u  /* for the first request of a connection that was accepted */
 #define SERVER_ADOPTED_US 100000u
 #define SERVER_FDS_KEPT 256u     /* for processes, beside connections */
@@ -499,6 +500,8 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
         return -ENOMEM;
     net->max_conns = server_max_conns(c, nofile);
     net->request_timeout_us = c->request_timeout_ms * 1000;
+    net->handshake_timeout_us = net->request_timeout_us < SERVER_HANDSHAKE_US
+                                    ? net->request_timeout_us : SERVER_HANDSHAKE_US;
     net->idle_timeout_us = c->idle_timeout_ms * 1000;
     s->api.cors = (struct sbx_cors){.origins = c->origins, .norigins = c->norigins,
                                     .methods = sbx_buf_view(&c->cors_methods),

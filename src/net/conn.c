@@ -42,7 +42,6 @@
 #define CONN_FINISH_US 30000000u
 #define CONN_STALL_US 60000000u  /* an answer that is written as it is taken, and is not taken */
 #define CONN_LINGER_US 2000000u
-#define CONN_HANDSHAKE_US 10000000u
 #define CONN_HANDSHAKES_US 4000u /* for all of them in one turn: each costs a millisecond or more */
 #define CONN_NEVER UINT64_MAX
 
@@ -327,7 +326,7 @@ static void conn_put_head(struct sbx_conn *c, const struct sbx_response *r, bool
     conn_put_date(c->net, out);
     sbx_buf_add_z(out, "\r\n");
     sbx_outq_add_copy(&c->out, sbx_buf_data(out), sbx_buf_len(out));
-    if (out->oom)
+    if (out->oom || c->headers.oom)
         c->out.oom = true;
     sbx_buf_deinit(&c->headers);
 }
@@ -542,6 +541,10 @@ static void conn_on_head(struct sbx_conn *c, struct conn_input *in,
     conn_note_request(c, req);
     conn_set_state(c, SBX_CONN_HANDLE);
     c->net->ops->on_head(c, req, &max_body);
+    if (c->on_gone != NULL) {
+        conn_take(c, in, head_len); /* an answer that comes later, before the body is read */
+        return;
+    }
     if (c->state == SBX_CONN_HANDLE && conn_body_pending(c)) {
         if (c->body_left > max_body) {
             c->max_body = max_body;
@@ -1045,7 +1048,7 @@ struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd, struct sbx_tls *tls)
          * turn. */
         conn_on_readable(c);
     } else {
-        conn_set_due(c, net->loop->now_us + CONN_HANDSHAKE_US);
+        conn_set_due(c, net->loop->now_us + net->handshake_timeout_us);
     }
     conn_update_watch(c);
     return c;
@@ -1063,6 +1066,6 @@ void sbx_conn_turn_away(struct sbx_net *net, int fd, struct sbx_tls *tls, const 
         return;
     }
     c->too_many = reason;
-    conn_set_due(c, net->loop->now_us + CONN_HANDSHAKE_US);
+    conn_set_due(c, net->loop->now_us + net->handshake_timeout_us);
     conn_update_watch(c);
 }

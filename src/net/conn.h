@@ -38,8 +38,9 @@ struct sbx_source;
 
 /* Who answers. */
 struct sbx_conn_ops {
-    /* A request head has come. Answers it at once (an error), or says with a number > 0 how long
-     * its body may be, and gets on_request when the body is there. `req` lives during the call. */
+    /* A request head has come. Answers it at once (an error) or defers that, or says with a number
+     * > 0 how long its body may be, and gets on_request when the body is there. `req` lives during
+     * the call. */
     void (*on_head)(struct sbx_conn *c, const struct sbx_http_request *req, uint64_t *max_body);
     /* The whole request. `req` and `body` live during the call. */
     void (*on_request)(struct sbx_conn *c, const struct sbx_http_request *req, struct sbx_str body);
@@ -82,7 +83,7 @@ struct sbx_net {
     size_t count;
     size_t max_conns;
     struct sbx_tls *tls;   /* of TCP connections to come; NULL: plain HTTP */
-    uint64_t request_timeout_us, idle_timeout_us;
+    uint64_t handshake_timeout_us, request_timeout_us, idle_timeout_us;
     uint64_t last_serial;
     uint64_t date_s;       /* second of the text below */
     char date[32];
@@ -123,6 +124,7 @@ struct sbx_conn {
     void *gone_ctx;
     const char *too_many;      /* refused with 503 as soon as TLS lets us say so; NULL: not */
     const void *route;         /* the API's, from on_head to on_request */
+    uint8_t scope;             /* likewise */
     struct sbx_buf headers;    /* the API's: header lines for the answer to this request */
     uint8_t body_kind;         /* enum sbx_http_body */
     uint8_t minor;

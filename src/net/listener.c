@@ -144,15 +144,18 @@ static void listener_on_pause_over(struct sbx_timer *t)
 static bool listener_is_at(int fd, const struct sbx_address *want)
 {
     struct sbx_address a;
-    struct stat st;
     if (fd < 0)
         return false;
     sbx_address_of_fd(&a, fd);
-    if (!sbx_address_is(&a, want))
-        return false;
-    /* Without its file nobody finds it any more. */
-    return !sbx_address_is_unix(want) ||
-           (stat(want->sock.un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode));
+    return sbx_address_is(&a, want);
+}
+
+/* Without its file nobody finds it any more. */
+static bool listener_can_be_found(const struct sbx_address *a)
+{
+    struct stat st;
+    return !sbx_address_is_unix(a) ||
+           (stat(a->sock.un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode));
 }
 
 /* Does anybody answer at a unix socket's file? */
@@ -186,14 +189,18 @@ static int listener_bind_file(int fd, const struct sbx_address *a)
 static int listener_listen(int fd, const struct sbx_address *a)
 {
     int rc;
+    bool bound;
     (void)sbx_fd_set_cloexec(fd);
     listener_set_options(fd, a->sock.sa.sa_family);
     if (sbx_address_is_unix(a))
         rc = listener_bind_file(fd, a);
     else
         rc = bind(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
-    if (rc == 0 && listen(fd, LISTENER_BACKLOG) < 0)
+    bound = rc == 0;
+    if (bound && listen(fd, LISTENER_BACKLOG) < 0)
         rc = -errno;
+    if (bound && rc < 0 && sbx_address_is_unix(a))
+        (void)unlink(a->sock.un.sun_path);
     return rc;
 }
 
@@ -217,6 +224,24 @@ int sbx_listener_bind(const struct sbx_address *want, struct sbx_err *err)
     return listener_refuse(want, rc, err);
 }
 
+/* The kept socket, or a new one. One that nobody finds, and that cannot be had anew (the directory
+ * may be out of our reach by now), is no reason to end what else there is. */
+static int listener_choose(const struct sbx_net *net, const struct sbx_address *want, int kept,
+                           struct sbx_err *err)
+{
+    int fd;
+    if (kept >= 0 && listener_can_be_found(want))
+        return kept;
+    fd = sbx_listener_bind(want, err);
+    if (fd < 0 && kept >= 0) {
+        sbx_diag(net->diag, SBX_DIAG_ERROR, "%s, of which the file is gone: nobody can connect",
+                 err->text);
+        return kept;
+    }
+    sbx_fd_close(&kept);
+    return fd;
+}
+
 int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const struct sbx_address *want,
                       int kept, struct sbx_err *err)
 {
@@ -224,7 +249,7 @@ int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const struct 
     *l = (struct sbx_listener){.net = net, .reserve = -1, .io = {.fd = -1}};
     if (!listener_is_at(kept, want))
         sbx_fd_close(&kept);
-    fd = kept >= 0 ? kept : sbx_listener_bind(want, err);
+    fd = listener_choose(net, want, kept, err);
     if (fd < 0)
         return fd;
     rc = sbx_fd_set_nonblock(fd);
@@ -237,6 +262,8 @@ int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const struct 
     }
     if (rc == 0)
         return 0;
+    if (fd != kept)
+        sbx_listener_retire(l);
     l->io.fd = -1;
     sbx_fd_close(&fd);
     sbx_fd_close(&l->reserve);

@@ -1,10 +1,10 @@
 /* user.c - see user.h.
  *
- * Lines are read as passwd(5) and group(5) have them, the first match counts, and a line not of that
- * form is passed over: comments, the "+" and "-" entries of NIS, numbers that are none, NUL bytes,
- * lines of USER_LINE_MAX bytes and more. A file that is missing is empty, so that UID:GID works in
- * an image that has no accounts at all; one that cannot be read is an error, since the groups that
- * it would have named would be missing without a word.
+ * Lines are read as passwd(5) and group(5) have them, the first match counts, and what is not of
+ * that form is passed over: comments, the "+" and "-" entries of NIS, numbers that are none, NUL
+ * bytes, lines of USER_LINE_MAX bytes and more. A file that is missing is empty, so that UID:GID
+ * works in an image that has no accounts at all; one that cannot be read is an error, since the
+ * groups that it would have named would be missing without a word.
  *
  * Groups are those of initgroups(3): the primary one, or the one named instead, and every one that
  * lists the account as a member. A number without an account is a member of nothing, and needs its
@@ -97,7 +97,7 @@ static int user_next_line(struct user_lines *f, struct sbx_str *line)
             ssize_t got = user_fill(f);
             if (got > 0)
                 continue;
-            if (got < 0 || f->end == 0 || f->skipping)
+            if (got < 0 || f->end == 0)
                 return (int)got;
             newline = f->text + f->end;
         }
@@ -230,8 +230,8 @@ static int user_stand_in(struct user_search *s, struct sbx_err *err)
                            s->dir);
     if (s->group.n == 0)
         return sbx_err_set(err, ENOENT,
-                           "--user \"%.100s\": no account in %.100s/passwd has that number; give its "
-                           "group too, as in %lu:GID",
+                           "--user \"%.100s\": no account in %.100s/passwd has that number; "
+                           "give its group too, as in %lu:GID",
                            s->text, s->dir, (unsigned long)s->uid);
     u->uid = s->uid;
     (void)snprintf(u->name, sizeof u->name, "%lu", (unsigned long)s->uid);

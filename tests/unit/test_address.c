@@ -160,11 +160,12 @@ static void test_unix_paths(void **state)
 /* As getsockname may give them: without a NUL, without a path, and with more than there is. */
 static void test_unix_names_of_the_kernel(void **state)
 {
-    struct sbx_address a = {.len = sizeof a.sock.un}, b;
+    struct sbx_address a, b;
     char out[SBX_ADDRESS_TEXT];
     (void)state;
+    memset(&a, 'p', sizeof a);
     a.sock.un.sun_family = AF_UNIX;
-    memset(a.sock.un.sun_path, 'p', sizeof a.sock.un.sun_path);
+    a.len = sizeof a.sock.un;
     sbx_address_format(&a, out, sizeof out);
     assert_int_equal(strlen(out), 5 + sizeof a.sock.un.sun_path);
     a.len = sizeof a.sock + 100;

@@ -149,6 +149,20 @@ static void test_device_where_there_is_no_call(void **state)
     }
 }
 
+static void test_no_descriptor_is_left(void **state)
+{
+    int before = dup(0), after;
+    uint8_t bytes[16];
+    (void)state;
+    (void)close(before);
+    t.mode = FAILING;
+    t.error = ENOSYS;
+    assert_int_equal(sbx_rand_bytes(bytes, sizeof bytes), 0);
+    after = dup(0);
+    (void)close(after);
+    assert_int_equal(after, before);
+}
+
 static void test_device_for_the_rest(void **state)
 {
     uint8_t bytes[256] = {0};
@@ -230,6 +244,7 @@ int main(void)
         cmocka_unit_test_setup(test_none_asked_for, setup),
         cmocka_unit_test_setup(test_short_and_interrupted, setup),
         cmocka_unit_test_setup(test_device_where_there_is_no_call, setup),
+        cmocka_unit_test_setup(test_no_descriptor_is_left, setup),
         cmocka_unit_test_setup(test_device_for_the_rest, setup),
         cmocka_unit_test_setup(test_neither, setup),
         cmocka_unit_test_setup(test_no_device_or_a_false_one, setup),

@@ -29,8 +29,10 @@ static void test_endpoints(void **state)
 {
     (void)state;
     expect("GET", "/", "get_root", "");
+    expect("GET", "/healthz", "get_healthz", "");
     expect("GET", "/v1/health", "get_health", "");
     expect("GET", "/v1/openapi.json", "get_openapi", "");
+    expect("POST", "/v1/tickets", "create_ticket", "");
     expect("GET", "/v1/processes", "list_processes", "");
     expect("POST", "/v1/processes", "create_process", "");
     expect("GET", "/v1/processes/config", "get_process_config", "");
@@ -141,7 +143,11 @@ static void test_table(void **state)
         assert_ptr_equal(sbx_route_method(first, sbx_str_z(r->method)), r);
         for (s = table; s < r; s++)
             assert_string_not_equal(s->operation, r->operation);
-        assert_int_equal((r->flags & SBX_ROUTE_OPEN) != 0, strcmp(r->path, "/") == 0);
+        assert_int_equal((r->flags & SBX_ROUTE_OPEN) != 0,
+                         strcmp(r->path, "/") == 0 || strcmp(r->path, "/healthz") == 0);
+        assert_int_equal((r->flags & SBX_ROUTE_READS) != 0, strcmp(r->path, "/v1/tickets") == 0);
+        assert_int_equal((r->flags & SBX_ROUTE_TICKET) != 0,
+                         strstr(r->path, "/logs") != NULL || strstr(r->path, "/ws") != NULL);
     }
 }
 

@@ -297,6 +297,8 @@ static void test_unreadable_files(void **state)
     assert_int_equal(mkdir(path, 0700), 0);
     check_refused("agent", -EISDIR, "/group: Is a directory");
     check_refused("1234:5678", -EISDIR, "/group");
+    path_of(path, "passwd");
+    assert_int_equal(sbx_user_find(&u, "1234:5678", path, &err), -ENOTDIR);
     drop("passwd");
     path_of(path, "passwd");
     assert_int_equal(mkdir(path, 0700), 0);
@@ -314,14 +316,16 @@ static void test_empty_files(void **state)
 }
 
 /* A line of that length stands between two others: it counts up to the limit, and none of its bytes
- * is taken for another line's. */
+ * is taken for another line's, though from many places on they look like one. */
 static void check_line_of(size_t n, bool counts)
 {
     static char text[4 * LINE_MAX_BYTES];
     static const char before[] = "agent:x:10:\n", after[] = "\nafter:x:12:agent\n";
-    size_t at = sizeof before - 1;
+    static const char within[] = ",y:x:13:agent";
+    size_t at = sizeof before - 1, i;
     assert_true(at + n + sizeof after < sizeof text);
-    memset(text, 'x', sizeof text);
+    for (i = 0; i < n; i++)
+        text[at + i] = within[(i + n) % (sizeof within - 1)];
     memcpy(text, before, at);
     memcpy(text + at, "long:x:11:", 10);
     memcpy(text + at + n - 6, ",agent", 6);
@@ -358,6 +362,12 @@ static void test_long_last_line(void **state)
         static const char tail[] = "agent:x:7:7::/:";
         memset(text, 'x', sizeof text);
         memcpy(text + n - sizeof tail, tail, sizeof tail);
+        put_z("passwd", text);
+        check_refused("agent", -ENOENT, "no such account");
+        if (n % LINE_MAX_BYTES != 0 || n + sizeof tail > sizeof text)
+            continue;
+        memset(text + n - sizeof tail, 'x', sizeof tail);
+        memcpy(text + n, tail, sizeof tail); /* read by itself */
         put_z("passwd", text);
         check_refused("agent", -ENOENT, "no such account");
     }

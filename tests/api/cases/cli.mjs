@@ -75,7 +75,7 @@ cli('better', 'version', '--version is one line with a version', async (ctx) => 
   for (const args of [['--version'], ['server', '--version']]) {
     const r = await ctx.command(args);
     eq([r.code, r.err], [0, '']);
-    match(r.out, /^sandbox-agent \d+\.\d+\.\d+ \(store: \w+, tls: \w+\)\n$/);
+    match(r.out, /^sandbox-agent \d+\.\d+\.\d+ \(store: \w+, tls: [\w .]+\)\n$/);
   }
 });
 const server = (...args) => ['server', '--port', '0', ...args];
@@ -288,7 +288,8 @@ cli('better', 'token-file', 'the token can come from a file, without the line en
     for (const [text, token] of [
       ['from-file\n', 'from-file'],
       ['from-file', 'from-file'],
-      ['from file\r\n', 'from file'],
+      ['from-file\r\n', 'from-file'],
+      ['# who may come in\n\nfrom-file full\nwatcher read\n', 'from-file'],
     ]) {
       await ctx.withServer(
         { auth: 'none', flags: `--token-file ${quote(file(own, 'token', text))}` },

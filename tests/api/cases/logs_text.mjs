@@ -234,7 +234,7 @@ logs('better', 'text-prompt-answered', 'a prompt that was seen goes on in its li
 logs('better', 'text-follow-kept-alive', 'after the end of a text the connection serves the next request', async ({ api }) => {
   const p = await done(api, 'echo x');
   const w = api.wire();
-  const req = (q) => `GET ${path(p.id, q)} HTTP/1.1\r\nHost: x\r\n${api.authLine()}\r\n`;
+  const req = (q) => `GET ${path(p.id, q)} HTTP/1.1\r\nHost: localhost\r\n${api.authLine()}\r\n`;
   w.write(req('format=text&follow=true') + req('format=raw&follow=true') + req('format=text'), 'GET', 'GET', 'GET');
   const last = await w.answer(3);
   eq([w.answers[0].text, w.answers[1].text, last.text], ['[stdout] x\n', 'x\n', '[stdout] x\n']);
@@ -253,7 +253,7 @@ logs('better', 'text-follower-leaves', 'a follower that shuts its connection of 
   for (const format of ['text', 'raw']) {
     const w = api.wire();
     await w.connected();
-    w.write(`GET ${path(p.id, `format=${format}&follow=true`)} HTTP/1.1\r\nHost: x\r\n${api.authLine()}\r\n`, 'GET');
+    w.write(`GET ${path(p.id, `format=${format}&follow=true`)} HTTP/1.1\r\nHost: localhost\r\n${api.authLine()}\r\n`, 'GET');
     await until(() => w.part?.chunks.length > 0, { what: 'the replay' });
     w.s.end();
     await w.waitEnd(secs(5));

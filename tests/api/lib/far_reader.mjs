@@ -1,7 +1,7 @@
 // A reader in a process of its own, so that what the suite does at the same time cannot keep it
 // from reading: it follows a log or a terminal to its end and tells what it got.
 //
-// As a program: far_reader.mjs BASE ID sse|ws PACE [TOKEN]. It prints "open" once connected and one
+// As a program: far_reader.mjs BASE ID sse|ws PACE TOKEN TLS, the last as JSON. It prints "open" once connected and one
 // line of JSON at the end. PACE is the pause in ms after every 128 KiB, 0 for none.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -15,7 +15,7 @@ export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex'
 
 // Started and connected. result() waits for its end; close() ends it early.
 export async function farReader(api, id, kind, { pace = 0 } = {}) {
-  const c = spawn(process.execPath, [self, api.base, id, kind, String(pace), api.token ?? ''], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const c = spawn(process.execPath, [self, api.base, id, kind, String(pace), api.token ?? '', JSON.stringify(api.tls)], { stdio: ['ignore', 'pipe', 'inherit'] });
   let out = '';
   c.stdout.on('data', (d) => { out += d; });
   const closed = new Promise((resolve) => { c.on('close', resolve); });
@@ -59,7 +59,7 @@ async function watchTerminal(api, id, pace) {
   return { bytes: bytes.length, sha256: sha256(bytes), gaps: t.ctl('error'), last: t.frames.at(-1)?.json?.type, code: t.closed.code };
 }
 if (process.argv[1] === self) {
-  const [base, id, kind, pace, token] = process.argv.slice(2);
+  const [base, id, kind, pace, token, tls] = process.argv.slice(2);
   const read = kind === 'sse' ? followLog : watchTerminal;
-  process.stdout.write(`${JSON.stringify(await read(new Api(base, token || undefined), id, Number(pace)))}\n`);
+  process.stdout.write(`${JSON.stringify(await read(new Api(base, token || undefined, JSON.parse(tls)), id, Number(pace)))}\n`);
 }

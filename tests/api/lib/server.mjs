@@ -56,7 +56,7 @@ export function hasStore() {
   return stores;
 }
 function serverCommand(o, port, dir, dataDir, bin) {
-  const auth = o.token ? `--token ${quote(o.token)}` : o.auth === 'none' ? '' : '--no-token';
+  const auth = o.auth === 'none' ? '' : o.token ? `--token ${quote(o.token)}` : '--no-token';
   const home = settings.reference ? `env HOME=${quote(dir)} ` : '';
   const quiet = settings.reference ? '--no-telemetry' : '';
   const data = dataDir === null || !hasStore() ? '' : `--data-dir ${quote(dataDir)}`;
@@ -349,7 +349,7 @@ function steady(pid) {
   return until(settled, { what: 'steady descriptors' });
 }
 
-// opts: token, auth ('none': no flag about it), flags (shell text), env, unsetEnv, pre (shell text
+// opts: token, auth ('none': no flag about it, also where a token is given: then `flags` brings it), flags (shell text), env, unsetEnv, pre (shell text
 // before the server), tls (how clients connect to one that speaks TLS), fds (inherited pipes), port,
 // dataDir (a path, or null for no such flag; else one of its own), bin (another program than the
 // suite's), expectDown (neither wait for it to answer nor judge how it ended).
