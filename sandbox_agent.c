@@ -80,6 +80,10 @@
  *     net/outq.c
  *     net/conn.h
  *     net/conn.c
+ *     net/conn_state.h
+ *     net/conn_state.c
+ *     net/conn_answer.c
+ *     net/conn_read.c
  *     net/listener.h
  *     net/listener.c
  *     proc/limits.h
@@ -292,6 +296,8 @@ SBX_PRIVATE void *sbx_mem_calloc(size_t n);           /* zeroed; n > 0 */
 SBX_PRIVATE void *sbx_mem_realloc(void *p, size_t n); /* n > 0; p stays valid when NULL is returned */
 SBX_PRIVATE void sbx_mem_free(void *p);               /* NULL is fine */
 SBX_PRIVATE char *sbx_mem_strndup(const char *p, size_t n); /* n bytes and a NUL */
+/* Zeroes what had a secret, also where nobody reads it again and a compiler would leave that out. */
+SBX_PRIVATE void sbx_mem_wipe(void *p, size_t n);
 
 /* For memory that comes from elsewhere: may it be had now? False only by the hook below. */
 SBX_PRIVATE bool sbx_mem_may_alloc(void);
@@ -350,6 +356,13 @@ SBX_PRIVATE char *sbx_mem_strndup(const char *p, size_t n)
         memcpy(copy, p, n);
     copy[n] = '\0';
     return copy;
+}
+
+SBX_PRIVATE void sbx_mem_wipe(void *p, size_t n)
+{
+    volatile unsigned char *at = p;
+    while (n-- > 0)
+        *at++ = 0;
 }
 /* ==== end base/mem.c ======================================================================== */
 
@@ -7254,6 +7267,7 @@ struct sbx_tls {
     mbedtls_pk_context key;
     mbedtls_ssl_config conf;
     mbedtls_ssl_ticket_context tickets;
+    const char *alpn[2];        /* the library keeps a pointer to it */
     uint8_t gather[TLS_RECORD]; /* small pieces become one record here */
 };
 
@@ -7301,7 +7315,7 @@ static char *tls_text(struct sbx_str pem, struct sbx_err *err)
 static void tls_forget_text(char *text, size_t n)
 {
     if (text != NULL)
-        memset(text, 0, n);
+        sbx_mem_wipe(text, n);
     sbx_mem_free(text);
 }
 
@@ -7395,14 +7409,14 @@ static void tls_limit_algorithms(mbedtls_ssl_config *conf)
 
 static int tls_configure(struct sbx_tls *t, bool client_ca)
 {
-    static const char *alpn[] = {"http/1.1", NULL};
     int rc = mbedtls_ssl_config_defaults(&t->conf, MBEDTLS_SSL_IS_SERVER,
                                          MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
     if (rc != 0)
         return rc;
     mbedtls_ssl_conf_rng(&t->conf, tls_random, NULL);
+    t->alpn[0] = "http/1.1";
     tls_limit_algorithms(&t->conf);
-    rc = mbedtls_ssl_conf_alpn_protocols(&t->conf, alpn);
+    rc = mbedtls_ssl_conf_alpn_protocols(&t->conf, t->alpn);
     if (rc == 0)
         rc = mbedtls_ssl_conf_own_cert(&t->conf, &t->cert, &t->key);
     if (rc == 0)
@@ -8736,7 +8750,7 @@ SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
  *      |                 |--> WEBSOCKET --source ends--> FINISH
  *      +-- keep-alive    +--> FINISH --all written--> LINGER --peer closes--> CLOSED
  *
- * Every state goes to CLOSED when the peer is gone. Transitions are made by conn_set_state alone,
+ * Every state goes to CLOSED when the peer is gone. Transitions are made by sbx_conn_set_state alone,
  * which checks them against conn_may_follow. What holds:
  *   - source != NULL exactly in STREAM and WEBSOCKET;
  *   - on_gone != NULL only in HANDLE;
@@ -8753,25 +8767,420 @@ SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
  * gone looks the same until something is sent to it. In HANDLE a 102 (Processing) is sent to find
  * out, in STREAM the source sends something of its own. */
 
-#define CONN_PIPELINE_BYTES (64u * 1024u) /* unsent answers above which no request is begun */
+/* ==== begin net/conn_state.h ================================================================ */
+/* conn_state.h - a connection from inside: what the files that make up net/conn share. Nobody else
+ * includes it.
+ *
+ *   conn.c         opening, waiting, handshakes, writing, time, the source's turn
+ *   conn_read.c    from bytes to requests
+ *   conn_answer.c  answers, streams and upgrades into the output queue
+ *   conn_state.c   the state, its deadline, and the end */
+#ifndef SBX_NET_CONN_STATE_H
+#define SBX_NET_CONN_STATE_H
+
+#define SBX_CONN_PIPELINE_BYTES (64u * 1024u) /* unsent answers above which no request is begun */
+#define SBX_CONN_FINISH_US 30000000u
+#define SBX_CONN_STALL_US 60000000u /* an answer that is written as it is taken, and is not taken */
+#define SBX_CONN_NEVER UINT64_MAX
+
+/* --- conn_state.c --- */
+
+/* The one setter; the transition has to be in the table. */
+SBX_PRIVATE void sbx_conn_set_state(struct sbx_conn *c, enum sbx_conn_state state);
+SBX_PRIVATE void sbx_conn_assert(const struct sbx_conn *c);
+/* SBX_CONN_NEVER: no deadline. */
+SBX_PRIVATE void sbx_conn_set_due(struct sbx_conn *c, uint64_t due_us);
+SBX_PRIVATE void sbx_conn_set_idle(struct sbx_conn *c);
+SBX_PRIVATE void sbx_conn_begin_request_clock(struct sbx_conn *c); /* unless it runs */
+/* Are bytes of the peer of use now? */
+SBX_PRIVATE bool sbx_conn_wants_input(const struct sbx_conn *c);
+SBX_PRIVATE bool sbx_conn_body_pending(const struct sbx_conn *c);
+SBX_PRIVATE void sbx_conn_want_flush(struct sbx_conn *c);
+/* To FINISH: write what is queued, then close. */
+SBX_PRIVATE void sbx_conn_finish(struct sbx_conn *c);
+
+/* --- conn_read.c --- */
+
+/* Reads once and goes on with what came. */
+SBX_PRIVATE void sbx_conn_on_readable(struct sbx_conn *c);
+/* Goes on with the connection's own input, after an answer. */
+SBX_PRIVATE void sbx_conn_process_own(struct sbx_conn *c);
+/* The connection answers by itself, and closes. */
+SBX_PRIVATE void sbx_conn_refuse(struct sbx_conn *c, const struct sbx_http_request *req, int status,
+                     const char *reason);
+
+#endif
+/* ==== end net/conn_state.h ================================================================== */
+/* ==== back in net/conn.c ==================================================================== */
+
 #define CONN_WRITE_BUDGET (1024u * 1024u) /* bytes for one connection in one turn */
-#define CONN_READ_OWN (64u * 1024u)
-#define CONN_HEAVY_PER_TURN 4u
-#define CONN_SKIP_BYTES (64u * 1024u) /* an unread body that is cheaper than a new connection */
-#define CONN_FINISH_US 30000000u
-#define CONN_STALL_US 60000000u  /* an answer that is written as it is taken, and is not taken */
 #define CONN_LINGER_US 2000000u
 #define CONN_HANDSHAKES_US 4000u /* for all of them in one turn: each costs a millisecond or more */
-#define CONN_NEVER UINT64_MAX
 
-/* Input being worked on: the shared scratch buffer, or the connection's own. */
-struct conn_input {
-    const uint8_t *p;
-    size_t n;
-    bool own;
-};
+/* --- what to wait for --- */
 
-static void conn_process(struct sbx_conn *c, struct conn_input *in);
+static int conn_events(const struct sbx_conn *c)
+{
+    int events = c->out.count > 0 || c->stream.wants_write ? POLLOUT : 0;
+    if (!c->stream.ready)
+        return c->stream.wants_write ? POLLOUT : POLLIN;
+    if (sbx_conn_wants_input(c))
+        return events | POLLIN;
+    if (!c->peer_shut && (c->state == SBX_CONN_HANDLE || c->state == SBX_CONN_STREAM))
+        return events | POLLRDHUP;
+    return events;
+}
+
+static void conn_update_watch(struct sbx_conn *c)
+{
+    int events;
+    if (c->state == SBX_CONN_CLOSED)
+        return;
+    events = conn_events(c);
+    if (sbx_io_watch(&c->io, (short)events) < 0)
+        sbx_conn_close(c);
+}
+
+/* --- life and death --- */
+
+static void conn_free(struct sbx_task *t)
+{
+    struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, free);
+    sbx_buf_deinit(&c->in);
+    sbx_buf_deinit(&c->body);
+    sbx_buf_deinit(&c->headers);
+    sbx_outq_deinit(&c->out);
+    sbx_mem_free(c);
+}
+
+/* Everything is written: close now, or wait for the peer to have read it. */
+static void conn_finished(struct sbx_conn *c)
+{
+    /* Bytes that nobody read would turn the close into a reset. */
+    if ((!c->linger || c->at_end) && sbx_fd_readable_bytes(c->stream.fd) == 0) {
+        sbx_conn_close(c);
+        return;
+    }
+    sbx_conn_set_state(c, SBX_CONN_LINGER);
+    c->stream.ops->shut_write(&c->stream);
+    sbx_conn_set_due(c, c->net->loop->now_us + CONN_LINGER_US);
+}
+
+static void conn_flush(struct sbx_task *t)
+{
+    struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, flush);
+    /* Pipelined requests may be waiting for room. */
+    bool held_up = c->out.bytes >= SBX_CONN_PIPELINE_BYTES;
+    ssize_t put = sbx_outq_write(&c->out, &c->stream, CONN_WRITE_BUDGET);
+    if (put < 0 || c->out.oom) {
+        sbx_conn_close(c);
+        return;
+    }
+    if (put > 0) {
+        c->progress_us = c->net->loop->now_us;
+        if (c->source != NULL && c->source->ops->sent != NULL)
+            c->source->ops->sent(c->source, c);
+    }
+    if (c->out.count == 0 && c->state == SBX_CONN_FINISH)
+        conn_finished(c);
+    if ((c->source != NULL && c->more && !sbx_conn_is_full(c)) ||
+        (held_up && c->state == SBX_CONN_READ_HEAD && c->out.bytes < SBX_CONN_PIPELINE_BYTES))
+        sbx_conn_wake(c);
+    conn_update_watch(c);
+}
+
+/* --- what the peer has taken --- */
+
+SBX_PRIVATE bool sbx_conn_abandons(struct sbx_conn *c, bool last)
+{
+    if (!last || c->out.count == 0 || c->net->loop->now_us - c->progress_us < SBX_CONN_FINISH_US)
+        return false;
+    sbx_conn_close(c);
+    return true;
+}
+
+SBX_PRIVATE uint64_t sbx_conn_acked(const struct sbx_conn *c)
+{
+    return c->stream.wire - sbx_stream_unacked(&c->stream);
+}
+
+SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c)
+{
+    uint64_t acked = sbx_conn_acked(c);
+    bool took = acked > c->acked;
+    c->acked = acked;
+    return took;
+}
+
+/* --- ready --- */
+
+static void conn_read_all(struct sbx_conn *c)
+{
+    do
+        sbx_conn_on_readable(c);
+    while (c->state != SBX_CONN_CLOSED && c->stream.more && sbx_conn_wants_input(c));
+}
+
+/* Half a hundred clients that connect together must not keep a health check waiting for as many
+ * signatures. poll() tells again of those that are left. */
+static bool conn_may_shake_hands(struct sbx_net *net)
+{
+    if (net->handshake_turn_us != net->loop->now_us) {
+        net->handshake_turn_us = net->loop->now_us;
+        net->handshakes_us = 0;
+    }
+    return net->handshakes_us < CONN_HANDSHAKES_US;
+}
+
+static void conn_on_handshake(struct sbx_conn *c)
+{
+    struct sbx_net *net = c->net;
+    struct sbx_err err;
+    uint64_t begun;
+    int rc;
+    if (!conn_may_shake_hands(net))
+        return;
+    begun = sbx_clock_mono_us();
+    rc = c->stream.ops->handshake(&c->stream, &err);
+    net->handshakes_us += sbx_clock_mono_us() - begun;
+    if (rc == -EAGAIN)
+        return;
+    if (rc == -EPROTOTYPE) {
+        sbx_conn_refuse(c, NULL, 400, "this port speaks HTTPS: use https:// or wss://");
+    } else if (rc < 0) {
+        sbx_diag(net->diag, SBX_DIAG_DEBUG, "conn %llu: %s", (unsigned long long)c->serial,
+                 err.text);
+        sbx_conn_close(c);
+    } else if (c->too_many != NULL) {
+        sbx_conn_refuse(c, NULL, 503, c->too_many);
+    } else {
+        sbx_conn_set_idle(c);
+    }
+}
+
+static void conn_on_half_close(struct sbx_conn *c)
+{
+    c->peer_shut = true;
+    if (c->state == SBX_CONN_STREAM && c->source->ops->peer_shut != NULL)
+        c->source->ops->peer_shut(c->source, c);
+    else if (c->state == SBX_CONN_HANDLE && c->minor > 0)
+        sbx_conn_put(c, "HTTP/1.1 102 Processing\r\n\r\n", 27);
+    else
+        sbx_conn_close(c);
+}
+
+static void conn_on_ready(struct sbx_io *io, short revents)
+{
+    struct sbx_conn *c = SBX_LIST_OF(io, struct sbx_conn, io);
+    bool readable = ((revents & POLLIN) != 0 || c->stream.wants_write) && sbx_conn_wants_input(c);
+    if ((revents & (POLLERR | POLLNVAL)) != 0 || ((revents & POLLHUP) != 0 && !readable)) {
+        sbx_conn_close(c);
+        return;
+    }
+    if (!c->stream.ready)
+        conn_on_handshake(c);
+    else if (readable)
+        conn_read_all(c);
+    else if ((revents & POLLRDHUP) != 0)
+        conn_on_half_close(c);
+    if (c->state == SBX_CONN_CLOSED)
+        return;
+    if ((revents & POLLOUT) != 0)
+        sbx_conn_want_flush(c);
+    conn_update_watch(c);
+}
+
+/* --- the source's turn --- */
+
+static void conn_end_source(struct sbx_conn *c)
+{
+    bool stream = c->state == SBX_CONN_STREAM;
+    struct sbx_source *s = c->source;
+    c->source = NULL;
+    if (stream && c->chunked_out)
+        sbx_conn_put(c, SBX_HTTP_LAST_CHUNK, sizeof SBX_HTTP_LAST_CHUNK - 1);
+    if (!stream)
+        c->linger = true; /* for the peer's close frame */
+    if (stream && c->keep_alive && !c->net->stopping) {
+        sbx_conn_set_state(c, SBX_CONN_READ_HEAD);
+        sbx_conn_set_idle(c);
+        if (sbx_buf_len(&c->in) > 0 || c->at_end)
+            sbx_conn_wake(c);
+    } else {
+        sbx_conn_finish(c);
+    }
+    s->ops->gone(s, c);
+}
+
+static void conn_run_step(struct sbx_task *t)
+{
+    struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, step);
+    if (c->source == NULL) {
+        sbx_conn_process_own(c);
+        return;
+    }
+    if (c->state == SBX_CONN_WEBSOCKET)
+        sbx_conn_process_own(c);
+    if (c->source == NULL)
+        return;
+    if (sbx_conn_is_full(c)) {
+        c->more = true; /* asked again when there is room */
+        return;
+    }
+    switch (c->source->ops->pull(c->source, c)) {
+    case SBX_PULL_IDLE:
+        c->more = false;
+        break;
+    case SBX_PULL_MORE:
+        c->more = true;
+        break;
+    case SBX_PULL_END:
+        conn_end_source(c);
+        break;
+    }
+    sbx_conn_want_flush(c);
+}
+
+/* --- timer --- */
+
+/* Is an answer still being taken? Then there is a new deadline, counted from the last progress. */
+static bool conn_still_taking(struct sbx_conn *c, uint64_t patience_us)
+{
+    /* A write gets through only when a good part of the system's buffer is free, so a slow peer is
+     * known by what it acknowledged. */
+    if (sbx_conn_took_some(c))
+        c->progress_us = c->net->loop->now_us;
+    if (c->out.count == 0 || c->net->loop->now_us - c->progress_us >= patience_us)
+        return false;
+    sbx_conn_set_due(c, c->progress_us + patience_us);
+    return true;
+}
+
+/* Sources that live as long as the process tick; one that only has an answer to give has no use
+ * for a peer that does not take it. */
+static void conn_on_source_due(struct sbx_conn *c)
+{
+    if (c->source->tick_us > 0) {
+        sbx_conn_set_due(c, c->net->loop->now_us + c->source->tick_us);
+        c->source->ops->tick(c->source, c);
+    } else if (!conn_still_taking(c, SBX_CONN_STALL_US)) {
+        sbx_conn_close(c);
+    }
+}
+
+static void conn_on_due(struct sbx_conn *c)
+{
+    switch (c->state) {
+    case SBX_CONN_READ_HEAD:
+        if (!c->stream.ready)
+            sbx_conn_close(c);
+        else if (c->request_due_us != 0)
+            sbx_conn_refuse(c, NULL, 408, "request");
+        else if (!conn_still_taking(c, c->net->idle_timeout_us))
+            sbx_conn_close(c);
+        return;
+    case SBX_CONN_READ_BODY:
+        sbx_conn_refuse(c, NULL, 408, "request");
+        return;
+    case SBX_CONN_SKIP_BODY:
+        c->linger = true;
+        sbx_conn_finish(c);
+        return;
+    case SBX_CONN_STREAM:
+    case SBX_CONN_WEBSOCKET:
+        conn_on_source_due(c);
+        return;
+    case SBX_CONN_FINISH:
+        if (conn_still_taking(c, SBX_CONN_FINISH_US))
+            return;
+        break;
+    case SBX_CONN_HANDLE:
+        return;
+    case SBX_CONN_LINGER:
+    case SBX_CONN_CLOSED:
+        break;
+    }
+    sbx_conn_close(c);
+}
+
+static void conn_on_timer(struct sbx_timer *t)
+{
+    struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, timer);
+    if (c->due_us == SBX_CONN_NEVER)
+        return;
+    if (c->net->loop->now_us < c->due_us)
+        sbx_loop_set_timer(c->net->loop, &c->timer, c->due_us);
+    else
+        conn_on_due(c);
+}
+
+static struct sbx_conn *conn_new(struct sbx_net *net, int fd, struct sbx_tls *tls)
+{
+    struct sbx_conn *c = sbx_mem_calloc(sizeof *c);
+    if (c == NULL)
+        return NULL;
+    if (tls == NULL) {
+        sbx_stream_init_plain(&c->stream, fd);
+    } else if (sbx_stream_init_tls(&c->stream, fd, tls) < 0) {
+        sbx_mem_free(c);
+        return NULL;
+    }
+    c->net = net;
+    c->serial = ++net->last_serial;
+    c->state = SBX_CONN_READ_HEAD;
+    c->progress_us = net->loop->now_us;
+    c->minor = 1;
+    sbx_io_init(&c->io, net->loop, fd, conn_on_ready);
+    sbx_timer_init(&c->timer, conn_on_timer);
+    sbx_task_init(&c->step, conn_run_step);
+    sbx_task_init(&c->flush, conn_flush);
+    sbx_task_init(&c->free, conn_free);
+    sbx_buf_init(&c->in);
+    sbx_buf_init(&c->body);
+    sbx_buf_init(&c->headers);
+    sbx_outq_init(&c->out);
+    sbx_list_init(&c->node);
+    sbx_list_add_tail(&net->conns, &c->node);
+    net->count++;
+    return c;
+}
+
+SBX_PRIVATE struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd, struct sbx_tls *tls)
+{
+    struct sbx_conn *c = conn_new(net, fd, tls);
+    if (c == NULL)
+        return NULL;
+    if (c->stream.ready) {
+        sbx_conn_set_idle(c);
+        /* A client that connects usually has its request on the way: reading at once saves a
+         * turn. */
+        sbx_conn_on_readable(c);
+    } else {
+        sbx_conn_set_due(c, net->loop->now_us + net->handshake_timeout_us);
+    }
+    conn_update_watch(c);
+    return c;
+}
+
+SBX_PRIVATE void sbx_conn_turn_away(struct sbx_net *net, int fd, struct sbx_tls *tls, const char *reason)
+{
+    struct sbx_conn *c = conn_new(net, fd, tls);
+    if (c == NULL) {
+        sbx_fd_close(&fd);
+        return;
+    }
+    if (c->stream.ready) {
+        sbx_conn_refuse(c, NULL, 503, reason);
+        return;
+    }
+    c->too_many = reason;
+    sbx_conn_set_due(c, net->loop->now_us + net->handshake_timeout_us);
+    conn_update_watch(c);
+}
+/* ==== end net/conn.c ======================================================================== */
+
+/* ==== begin net/conn_state.c ================================================================ */
+/* conn_state.c - a connection's state, its deadline and its end; see conn.c for the machine. */
 
 static const char *const conn_state_names[] = {"READ_HEAD", "READ_BODY", "HANDLE",
                                                "STREAM",    "WEBSOCKET", "SKIP_BODY",
@@ -8796,7 +9205,7 @@ static bool conn_may_follow(enum sbx_conn_state from, enum sbx_conn_state to)
     return to == SBX_CONN_CLOSED ? from != SBX_CONN_CLOSED : (next[from] & 1u << to) != 0;
 }
 
-static void conn_assert(const struct sbx_conn *c)
+SBX_PRIVATE void sbx_conn_assert(const struct sbx_conn *c)
 {
     assert((c->source != NULL) ==
            (c->state == SBX_CONN_STREAM || c->state == SBX_CONN_WEBSOCKET));
@@ -8804,7 +9213,7 @@ static void conn_assert(const struct sbx_conn *c)
     assert(c->stream.fd >= 0 || c->state == SBX_CONN_CLOSED);
 }
 
-static void conn_set_state(struct sbx_conn *c, enum sbx_conn_state state)
+SBX_PRIVATE void sbx_conn_set_state(struct sbx_conn *c, enum sbx_conn_state state)
 {
     assert(conn_may_follow(c->state, state));
     sbx_diag(c->net->diag, SBX_DIAG_DEBUG, "conn %llu: %s -> %s", (unsigned long long)c->serial,
@@ -8812,38 +9221,41 @@ static void conn_set_state(struct sbx_conn *c, enum sbx_conn_state state)
     c->state = state;
 }
 
-/* --- deadlines --- */
-
 /* The timer is armed no later than due; when it fires early it is armed again. A connection that
  * serves thousands of requests a second thus touches the timer heap once in an idle timeout. */
-static void conn_set_due(struct sbx_conn *c, uint64_t due_us)
+SBX_PRIVATE void sbx_conn_set_due(struct sbx_conn *c, uint64_t due_us)
 {
     c->due_us = due_us;
-    if (due_us != CONN_NEVER && (!c->timer.armed || c->timer.at_us > due_us))
+    if (due_us != SBX_CONN_NEVER && (!c->timer.armed || c->timer.at_us > due_us))
         sbx_loop_set_timer(c->net->loop, &c->timer, due_us);
 }
 
-static void conn_set_idle(struct sbx_conn *c)
+SBX_PRIVATE void sbx_conn_set_idle(struct sbx_conn *c)
 {
     c->request_due_us = 0;
-    conn_set_due(c, c->net->loop->now_us + c->net->idle_timeout_us);
+    sbx_conn_set_due(c, c->net->loop->now_us + c->net->idle_timeout_us);
 }
 
-static void conn_begin_request_clock(struct sbx_conn *c)
+SBX_PRIVATE void sbx_conn_begin_request_clock(struct sbx_conn *c)
 {
     if (c->request_due_us == 0)
         c->request_due_us = c->net->loop->now_us + c->net->request_timeout_us;
-    conn_set_due(c, c->request_due_us);
+    sbx_conn_set_due(c, c->request_due_us);
 }
 
-/* --- what to wait for --- */
+SBX_PRIVATE bool sbx_conn_body_pending(const struct sbx_conn *c)
+{
+    if (c->body_kind == SBX_HTTP_BODY_CHUNKED)
+        return c->chunked.state != SBX_HTTP_CHUNK_DONE;
+    return c->body_left > 0;
+}
 
-static bool conn_wants_input(const struct sbx_conn *c)
+SBX_PRIVATE bool sbx_conn_wants_input(const struct sbx_conn *c)
 {
     switch (c->state) {
     case SBX_CONN_READ_HEAD:
         /* More than one head's worth in memory is requests that wait for their turn. */
-        return !c->at_end && c->out.bytes < CONN_PIPELINE_BYTES &&
+        return !c->at_end && c->out.bytes < SBX_CONN_PIPELINE_BYTES &&
                sbx_buf_len(&c->in) <= SBX_HTTP_MAX_HEAD;
     case SBX_CONN_WEBSOCKET:
         return c->out.bytes < 2 * SBX_CONN_HIGH;
@@ -8860,29 +9272,7 @@ static bool conn_wants_input(const struct sbx_conn *c)
     return false;
 }
 
-static int conn_events(const struct sbx_conn *c)
-{
-    int events = c->out.count > 0 || c->stream.wants_write ? POLLOUT : 0;
-    if (!c->stream.ready)
-        return c->stream.wants_write ? POLLOUT : POLLIN;
-    if (conn_wants_input(c))
-        return events | POLLIN;
-    if (!c->peer_shut && (c->state == SBX_CONN_HANDLE || c->state == SBX_CONN_STREAM))
-        return events | POLLRDHUP;
-    return events;
-}
-
-static void conn_update_watch(struct sbx_conn *c)
-{
-    int events;
-    if (c->state == SBX_CONN_CLOSED)
-        return;
-    events = conn_events(c);
-    if (sbx_io_watch(&c->io, (short)events) < 0)
-        sbx_conn_close(c);
-}
-
-static void conn_want_flush(struct sbx_conn *c)
+SBX_PRIVATE void sbx_conn_want_flush(struct sbx_conn *c)
 {
     sbx_loop_defer(c->net->loop, SBX_PHASE_FLUSH, &c->flush);
 }
@@ -8890,18 +9280,6 @@ static void conn_want_flush(struct sbx_conn *c)
 SBX_PRIVATE void sbx_conn_wake(struct sbx_conn *c)
 {
     sbx_loop_defer(c->net->loop, SBX_PHASE_PULL, &c->step);
-}
-
-/* --- life and death --- */
-
-static void conn_free(struct sbx_task *t)
-{
-    struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, free);
-    sbx_buf_deinit(&c->in);
-    sbx_buf_deinit(&c->body);
-    sbx_buf_deinit(&c->headers);
-    sbx_outq_deinit(&c->out);
-    sbx_mem_free(c);
 }
 
 static void conn_drop_source(struct sbx_conn *c)
@@ -8926,7 +9304,7 @@ SBX_PRIVATE void sbx_conn_close(struct sbx_conn *c)
         return;
     if (conn_is_at_rest(c))
         c->stream.ops->end(&c->stream);
-    conn_set_state(c, SBX_CONN_CLOSED);
+    sbx_conn_set_state(c, SBX_CONN_CLOSED);
     sbx_io_stop(&c->io);
     c->stream.ops->close(&c->stream);
     sbx_loop_cancel_timer(c->net->loop, &c->timer);
@@ -8941,57 +9319,22 @@ SBX_PRIVATE void sbx_conn_close(struct sbx_conn *c)
     sbx_loop_defer(c->net->loop, SBX_PHASE_FREE, &c->free);
 }
 
-/* Everything is written: close now, or wait for the peer to have read it. */
-static void conn_finished(struct sbx_conn *c)
+SBX_PRIVATE void sbx_conn_finish(struct sbx_conn *c)
 {
-    /* Bytes that nobody read would turn the close into a reset. */
-    if ((!c->linger || c->at_end) && sbx_fd_readable_bytes(c->stream.fd) == 0) {
-        sbx_conn_close(c);
-        return;
-    }
-    conn_set_state(c, SBX_CONN_LINGER);
-    c->stream.ops->shut_write(&c->stream);
-    conn_set_due(c, c->net->loop->now_us + CONN_LINGER_US);
+    sbx_conn_set_state(c, SBX_CONN_FINISH);
+    sbx_conn_set_due(c, c->net->loop->now_us + SBX_CONN_FINISH_US);
+    sbx_conn_want_flush(c);
 }
+/* ==== end net/conn_state.c ================================================================== */
 
-static void conn_finish(struct sbx_conn *c)
-{
-    conn_set_state(c, SBX_CONN_FINISH);
-    conn_set_due(c, c->net->loop->now_us + CONN_FINISH_US);
-    conn_want_flush(c);
-}
+/* ==== begin net/conn_answer.c =============================================================== */
+/* conn_answer.c - answers, streams and upgrades, as bytes in the queue of a connection; see conn.h.
+ *
+ * Heads are built in one scratch buffer of the whole net: an answer is queued before anybody else
+ * builds one. An answer decides about the connection, too: whether it is kept, and what becomes of a
+ * body that was not read. */
 
-static void conn_flush(struct sbx_task *t)
-{
-    struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, flush);
-    /* Pipelined requests may be waiting for room. */
-    bool held_up = c->out.bytes >= CONN_PIPELINE_BYTES;
-    ssize_t put = sbx_outq_write(&c->out, &c->stream, CONN_WRITE_BUDGET);
-    if (put < 0 || c->out.oom) {
-        sbx_conn_close(c);
-        return;
-    }
-    if (put > 0) {
-        c->progress_us = c->net->loop->now_us;
-        if (c->source != NULL && c->source->ops->sent != NULL)
-            c->source->ops->sent(c->source, c);
-    }
-    if (c->out.count == 0 && c->state == SBX_CONN_FINISH)
-        conn_finished(c);
-    if ((c->source != NULL && c->more && !sbx_conn_is_full(c)) ||
-        (held_up && c->state == SBX_CONN_READ_HEAD && c->out.bytes < CONN_PIPELINE_BYTES))
-        sbx_conn_wake(c);
-    conn_update_watch(c);
-}
-
-/* --- answering --- */
-
-static bool conn_body_pending(const struct sbx_conn *c)
-{
-    if (c->body_kind == SBX_HTTP_BODY_CHUNKED)
-        return c->chunked.state != SBX_HTTP_CHUNK_DONE;
-    return c->body_left > 0;
-}
+#define CONN_SKIP_BYTES (64u * 1024u) /* an unread body that is cheaper than a new connection */
 
 /* Is what is left of the request worth reading, to keep the connection? */
 static bool conn_can_skip_body(const struct sbx_conn *c)
@@ -9068,31 +9411,31 @@ static void conn_after_answer(struct sbx_conn *c, bool keep)
     sbx_buf_deinit(&c->body);
     c->served = true;
     if (!keep) {
-        c->linger = c->linger || conn_body_pending(c);
-        conn_finish(c);
-    } else if (conn_body_pending(c)) {
-        conn_set_state(c, SBX_CONN_SKIP_BODY);
-        conn_begin_request_clock(c);
+        c->linger = c->linger || sbx_conn_body_pending(c);
+        sbx_conn_finish(c);
+    } else if (sbx_conn_body_pending(c)) {
+        sbx_conn_set_state(c, SBX_CONN_SKIP_BODY);
+        sbx_conn_begin_request_clock(c);
     } else {
-        conn_set_state(c, SBX_CONN_READ_HEAD);
-        conn_set_idle(c);
+        sbx_conn_set_state(c, SBX_CONN_READ_HEAD);
+        sbx_conn_set_idle(c);
     }
     if (!c->processing && (sbx_buf_len(&c->in) > 0 || c->at_end))
         sbx_conn_wake(c);
-    conn_want_flush(c);
+    sbx_conn_want_flush(c);
 }
 
 SBX_PRIVATE void sbx_conn_respond(struct sbx_conn *c, const struct sbx_response *r)
 {
     bool keep = c->keep_alive && !c->net->stopping &&
-                (!conn_body_pending(c) || conn_can_skip_body(c));
+                (!sbx_conn_body_pending(c) || conn_can_skip_body(c));
     assert(c->state == SBX_CONN_HANDLE);
     c->on_gone = NULL;
     c->chunked_out = false;
     conn_put_head(c, r, keep);
     conn_put_body(c, r);
     conn_after_answer(c, keep);
-    conn_assert(c);
+    sbx_conn_assert(c);
 }
 
 SBX_PRIVATE void sbx_conn_defer(struct sbx_conn *c, void (*on_gone)(struct sbx_conn *c, void *ctx), void *ctx)
@@ -9100,22 +9443,22 @@ SBX_PRIVATE void sbx_conn_defer(struct sbx_conn *c, void (*on_gone)(struct sbx_c
     assert(c->state == SBX_CONN_HANDLE);
     c->on_gone = on_gone;
     c->gone_ctx = ctx;
-    conn_set_due(c, CONN_NEVER);
-    conn_want_flush(c); /* answers before this one; and the watch changes */
+    sbx_conn_set_due(c, SBX_CONN_NEVER);
+    sbx_conn_want_flush(c); /* answers before this one; and the watch changes */
 }
 
 static void conn_take_source(struct sbx_conn *c, enum sbx_conn_state state,
                              struct sbx_source *source)
 {
     c->source = source;
-    conn_set_state(c, state);
+    sbx_conn_set_state(c, state);
     c->more = true;
     sbx_buf_deinit(&c->body);
-    conn_set_due(c, c->net->loop->now_us +
-                        (source->tick_us > 0 ? source->tick_us : CONN_STALL_US));
+    sbx_conn_set_due(c, c->net->loop->now_us +
+                        (source->tick_us > 0 ? source->tick_us : SBX_CONN_STALL_US));
     sbx_conn_wake(c);
-    conn_want_flush(c);
-    conn_assert(c);
+    sbx_conn_want_flush(c);
+    sbx_conn_assert(c);
 }
 
 SBX_PRIVATE void sbx_conn_start_stream(struct sbx_conn *c, const struct sbx_response *head,
@@ -9147,13 +9490,13 @@ SBX_PRIVATE void sbx_conn_upgrade(struct sbx_conn *c, struct sbx_str accept, str
 SBX_PRIVATE void sbx_conn_put(struct sbx_conn *c, const void *p, size_t n)
 {
     sbx_outq_add_copy(&c->out, p, n);
-    conn_want_flush(c);
+    sbx_conn_want_flush(c);
 }
 
 SBX_PRIVATE void sbx_conn_put_blob(struct sbx_conn *c, struct sbx_blob *blob, const uint8_t *p, size_t n)
 {
     sbx_outq_add_blob(&c->out, blob, p, n);
-    conn_want_flush(c);
+    sbx_conn_want_flush(c);
 }
 
 SBX_PRIVATE void sbx_conn_put_chunk(struct sbx_conn *c, const void *p, size_t n)
@@ -9194,29 +9537,25 @@ SBX_PRIVATE void sbx_conn_put_framed(struct sbx_conn *c, struct sbx_blob *blob, 
         sbx_conn_put_blob(c, blob, p + SBX_HTTP_CHUNK_HEAD,
                           n - SBX_HTTP_CHUNK_HEAD - SBX_HTTP_CHUNK_TAIL);
 }
+/* ==== end net/conn_answer.c ================================================================= */
 
-SBX_PRIVATE bool sbx_conn_abandons(struct sbx_conn *c, bool last)
-{
-    if (!last || c->out.count == 0 || c->net->loop->now_us - c->progress_us < CONN_FINISH_US)
-        return false;
-    sbx_conn_close(c);
-    return true;
-}
+/* ==== begin net/conn_read.c ================================================================= */
+/* conn_read.c - from bytes to requests: heads, bodies by length or in chunks, and what WebSockets
+ * get.
+ *
+ * Bytes are read into a scratch buffer of the whole net and worked on there; what is left over, since
+ * more is needed, moves to the connection. So a connection that is idle, or whose requests come whole,
+ * has no buffer of its own. */
 
-SBX_PRIVATE uint64_t sbx_conn_acked(const struct sbx_conn *c)
-{
-    return c->stream.wire - sbx_stream_unacked(&c->stream);
-}
+#define CONN_READ_OWN (64u * 1024u)
+#define CONN_HEAVY_PER_TURN 4u
 
-SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c)
-{
-    uint64_t acked = sbx_conn_acked(c);
-    bool took = acked > c->acked;
-    c->acked = acked;
-    return took;
-}
-
-/* --- reading --- */
+/* Input being worked on: the shared scratch buffer, or the connection's own. */
+struct conn_input {
+    const uint8_t *p;
+    size_t n;
+    bool own;
+};
 
 static void conn_take(struct sbx_conn *c, struct conn_input *in, size_t n)
 {
@@ -9226,7 +9565,7 @@ static void conn_take(struct sbx_conn *c, struct conn_input *in, size_t n)
         sbx_buf_consume(&c->in, n);
 }
 
-static void conn_refuse(struct sbx_conn *c, const struct sbx_http_request *req, int status,
+SBX_PRIVATE void sbx_conn_refuse(struct sbx_conn *c, const struct sbx_http_request *req, int status,
                         const char *reason)
 {
     c->keep_alive = false;
@@ -9236,7 +9575,7 @@ static void conn_refuse(struct sbx_conn *c, const struct sbx_http_request *req, 
         c->minor = 1;
     }
     if (c->state != SBX_CONN_HANDLE)
-        conn_set_state(c, SBX_CONN_HANDLE);
+        sbx_conn_set_state(c, SBX_CONN_HANDLE);
     c->net->ops->on_refused(c, req, status, reason);
 }
 
@@ -9258,18 +9597,18 @@ static void conn_on_head(struct sbx_conn *c, struct conn_input *in,
 {
     uint64_t max_body = 0;
     conn_note_request(c, req);
-    conn_set_state(c, SBX_CONN_HANDLE);
+    sbx_conn_set_state(c, SBX_CONN_HANDLE);
     c->net->ops->on_head(c, req, &max_body);
     if (c->on_gone != NULL) {
         conn_take(c, in, head_len); /* an answer that comes later, before the body is read */
         return;
     }
-    if (c->state == SBX_CONN_HANDLE && conn_body_pending(c)) {
+    if (c->state == SBX_CONN_HANDLE && sbx_conn_body_pending(c)) {
         if (c->body_left > max_body) {
             c->max_body = max_body;
-            conn_refuse(c, req, 413, "request body");
+            sbx_conn_refuse(c, req, 413, "request body");
         } else {
-            conn_set_state(c, SBX_CONN_READ_BODY);
+            sbx_conn_set_state(c, SBX_CONN_READ_BODY);
             c->head_len = head_len;
             c->max_body = max_body;
             return;
@@ -9284,7 +9623,7 @@ static void conn_on_head(struct sbx_conn *c, struct conn_input *in,
 static bool conn_no_more_heads(struct sbx_conn *c)
 {
     if (c->at_end)
-        conn_finish(c);
+        sbx_conn_finish(c);
     return c->at_end;
 }
 
@@ -9293,18 +9632,18 @@ static bool conn_step_head(struct sbx_conn *c, struct conn_input *in)
     struct sbx_http_request req;
     struct sbx_http_refusal refusal;
     long used;
-    if (c->out.bytes >= CONN_PIPELINE_BYTES)
+    if (c->out.bytes >= SBX_CONN_PIPELINE_BYTES)
         return false;
     if (in->n == 0)
         return conn_no_more_heads(c);
     used = sbx_http_parse((const char *)in->p, in->n, &c->scanned, &req, &refusal);
     if (used == 0) {
-        conn_begin_request_clock(c);
+        sbx_conn_begin_request_clock(c);
         return conn_no_more_heads(c);
     }
     c->scanned = 0;
     if (used < 0) {
-        conn_refuse(c, NULL, refusal.status, refusal.reason);
+        sbx_conn_refuse(c, NULL, refusal.status, refusal.reason);
         return true;
     }
     conn_on_head(c, in, &req, (size_t)used);
@@ -9323,7 +9662,7 @@ static void conn_handle_body(struct sbx_conn *c, const uint8_t *head, struct sbx
     (void)used;
     c->body_left = 0;
     c->chunked.state = SBX_HTTP_CHUNK_DONE;
-    conn_set_state(c, SBX_CONN_HANDLE);
+    sbx_conn_set_state(c, SBX_CONN_HANDLE);
     c->request_due_us = 0;
     c->net->ops->on_request(c, &req, body);
 }
@@ -9360,7 +9699,7 @@ static bool conn_step_sized_body(struct sbx_conn *c, struct conn_input *in)
     size_t head = c->head_len, body = (size_t)c->body_left;
     if (in->n - head < body) {
         conn_say_continue(c);
-        conn_begin_request_clock(c);
+        sbx_conn_begin_request_clock(c);
         return false;
     }
     if (conn_must_wait_turn(c))
@@ -9383,14 +9722,14 @@ static bool conn_step_chunked_body(struct sbx_conn *c, struct conn_input *in)
         long used = sbx_http_chunked_feed(&c->chunked, (const char *)in->p + at, in->n - at, &data,
                                           &len);
         if (used < 0) {
-            conn_refuse(c, NULL, 400, "malformed chunked body");
+            sbx_conn_refuse(c, NULL, 400, "malformed chunked body");
             return true;
         }
         sbx_buf_add(&c->body, data, len);
         /* The size line tells early: an endless chunk is not waited for. */
         if (sbx_buf_len(&c->body) > c->max_body ||
             c->chunked.left > c->max_body - sbx_buf_len(&c->body)) {
-            conn_refuse(c, NULL, 413, "request body");
+            sbx_conn_refuse(c, NULL, 413, "request body");
             return true;
         }
         at += (size_t)used;
@@ -9404,7 +9743,7 @@ static bool conn_step_chunked_body(struct sbx_conn *c, struct conn_input *in)
     }
     if (c->chunked.state != SBX_HTTP_CHUNK_DONE) {
         conn_say_continue(c);
-        conn_begin_request_clock(c);
+        sbx_conn_begin_request_clock(c);
         return false;
     }
     if (conn_must_wait_turn(c))
@@ -9421,8 +9760,8 @@ static bool conn_step_skip(struct sbx_conn *c, struct conn_input *in)
     c->body_left -= n;
     if (c->body_left > 0)
         return false;
-    conn_set_state(c, SBX_CONN_READ_HEAD);
-    conn_set_idle(c);
+    sbx_conn_set_state(c, SBX_CONN_READ_HEAD);
+    sbx_conn_set_idle(c);
     return true;
 }
 
@@ -9469,7 +9808,7 @@ static void conn_process(struct sbx_conn *c, struct conn_input *in)
     c->processing = false;
 }
 
-static void conn_process_own(struct sbx_conn *c)
+SBX_PRIVATE void sbx_conn_process_own(struct sbx_conn *c)
 {
     struct conn_input in = {sbx_buf_data(&c->in), sbx_buf_len(&c->in), true};
     if (in.n == 0 && !c->at_end)
@@ -9489,7 +9828,7 @@ static void conn_process_scratch(struct sbx_conn *c, size_t n)
     if (c->in.oom)
         sbx_conn_close(c);
     else if (c->state == SBX_CONN_READ_BODY)
-        conn_process_own(c);
+        sbx_conn_process_own(c);
 }
 
 /* Requests that were read before the end are still answered: the peer may wait for that. */
@@ -9497,14 +9836,14 @@ static void conn_on_peer_end(struct sbx_conn *c)
 {
     c->peer_shut = c->at_end = true;
     if (c->state == SBX_CONN_SKIP_BODY)
-        conn_finish(c);
+        sbx_conn_finish(c);
     else if (c->state == SBX_CONN_READ_HEAD)
-        conn_process_own(c);
+        sbx_conn_process_own(c);
     else
         sbx_conn_close(c);
 }
 
-static void conn_on_readable(struct sbx_conn *c)
+SBX_PRIVATE void sbx_conn_on_readable(struct sbx_conn *c)
 {
     bool own = sbx_buf_len(&c->in) > 0;
     uint8_t *to = own ? sbx_buf_reserve(&c->in, CONN_READ_OWN) : c->net->scratch;
@@ -9519,276 +9858,12 @@ static void conn_on_readable(struct sbx_conn *c)
         conn_on_peer_end(c);
     } else if (own) {
         sbx_buf_commit(&c->in, (size_t)got);
-        conn_process_own(c);
+        sbx_conn_process_own(c);
     } else {
         conn_process_scratch(c, (size_t)got);
     }
 }
-
-static void conn_read_all(struct sbx_conn *c)
-{
-    do
-        conn_on_readable(c);
-    while (c->state != SBX_CONN_CLOSED && c->stream.more && conn_wants_input(c));
-}
-
-/* Half a hundred clients that connect together must not keep a health check waiting for as many
- * signatures. poll() tells again of those that are left. */
-static bool conn_may_shake_hands(struct sbx_net *net)
-{
-    if (net->handshake_turn_us != net->loop->now_us) {
-        net->handshake_turn_us = net->loop->now_us;
-        net->handshakes_us = 0;
-    }
-    return net->handshakes_us < CONN_HANDSHAKES_US;
-}
-
-static void conn_on_handshake(struct sbx_conn *c)
-{
-    struct sbx_net *net = c->net;
-    struct sbx_err err;
-    uint64_t begun;
-    int rc;
-    if (!conn_may_shake_hands(net))
-        return;
-    begun = sbx_clock_mono_us();
-    rc = c->stream.ops->handshake(&c->stream, &err);
-    net->handshakes_us += sbx_clock_mono_us() - begun;
-    if (rc == -EAGAIN)
-        return;
-    if (rc == -EPROTOTYPE) {
-        conn_refuse(c, NULL, 400, "this port speaks HTTPS: use https:// or wss://");
-    } else if (rc < 0) {
-        sbx_diag(net->diag, SBX_DIAG_DEBUG, "conn %llu: %s", (unsigned long long)c->serial,
-                 err.text);
-        sbx_conn_close(c);
-    } else if (c->too_many != NULL) {
-        conn_refuse(c, NULL, 503, c->too_many);
-    } else {
-        conn_set_idle(c);
-    }
-}
-
-static void conn_on_half_close(struct sbx_conn *c)
-{
-    c->peer_shut = true;
-    if (c->state == SBX_CONN_STREAM && c->source->ops->peer_shut != NULL)
-        c->source->ops->peer_shut(c->source, c);
-    else if (c->state == SBX_CONN_HANDLE && c->minor > 0)
-        sbx_conn_put(c, "HTTP/1.1 102 Processing\r\n\r\n", 27);
-    else
-        sbx_conn_close(c);
-}
-
-static void conn_on_ready(struct sbx_io *io, short revents)
-{
-    struct sbx_conn *c = SBX_LIST_OF(io, struct sbx_conn, io);
-    bool readable = ((revents & POLLIN) != 0 || c->stream.wants_write) && conn_wants_input(c);
-    if ((revents & (POLLERR | POLLNVAL)) != 0 || ((revents & POLLHUP) != 0 && !readable)) {
-        sbx_conn_close(c);
-        return;
-    }
-    if (!c->stream.ready)
-        conn_on_handshake(c);
-    else if (readable)
-        conn_read_all(c);
-    else if ((revents & POLLRDHUP) != 0)
-        conn_on_half_close(c);
-    if (c->state == SBX_CONN_CLOSED)
-        return;
-    if ((revents & POLLOUT) != 0)
-        conn_want_flush(c);
-    conn_update_watch(c);
-}
-
-/* --- the source's turn --- */
-
-static void conn_end_source(struct sbx_conn *c)
-{
-    bool stream = c->state == SBX_CONN_STREAM;
-    struct sbx_source *s = c->source;
-    c->source = NULL;
-    if (stream && c->chunked_out)
-        sbx_conn_put(c, SBX_HTTP_LAST_CHUNK, sizeof SBX_HTTP_LAST_CHUNK - 1);
-    if (!stream)
-        c->linger = true; /* for the peer's close frame */
-    if (stream && c->keep_alive && !c->net->stopping) {
-        conn_set_state(c, SBX_CONN_READ_HEAD);
-        conn_set_idle(c);
-        if (sbx_buf_len(&c->in) > 0 || c->at_end)
-            sbx_conn_wake(c);
-    } else {
-        conn_finish(c);
-    }
-    s->ops->gone(s, c);
-}
-
-static void conn_run_step(struct sbx_task *t)
-{
-    struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, step);
-    if (c->source == NULL) {
-        conn_process_own(c);
-        return;
-    }
-    if (c->state == SBX_CONN_WEBSOCKET)
-        conn_process_own(c);
-    if (c->source == NULL)
-        return;
-    if (sbx_conn_is_full(c)) {
-        c->more = true; /* asked again when there is room */
-        return;
-    }
-    switch (c->source->ops->pull(c->source, c)) {
-    case SBX_PULL_IDLE:
-        c->more = false;
-        break;
-    case SBX_PULL_MORE:
-        c->more = true;
-        break;
-    case SBX_PULL_END:
-        conn_end_source(c);
-        break;
-    }
-    conn_want_flush(c);
-}
-
-/* --- timer --- */
-
-/* Is an answer still being taken? Then there is a new deadline, counted from the last progress. */
-static bool conn_still_taking(struct sbx_conn *c, uint64_t patience_us)
-{
-    /* A write gets through only when a good part of the system's buffer is free, so a slow peer is
-     * known by what it acknowledged. */
-    if (sbx_conn_took_some(c))
-        c->progress_us = c->net->loop->now_us;
-    if (c->out.count == 0 || c->net->loop->now_us - c->progress_us >= patience_us)
-        return false;
-    conn_set_due(c, c->progress_us + patience_us);
-    return true;
-}
-
-/* Sources that live as long as the process tick; one that only has an answer to give has no use
- * for a peer that does not take it. */
-static void conn_on_source_due(struct sbx_conn *c)
-{
-    if (c->source->tick_us > 0) {
-        conn_set_due(c, c->net->loop->now_us + c->source->tick_us);
-        c->source->ops->tick(c->source, c);
-    } else if (!conn_still_taking(c, CONN_STALL_US)) {
-        sbx_conn_close(c);
-    }
-}
-
-static void conn_on_due(struct sbx_conn *c)
-{
-    switch (c->state) {
-    case SBX_CONN_READ_HEAD:
-        if (!c->stream.ready)
-            sbx_conn_close(c);
-        else if (c->request_due_us != 0)
-            conn_refuse(c, NULL, 408, "request");
-        else if (!conn_still_taking(c, c->net->idle_timeout_us))
-            sbx_conn_close(c);
-        return;
-    case SBX_CONN_READ_BODY:
-        conn_refuse(c, NULL, 408, "request");
-        return;
-    case SBX_CONN_SKIP_BODY:
-        c->linger = true;
-        conn_finish(c);
-        return;
-    case SBX_CONN_STREAM:
-    case SBX_CONN_WEBSOCKET:
-        conn_on_source_due(c);
-        return;
-    case SBX_CONN_FINISH:
-        if (conn_still_taking(c, CONN_FINISH_US))
-            return;
-        break;
-    case SBX_CONN_HANDLE:
-        return;
-    case SBX_CONN_LINGER:
-    case SBX_CONN_CLOSED:
-        break;
-    }
-    sbx_conn_close(c);
-}
-
-static void conn_on_timer(struct sbx_timer *t)
-{
-    struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, timer);
-    if (c->due_us == CONN_NEVER)
-        return;
-    if (c->net->loop->now_us < c->due_us)
-        sbx_loop_set_timer(c->net->loop, &c->timer, c->due_us);
-    else
-        conn_on_due(c);
-}
-
-static struct sbx_conn *conn_new(struct sbx_net *net, int fd, struct sbx_tls *tls)
-{
-    struct sbx_conn *c = sbx_mem_calloc(sizeof *c);
-    if (c == NULL)
-        return NULL;
-    if (tls == NULL) {
-        sbx_stream_init_plain(&c->stream, fd);
-    } else if (sbx_stream_init_tls(&c->stream, fd, tls) < 0) {
-        sbx_mem_free(c);
-        return NULL;
-    }
-    c->net = net;
-    c->serial = ++net->last_serial;
-    c->state = SBX_CONN_READ_HEAD;
-    c->progress_us = net->loop->now_us;
-    c->minor = 1;
-    sbx_io_init(&c->io, net->loop, fd, conn_on_ready);
-    sbx_timer_init(&c->timer, conn_on_timer);
-    sbx_task_init(&c->step, conn_run_step);
-    sbx_task_init(&c->flush, conn_flush);
-    sbx_task_init(&c->free, conn_free);
-    sbx_buf_init(&c->in);
-    sbx_buf_init(&c->body);
-    sbx_buf_init(&c->headers);
-    sbx_outq_init(&c->out);
-    sbx_list_init(&c->node);
-    sbx_list_add_tail(&net->conns, &c->node);
-    net->count++;
-    return c;
-}
-
-SBX_PRIVATE struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd, struct sbx_tls *tls)
-{
-    struct sbx_conn *c = conn_new(net, fd, tls);
-    if (c == NULL)
-        return NULL;
-    if (c->stream.ready) {
-        conn_set_idle(c);
-        /* A client that connects usually has its request on the way: reading at once saves a
-         * turn. */
-        conn_on_readable(c);
-    } else {
-        conn_set_due(c, net->loop->now_us + net->handshake_timeout_us);
-    }
-    conn_update_watch(c);
-    return c;
-}
-
-SBX_PRIVATE void sbx_conn_turn_away(struct sbx_net *net, int fd, struct sbx_tls *tls, const char *reason)
-{
-    struct sbx_conn *c = conn_new(net, fd, tls);
-    if (c == NULL) {
-        sbx_fd_close(&fd);
-        return;
-    }
-    if (c->stream.ready) {
-        conn_refuse(c, NULL, 503, reason);
-        return;
-    }
-    c->too_many = reason;
-    conn_set_due(c, net->loop->now_us + net->handshake_timeout_us);
-    conn_update_watch(c);
-}
-/* ==== end net/conn.c ======================================================================== */
+/* ==== end net/conn_read.c =================================================================== */
 
 /* ==== begin net/listener.h ================================================================== */
 /* listener.h - accepts connections on one address. */
@@ -9958,15 +10033,18 @@ static void listener_on_pause_over(struct sbx_timer *t)
 static bool listener_is_at(int fd, const struct sbx_address *want)
 {
     struct sbx_address a;
-    struct stat st;
     if (fd < 0)
         return false;
     sbx_address_of_fd(&a, fd);
-    if (!sbx_address_is(&a, want))
-        return false;
-    /* Without its file nobody finds it any more. */
-    return !sbx_address_is_unix(want) ||
-           (stat(want->sock.un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode));
+    return sbx_address_is(&a, want);
+}
+
+/* Without its file nobody finds it any more. */
+static bool listener_can_be_found(const struct sbx_address *a)
+{
+    struct stat st;
+    return !sbx_address_is_unix(a) ||
+           (stat(a->sock.un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode));
 }
 
 /* Does anybody answer at a unix socket's file? */
@@ -10000,14 +10078,18 @@ static int listener_bind_file(int fd, const struct sbx_address *a)
 static int listener_listen(int fd, const struct sbx_address *a)
 {
     int rc;
+    bool bound;
     (void)sbx_fd_set_cloexec(fd);
     listener_set_options(fd, a->sock.sa.sa_family);
     if (sbx_address_is_unix(a))
         rc = listener_bind_file(fd, a);
     else
         rc = bind(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
-    if (rc == 0 && listen(fd, LISTENER_BACKLOG) < 0)
+    bound = rc == 0;
+    if (bound && listen(fd, LISTENER_BACKLOG) < 0)
         rc = -errno;
+    if (bound && rc < 0 && sbx_address_is_unix(a))
+        (void)unlink(a->sock.un.sun_path);
     return rc;
 }
 
@@ -10031,6 +10113,24 @@ SBX_PRIVATE int sbx_listener_bind(const struct sbx_address *want, struct sbx_err
     return listener_refuse(want, rc, err);
 }
 
+/* The kept socket, or a new one. One that nobody finds, and that cannot be had anew (the directory
+ * may be out of our reach by now), is no reason to end what else there is. */
+static int listener_choose(const struct sbx_net *net, const struct sbx_address *want, int kept,
+                           struct sbx_err *err)
+{
+    int fd;
+    if (kept >= 0 && listener_can_be_found(want))
+        return kept;
+    fd = sbx_listener_bind(want, err);
+    if (fd < 0 && kept >= 0) {
+        sbx_diag(net->diag, SBX_DIAG_ERROR, "%s; its file is gone, so nobody can connect",
+                 err->text);
+        return kept;
+    }
+    sbx_fd_close(&kept);
+    return fd;
+}
+
 SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, const struct sbx_address *want,
                       int kept, struct sbx_err *err)
 {
@@ -10038,7 +10138,7 @@ SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, c
     *l = (struct sbx_listener){.net = net, .reserve = -1, .io = {.fd = -1}};
     if (!listener_is_at(kept, want))
         sbx_fd_close(&kept);
-    fd = kept >= 0 ? kept : sbx_listener_bind(want, err);
+    fd = listener_choose(net, want, kept, err);
     if (fd < 0)
         return fd;
     rc = sbx_fd_set_nonblock(fd);
@@ -10051,6 +10151,8 @@ SBX_PRIVATE int sbx_listener_open(struct sbx_listener *l, struct sbx_net *net, c
     }
     if (rc == 0)
         return 0;
+    if (fd != kept)
+        sbx_listener_retire(l);
     l->io.fd = -1;
     sbx_fd_close(&fd);
     sbx_fd_close(&l->reserve);
@@ -20006,11 +20108,11 @@ SBX_PRIVATE int sbx_host_pattern_check(const char *pattern);
 
 /* May a request with that Host header be answered, on a connection whose own address is `local`
  * ("127.0.0.1:2468", "[::1]:2468"; empty for a unix socket, where every name is right: no browser
- * gets there)? An absent Host (empty) is fine: browsers always send one. Yes for localhost and
- * loopback addresses with any port (a forwarded port has another number), for the connection's own
- * address with any port, for the names allowed; and on a connection that did not come over loopback
- * for every literal IP address: behind address translation nobody here knows the outer one, and a
- * literal cannot be rebound. Names compare without case and without a final dot. */
+ * gets there)? An absent Host (empty) is fine: browsers always send one. Yes for localhost,
+ * loopback and unspecified addresses with any port (a forwarded port has another number), for the
+ * connection's own address with any port, for the names allowed; and on a connection that did not
+ * come over loopback for every literal IP address: behind address translation nobody here knows the
+ * outer one, and a literal cannot be rebound. Names compare without case and without a final dot. */
 SBX_PRIVATE bool sbx_host_is_ours(const struct sbx_hosts *hosts, struct sbx_str host, struct sbx_str local);
 /* The part of that for which nobody has to ask the system about the connection: absent, localhost,
  * loopback, or allowed. */
@@ -20038,7 +20140,7 @@ struct origin_authority {
     bool bracketed;
 };
 
-enum origin_literal { ORIGIN_NAME, ORIGIN_ADDRESS, ORIGIN_LOOPBACK };
+enum origin_literal { ORIGIN_NAME, ORIGIN_ADDRESS, ORIGIN_HERE };
 
 static struct sbx_str origin_from(struct sbx_str s, size_t at)
 {
@@ -20080,9 +20182,11 @@ static bool origin_split(struct sbx_str host, struct origin_authority *a)
     return a->name.n > 0;
 }
 
-static bool origin_is_loopback_v4(const uint8_t bytes[4])
+/* Of 127/8, or 0.0.0.0: the system connects to itself where nobody in particular is asked for, and
+ * that is how a server names itself that listens everywhere. */
+static bool origin_is_here_v4(const uint8_t bytes[4])
 {
-    return bytes[0] == 127;
+    return bytes[0] == 127 || (bytes[0] | bytes[1] | bytes[2] | bytes[3]) == 0;
 }
 
 static enum origin_literal origin_literal(const struct origin_authority *a)
@@ -20090,19 +20194,19 @@ static enum origin_literal origin_literal(const struct origin_authority *a)
     char text[ORIGIN_LITERAL_MAX];
     struct in_addr v4;
     struct in6_addr v6;
-    bool loopback;
+    bool here;
     if (a->name.n >= sizeof text || memchr(a->name.p, '\0', a->name.n) != NULL)
         return ORIGIN_NAME;
     memcpy(text, a->name.p, a->name.n);
     text[a->name.n] = '\0';
     if (!a->bracketed && inet_pton(AF_INET, text, &v4) == 1)
-        loopback = origin_is_loopback_v4((const uint8_t *)&v4);
+        here = origin_is_here_v4((const uint8_t *)&v4);
     else if (a->bracketed && inet_pton(AF_INET6, text, &v6) == 1)
-        loopback = IN6_IS_ADDR_LOOPBACK(&v6) ||
-                   (IN6_IS_ADDR_V4MAPPED(&v6) && origin_is_loopback_v4(&v6.s6_addr[12]));
+        here = IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_UNSPECIFIED(&v6) ||
+               (IN6_IS_ADDR_V4MAPPED(&v6) && origin_is_here_v4(&v6.s6_addr[12]));
     else
         return ORIGIN_NAME;
-    return loopback ? ORIGIN_LOOPBACK : ORIGIN_ADDRESS;
+    return here ? ORIGIN_HERE : ORIGIN_ADDRESS;
 }
 
 /* --- patterns --- */
@@ -20206,7 +20310,7 @@ static bool origin_is_allowed(const struct sbx_hosts *hosts, const struct origin
 static bool origin_is_known(const struct sbx_hosts *hosts, const struct origin_authority *a)
 {
     return (!a->bracketed && sbx_str_ieq_z(a->name, "localhost")) ||
-           origin_literal(a) == ORIGIN_LOOPBACK || origin_is_allowed(hosts, a);
+           origin_literal(a) == ORIGIN_HERE || origin_is_allowed(hosts, a);
 }
 
 SBX_PRIVATE bool sbx_host_is_known(const struct sbx_hosts *hosts, struct sbx_str host)
@@ -20314,14 +20418,6 @@ SBX_PRIVATE struct sbx_str sbx_auth_subprotocol(const struct sbx_http_request *r
 #define AUTH_ENCODED_MAX (3u * SBX_TOKEN_MAX) /* a longer one is never right */
 #define AUTH_SUBPROTOCOL "bearer."
 
-/* A plain memset before free may be left out by the compiler: nobody reads what it wrote. */
-static void auth_wipe(const char *p, size_t n)
-{
-    volatile char *at = (volatile char *)(uintptr_t)p;
-    while (n > 0)
-        at[--n] = 0;
-}
-
 SBX_PRIVATE void sbx_tokens_init(struct sbx_tokens *t)
 {
     *t = (struct sbx_tokens){NULL, 0};
@@ -20331,8 +20427,9 @@ static void auth_shrink(struct sbx_tokens *t, size_t count)
 {
     while (t->count > count) {
         struct sbx_str *secret = &t->list[--t->count].secret;
-        auth_wipe(secret->p, secret->n);
-        sbx_mem_free((void *)(uintptr_t)secret->p);
+        void *text = (void *)(uintptr_t)secret->p;
+        sbx_mem_wipe(text, secret->n);
+        sbx_mem_free(text);
     }
 }
 
@@ -20507,7 +20604,7 @@ static enum sbx_scope auth_decoded(const struct sbx_tokens *t, struct sbx_str en
         return SBX_SCOPE_NONE;
     n = sbx_url_decode(encoded, plus_is_blank, decoded);
     scope = sbx_tokens_scope(t, (struct sbx_str){decoded, n});
-    auth_wipe(decoded, n);
+    sbx_mem_wipe(decoded, n);
     return scope;
 }
 
@@ -27842,6 +27939,9 @@ struct sbx_secrets {
     struct sbx_buf cert, key, client_ca;
 };
 
+/* For memory that had a secret and is given back next, when a plain memset may be left out. */
+SBX_PRIVATE void sbx_secret_wipe(void *p, size_t n);
+
 SBX_PRIVATE void sbx_secrets_init(struct sbx_secrets *s);
 SBX_PRIVATE void sbx_secrets_deinit(struct sbx_secrets *s); /* wipes them */
 /* a has what b had, and the other way round. */
@@ -27871,7 +27971,8 @@ SBX_PRIVATE int sbx_secrets_read_tls(struct sbx_secrets *s, const char *cert, co
 
 #define SECRETS_TOKEN_FILE_MAX (128u * 1024u) /* SBX_TOKENS_MAX of the longest, and comments */
 #define SECRETS_PEM_MAX (1024u * 1024u)       /* a bundle of every public root is smaller */
-#define SECRETS_READ 4096u
+#define SECRETS_READ 16384u   /* of something that does not say how much it has */
+#define SECRETS_WAIT_MS 2000  /* for a program that writes it into a pipe */
 
 SBX_PRIVATE void sbx_secrets_init(struct sbx_secrets *s)
 {
@@ -27880,10 +27981,16 @@ SBX_PRIVATE void sbx_secrets_init(struct sbx_secrets *s)
     sbx_buf_init(&s->client_ca);
 }
 
+SBX_PRIVATE void sbx_secret_wipe(void *p, size_t n)
+{
+    volatile uint8_t *at = p;
+    while (n > 0)
+        at[--n] = 0;
+}
+
 static void secrets_wipe(struct sbx_buf *b)
 {
-    if (b->mem != NULL)
-        memset(b->mem, 0, b->cap);
+    sbx_secret_wipe(b->mem, b->cap);
     sbx_buf_deinit(b);
 }
 
@@ -27901,12 +28008,32 @@ SBX_PRIVATE void sbx_secrets_swap(struct sbx_secrets *a, struct sbx_secrets *b)
     *b = was;
 }
 
+/* All at once where that is known: memory that grows leaves copies behind. */
+static size_t secrets_room(int fd, size_t most)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size < 0)
+        return SECRETS_READ;
+    return ((uint64_t)st.st_size < most ? (size_t)st.st_size : most) + 1;
+}
+
+/* As read. In a pipe that somebody holds open may be nothing yet. */
+static ssize_t secrets_read_some(int fd, uint8_t *to, size_t room)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    ssize_t got = sbx_fd_read(fd, to, room);
+    if (got == -EAGAIN && poll(&p, 1, SECRETS_WAIT_MS) > 0)
+        got = sbx_fd_read(fd, to, room);
+    return got == -EAGAIN ? -ETIMEDOUT : got;
+}
+
 static int secrets_read_fd(struct sbx_buf *out, int fd, size_t most)
 {
     size_t had = sbx_buf_len(out);
+    bool room = sbx_buf_reserve(out, secrets_room(fd, most)) != NULL;
     for (;;) {
-        uint8_t *to = sbx_buf_reserve(out, SECRETS_READ);
-        ssize_t got = to == NULL ? -ENOMEM : sbx_fd_read(fd, to, SECRETS_READ);
+        uint8_t *to = room ? sbx_buf_reserve(out, 1) : NULL;
+        ssize_t got = to == NULL ? -ENOMEM : secrets_read_some(fd, to, out->cap - out->tail);
         if (got <= 0)
             return (int)got;
         sbx_buf_commit(out, (size_t)got);
@@ -28152,15 +28279,23 @@ SBX_PRIVATE int sbx_config_reload_tokens(struct sbx_config *c, struct sbx_err *e
     return c->token_file == NULL ? 0 : sbx_config_set_token_file(c, c->token_file, err);
 }
 
+/* Both ways: the port that the system will choose is none of those named. */
+static bool config_is_listed(const struct sbx_config *c, const struct sbx_address *a)
+{
+    size_t i;
+    for (i = 0; i < c->nlisten; i++)
+        if (sbx_address_is(a, &c->listen[i]) && sbx_address_is(&c->listen[i], a))
+            return true;
+    return false;
+}
+
 SBX_PRIVATE int sbx_config_add_listen(struct sbx_config *c, const char *value, struct sbx_err *err)
 {
     struct sbx_address a;
-    size_t i;
     if (sbx_address_parse(&a, value, err) < 0)
         return err->code;
-    for (i = 0; i < c->nlisten; i++)
-        if (sbx_address_is(&c->listen[i], &a))
-            return sbx_err_set(err, EINVAL, "--listen \"%s\" is given twice", value);
+    if (config_is_listed(c, &a))
+        return sbx_err_set(err, EINVAL, "--listen \"%s\" is given twice", value);
     /* One place is left for --host and --port. */
     if (c->nlisten == SBX_LISTEN_MAX - 1)
         return sbx_err_set(err, EINVAL, "--listen \"%s\": more than %u addresses", value,
@@ -28267,15 +28402,13 @@ static int config_take_host(struct sbx_config *c, struct sbx_err *err)
 {
     const char *host = c->host != NULL ? c->host : CONFIG_HOST;
     struct sbx_address a;
-    size_t i;
     if (c->host == NULL && c->port < 0 && c->nlisten > 0)
         return 0;
     if (sbx_address_of_host(&a, sbx_str_z(host),
                             (uint16_t)(c->port < 0 ? CONFIG_PORT : c->port)) < 0)
         return sbx_err_set(err, EINVAL, "--host \"%s\" is not an IP address", host);
-    for (i = 0; i < c->nlisten; i++)
-        if (sbx_address_is(&c->listen[i], &a))
-            return sbx_err_set(err, EINVAL, "--host and --port name an address that --listen names");
+    if (config_is_listed(c, &a))
+        return sbx_err_set(err, EINVAL, "--host and --port name an address that --listen names");
     memmove(c->listen + 1, c->listen, c->nlisten * sizeof c->listen[0]);
     c->listen[0] = a;
     c->nlisten++;
@@ -28309,8 +28442,8 @@ SBX_PRIVATE int sbx_config_check(struct sbx_config *c, struct sbx_err *err)
  * made where they are missing or broken. They are for the names and addresses in use, and kept so
  * that they stay the same for those who pinned them: a certificate is made anew, for the same key,
  * when it ends within a month, or lacks an address listened on or a name of --allow-host. dir NULL,
- * or a directory that cannot be written: they are kept in memory only, with a warning. 0 or
- * -errno. */
+ * or a directory that cannot be written: they are kept in memory only, with a warning, and what is
+ * in s already stays as long as it serves. 0 or -errno; s is unchanged then. */
 SBX_PRIVATE int sbx_certificates_own(struct sbx_secrets *s, const struct sbx_config *c, const char *dir,
                          const struct sbx_diag *diag, struct sbx_err *err);
 
@@ -28381,12 +28514,14 @@ static bool certificates_is_any(const struct sockaddr *sa)
                   sizeof any) == 0;
 }
 
-/* A pattern without its port; "*" alone is no name of anything, "*.example" is one of certificates
- * too. */
+/* A pattern without brackets and port; "*" alone is no name of anything, "*.example" is one of
+ * certificates too. */
 static void certificates_add_pattern(struct certificates_names *n, const char *pattern)
 {
     const char *colon = strrchr(pattern, ':');
-    if (strcmp(pattern, "*") != 0 && pattern[0] != '[')
+    if (pattern[0] == '[')
+        certificates_add(n, pattern + 1, strcspn(pattern + 1, "]"));
+    else if (strcmp(pattern, "*") != 0)
         certificates_add(n, pattern, colon != NULL ? (size_t)(colon - pattern) : strlen(pattern));
 }
 
@@ -28433,15 +28568,21 @@ static void certificates_path(char path[4096], const char *dir, const char *file
         path[0] = '\0';
 }
 
-/* A file that is not there, or cannot be read, is as good as an empty one here. */
-static void certificates_read(struct sbx_buf *out, const char *path)
+/* A file that is not there, or is none, is as good as an empty one here. One that only now cannot be
+ * read is not: a key that others rely on must not be replaced for want of a descriptor. */
+static int certificates_read(struct sbx_buf *out, const char *path, struct sbx_err *err)
 {
-    struct sbx_err err;
-    if (path[0] != '\0' && sbx_secret_read(out, "", path, CERTIFICATES_PEM_MAX, &err) < 0)
+    int rc = path[0] == '\0' ? 0 : sbx_secret_read(out, "--tls-self-signed:", path,
+                                                   CERTIFICATES_PEM_MAX, err);
+    if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -EIO)
+        return rc;
+    if (rc < 0)
         sbx_buf_clear(out);
+    return 0;
 }
 
-static void certificates_keep(const struct sbx_secrets *s, const char *cert, const char *key,
+/* Is it there for the next start? */
+static bool certificates_keep(const struct sbx_secrets *s, const char *cert, const char *key,
                       const struct sbx_diag *diag)
 {
     int rc = cert[0] == '\0' ? -ENOENT : sbx_secret_write(key, sbx_buf_view(&s->key));
@@ -28453,6 +28594,7 @@ static void certificates_keep(const struct sbx_secrets *s, const char *cert, con
     else if (rc < 0)
         sbx_diag(diag, SBX_DIAG_WARN, "--tls-self-signed: the certificate cannot be kept in %s: %s",
                  cert, strerror(-rc));
+    return rc == 0;
 }
 
 static int certificates_make(struct sbx_secrets *s, const struct certificates_names *n, uint64_t now,
@@ -28478,8 +28620,18 @@ static void certificates_swap(struct sbx_buf *a, struct sbx_buf *b)
     *b = was;
 }
 
-static int certificates_open(struct sbx_secrets *s, struct certificates_names *n, const struct sbx_config *c,
-                     const char *dir, const struct sbx_diag *diag, struct sbx_err *err)
+static bool certificates_serve(const struct sbx_secrets *s, const struct certificates_names *n,
+                               uint64_t now)
+{
+    return sbx_buf_len(&s->cert) > 0 &&
+           sbx_tls_cert_serves(sbx_buf_view(&s->cert), sbx_buf_view(&s->key), n->list, n->count,
+                               now, CERTIFICATES_DAYS_LEFT);
+}
+
+/* *kept: they are in files. */
+static int certificates_get(struct sbx_secrets *s, struct certificates_names *n,
+                            const struct sbx_config *c, const char *dir,
+                            const struct sbx_diag *diag, bool *kept, struct sbx_err *err)
 {
     char cert[4096], key[4096];
     uint64_t now = sbx_clock_wall_ms() / 1000;
@@ -28487,11 +28639,10 @@ static int certificates_open(struct sbx_secrets *s, struct certificates_names *n
     int rc;
     certificates_path(cert, dir, "tls-cert.pem");
     certificates_path(key, dir, "tls-key.pem");
-    certificates_read(&s->cert, cert);
-    certificates_read(&s->key, key);
-    if (sbx_buf_len(&s->cert) > 0 &&
-        sbx_tls_cert_serves(sbx_buf_view(&s->cert), sbx_buf_view(&s->key), n->list, n->count, now,
-                            CERTIFICATES_DAYS_LEFT))
+    if (certificates_read(&s->cert, cert, err) < 0 || certificates_read(&s->key, key, err) < 0)
+        return err->code;
+    *kept = true;
+    if (certificates_serve(s, n, now))
         return 0;
     certificates_found(n, any);
     if (sbx_buf_len(&s->cert) > 0)
@@ -28499,8 +28650,16 @@ static int certificates_open(struct sbx_secrets *s, struct certificates_names *n
                                       "ends soon, lacks a name, or cannot be read", cert);
     rc = certificates_make(s, n, now, sbx_buf_len(&s->key) > 0, err);
     if (rc == 0)
-        certificates_keep(s, cert, key, diag);
+        *kept = certificates_keep(s, cert, key, diag);
     return rc;
+}
+
+/* What is in use stays as long as no other can be kept: it would be another one every time. */
+static bool certificates_stay(const struct sbx_secrets *s, struct certificates_names *n,
+                              const struct sbx_config *c, bool kept)
+{
+    (void)certificates_named(n, c);
+    return !kept && certificates_serve(s, n, sbx_clock_wall_ms() / 1000);
 }
 
 SBX_PRIVATE int sbx_certificates_own(struct sbx_secrets *s, const struct sbx_config *c, const char *dir,
@@ -28508,12 +28667,13 @@ SBX_PRIVATE int sbx_certificates_own(struct sbx_secrets *s, const struct sbx_con
 {
     struct sbx_secrets fresh;
     struct certificates_names *names = sbx_mem_alloc(sizeof *names);
+    bool kept = false;
     int rc;
     if (names == NULL)
         return sbx_err_set(err, ENOMEM, "out of memory");
     sbx_secrets_init(&fresh);
-    rc = certificates_open(&fresh, names, c, dir, diag, err);
-    if (rc == 0) {
+    rc = certificates_get(&fresh, names, c, dir, diag, &kept, err);
+    if (rc == 0 && !certificates_stay(s, names, c, kept)) {
         certificates_swap(&s->cert, &fresh.cert);
         certificates_swap(&s->key, &fresh.key);
     }
@@ -28545,6 +28705,17 @@ SBX_PRIVATE struct sbx_tls *sbx_certificates_open(const struct sbx_secrets *s, c
     return sbx_tls_open(&m, err);
 }
 
+static int certificates_read_own(struct sbx_secrets *fresh, const struct sbx_secrets *present,
+                                 const struct sbx_config *c, const char *dir,
+                                 const struct sbx_diag *diag, struct sbx_err *err)
+{
+    sbx_buf_add_str(&fresh->cert, sbx_buf_view(&present->cert));
+    sbx_buf_add_str(&fresh->key, sbx_buf_view(&present->key));
+    if (fresh->cert.oom || fresh->key.oom)
+        return sbx_err_set(err, ENOMEM, "out of memory");
+    return sbx_certificates_own(fresh, c, dir, diag, err);
+}
+
 SBX_PRIVATE int sbx_certificates_read(struct sbx_secrets *s, const struct sbx_config *c, const char *dir,
                           const struct sbx_diag *diag, struct sbx_err *err)
 {
@@ -28556,7 +28727,7 @@ SBX_PRIVATE int sbx_certificates_read(struct sbx_secrets *s, const struct sbx_co
     sbx_secrets_init(&fresh);
     rc = sbx_secrets_read_tls(&fresh, c->tls_cert, c->tls_key, c->tls_client_ca, err);
     if (rc == 0 && c->tls_self_signed)
-        rc = sbx_certificates_own(&fresh, c, dir, diag, err);
+        rc = certificates_read_own(&fresh, s, c, dir, diag, err);
     if (rc == 0) {
         tls = sbx_certificates_open(&fresh, c, err);
         rc = tls == NULL ? err->code : 0;
@@ -29036,6 +29207,9 @@ static void server_reload_tokens(struct sbx_server *s)
         sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old tokens stay", err.text);
     else
         sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the tokens were read again");
+    /* Whoever issued one may be let in no more. */
+    sbx_tickets_deinit(&s->api.tickets);
+    sbx_tickets_init(&s->api.tickets);
 }
 
 static int server_open_tls(struct sbx_server *s, struct sbx_err *err)
@@ -29520,15 +29694,13 @@ static const struct cli_option cli_options[] = {
     {CLI_PORT, 'p', "port", "PORT", "port to listen on; 0 picks a free one (2468)"},
     {CLI_LISTEN, 0, "listen", "ADDRESS", "HOST:PORT, [IPv6]:PORT or unix:PATH to listen on"},
     {CLI_TOKEN, 't', "token", "TOKEN", "bearer token that clients must send"},
-    {CLI_TOKEN_FILE, 0, "token-file", "FILE", "tokens, a line each: TOKEN, or TOKEN SCOPE with "
-                                              "scope full or read"},
+    {CLI_TOKEN_FILE, 0, "token-file", "FILE", "tokens, a line each: TOKEN, or TOKEN read"},
     {CLI_NO_TOKEN, 'n', "no-token", NULL, "serve everybody"},
     {CLI_ALLOW_HOST, 0, "allow-host", "NAME", "host name that clients may use: agent.example, "
                                               "*.example, *"},
-    {CLI_TLS_CERT, 0, "tls-cert", "FILE", "speak HTTPS with this certificate chain (PEM)"},
-    {CLI_TLS_KEY, 0, "tls-key", "FILE", "its private key (PEM)"},
-    {CLI_TLS_CLIENT_CA, 0, "tls-client-ca", "FILE", "let in only clients with a certificate of "
-                                                    "these (PEM)"},
+    {CLI_TLS_CERT, 0, "tls-cert", "FILE", "speak HTTPS with this PEM certificate chain"},
+    {CLI_TLS_KEY, 0, "tls-key", "FILE", "its private key, PEM"},
+    {CLI_TLS_CLIENT_CA, 0, "tls-client-ca", "FILE", "let in only clients that one of these certified"},
     {CLI_TLS_SELF_SIGNED, 0, "tls-self-signed", NULL, "speak HTTPS with a certificate of our own"},
     {CLI_ORIGIN, 'O', "cors-allow-origin", "ORIGIN", "web origin that may use the API"},
     {CLI_METHOD, 'M', "cors-allow-method", "METHOD", "method for preflight answers (all)"},
@@ -29774,7 +29946,7 @@ static int cli_token_from_env(struct sbx_config *c)
     if (rc < 0)
         fprintf(stderr, "sandbox-agent: SANDBOX_AGENT_TOKEN: not a valid token\n");
     else
-        memset(value, 0, strlen(value));
+        sbx_mem_wipe(value, strlen(value));
     return rc;
 }
 
@@ -29851,12 +30023,36 @@ static int cli_bind(struct cli_run *run, const struct sbx_user *user, struct sbx
     return 0;
 }
 
+/* What was bound and is served by nobody, since something else went wrong. */
+static void cli_unbind(const struct cli_run *run)
+{
+    size_t i;
+    for (i = 0; i < run->estate.nitems && run->estate.generation <= 1; i++) {
+        const struct sbx_keep_item *item = &run->estate.items[i];
+        if (item->kind == SBX_KEEP_LISTENER && item->fds[0] >= 0 &&
+            sbx_address_is_unix(&run->config.listen[item->number]))
+            (void)unlink(run->config.listen[item->number].sock.un.sun_path);
+    }
+}
+
 /* What su(1) would set: whoever starts programs as that user expects them. */
 static void cli_set_environ(const struct sbx_user *user)
 {
     (void)setenv("HOME", user->home, 1);
     (void)setenv("USER", user->name, 1);
     (void)setenv("LOGNAME", user->name, 1);
+}
+
+static void cli_warn_of_files(const struct sbx_config *c, const struct sbx_user *user,
+                              const struct sbx_diag *diag)
+{
+    const char *const files[] = {c->token_file, c->tls_cert, c->tls_key, c->tls_client_ca};
+    size_t i;
+    for (i = 0; i < sizeof files / sizeof files[0]; i++)
+        if (files[i] != NULL && access(files[i], R_OK) < 0)
+            sbx_diag(diag, SBX_DIAG_WARN, "--user: %s cannot be read as %s: SIGHUP keeps what was in "
+                                          "it, and an upgrade goes back to this program", files[i],
+                     user->name);
 }
 
 /* Ports below 1024 and files that only root may read are had before; nothing can be had after. */
@@ -29869,6 +30065,7 @@ static int cli_become(struct cli_run *run, const struct sbx_diag *diag, struct s
     cli_set_environ(&user);
     sbx_diag(diag, SBX_DIAG_INFO, "--user: running as %s, and so does every process; none can run as "
                                   "somebody else", user.name);
+    cli_warn_of_files(&run->config, &user, diag);
     return 0;
 }
 
@@ -29889,7 +30086,7 @@ static int cli_keep(struct cli_run *run, const struct sbx_diag *diag)
         sbx_datadir_sign(o.lock, true);
     }
     if (token != NULL)
-        memset(token, 0, strlen(token));
+        sbx_secret_wipe(token, strlen(token));
     sbx_mem_free(token);
     return status == SBX_KEEPER_SERVER || status == -ENOTSUP ? cli_serve(run) : status;
 }
@@ -29950,6 +30147,7 @@ static int cli_server(int argc, char **argv)
         status = cli_fail(&err);
     if (status < 0)
         status = sbx_estate_from_environ(&run.estate) ? cli_continue(&run) : cli_start(&run);
+    cli_unbind(&run);
     sbx_estate_deinit(&run.estate);
     sbx_datadir_deinit(&run.data);
     sbx_mem_free(run.argv);

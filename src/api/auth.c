@@ -14,14 +14,6 @@
 #define AUTH_ENCODED_MAX (3u * SBX_TOKEN_MAX) /* a longer one is never right */
 #define AUTH_SUBPROTOCOL "bearer."
 
-/* A plain memset before free may be left out by the compiler: nobody reads what it wrote. */
-static void auth_wipe(const char *p, size_t n)
-{
-    volatile char *at = (volatile char *)(uintptr_t)p;
-    while (n > 0)
-        at[--n] = 0;
-}
-
 void sbx_tokens_init(struct sbx_tokens *t)
 {
     *t = (struct sbx_tokens){NULL, 0};
@@ -31,8 +23,9 @@ static void auth_shrink(struct sbx_tokens *t, size_t count)
 {
     while (t->count > count) {
         struct sbx_str *secret = &t->list[--t->count].secret;
-        auth_wipe(secret->p, secret->n);
-        sbx_mem_free((void *)(uintptr_t)secret->p);
+        void *text = (void *)(uintptr_t)secret->p;
+        sbx_mem_wipe(text, secret->n);
+        sbx_mem_free(text);
     }
 }
 
@@ -207,7 +200,7 @@ static enum sbx_scope auth_decoded(const struct sbx_tokens *t, struct sbx_str en
         return SBX_SCOPE_NONE;
     n = sbx_url_decode(encoded, plus_is_blank, decoded);
     scope = sbx_tokens_scope(t, (struct sbx_str){decoded, n});
-    auth_wipe(decoded, n);
+    sbx_mem_wipe(decoded, n);
     return scope;
 }
 

@@ -46,10 +46,9 @@ static const struct cli_option cli_options[] = {
     {CLI_NO_TOKEN, 'n', "no-token", NULL, "serve everybody"},
     {CLI_ALLOW_HOST, 0, "allow-host", "NAME", "host name that clients may use: agent.example, "
                                               "*.example, *"},
-    {CLI_TLS_CERT, 0, "tls-cert", "FILE", "speak HTTPS with this certificate chain (PEM)"},
-    {CLI_TLS_KEY, 0, "tls-key", "FILE", "its private key (PEM)"},
-    {CLI_TLS_CLIENT_CA, 0, "tls-client-ca", "FILE", "let in only clients with a certificate of "
-                                                    "these (PEM)"},
+    {CLI_TLS_CERT, 0, "tls-cert", "FILE", "speak HTTPS with this PEM certificate chain"},
+    {CLI_TLS_KEY, 0, "tls-key", "FILE", "its private key, PEM"},
+    {CLI_TLS_CLIENT_CA, 0, "tls-client-ca", "FILE", "let in only clients that one of these certified"},
     {CLI_TLS_SELF_SIGNED, 0, "tls-self-signed", NULL, "speak HTTPS with a certificate of our own"},
     {CLI_ORIGIN, 'O', "cors-allow-origin", "ORIGIN", "web origin that may use the API"},
     {CLI_METHOD, 'M', "cors-allow-method", "METHOD", "method for preflight answers (all)"},
@@ -295,7 +294,7 @@ static int cli_token_from_env(struct sbx_config *c)
     if (rc < 0)
         fprintf(stderr, "sandbox-agent: SANDBOX_AGENT_TOKEN: not a valid token\n");
     else
-        memset(value, 0, strlen(value));
+        sbx_mem_wipe(value, strlen(value));
     return rc;
 }
 
@@ -392,6 +391,18 @@ static void cli_set_environ(const struct sbx_user *user)
     (void)setenv("LOGNAME", user->name, 1);
 }
 
+static void cli_warn_of_files(const struct sbx_config *c, const struct sbx_user *user,
+                              const struct sbx_diag *diag)
+{
+    const char *const files[] = {c->token_file, c->tls_cert, c->tls_key, c->tls_client_ca};
+    size_t i;
+    for (i = 0; i < sizeof files / sizeof files[0]; i++)
+        if (files[i] != NULL && access(files[i], R_OK) < 0)
+            sbx_diag(diag, SBX_DIAG_WARN, "--user: %s cannot be read as %s: SIGHUP keeps what was in "
+                                          "it, and an upgrade goes back to this program", files[i],
+                     user->name);
+}
+
 /* Ports below 1024 and files that only root may read are had before; nothing can be had after. */
 static int cli_become(struct cli_run *run, const struct sbx_diag *diag, struct sbx_err *err)
 {
@@ -402,6 +413,7 @@ static int cli_become(struct cli_run *run, const struct sbx_diag *diag, struct s
     cli_set_environ(&user);
     sbx_diag(diag, SBX_DIAG_INFO, "--user: running as %s, and so does every process; none can run as "
                                   "somebody else", user.name);
+    cli_warn_of_files(&run->config, &user, diag);
     return 0;
 }
 

@@ -203,6 +203,9 @@ static void server_reload_tokens(struct sbx_server *s)
         sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old tokens stay", err.text);
     else
         sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the tokens were read again");
+    /* Whoever issued one may be let in no more. */
+    sbx_tickets_deinit(&s->api.tickets);
+    sbx_tickets_init(&s->api.tickets);
 }
 
 static int server_open_tls(struct sbx_server *s, struct sbx_err *err)

@@ -49,3 +49,10 @@ char *sbx_mem_strndup(const char *p, size_t n)
     copy[n] = '\0';
     return copy;
 }
+
+void sbx_mem_wipe(void *p, size_t n)
+{
+    volatile unsigned char *at = p;
+    while (n-- > 0)
+        *at++ = 0;
+}

@@ -234,7 +234,7 @@ static int listener_choose(const struct sbx_net *net, const struct sbx_address *
         return kept;
     fd = sbx_listener_bind(want, err);
     if (fd < 0 && kept >= 0) {
-        sbx_diag(net->diag, SBX_DIAG_ERROR, "%s, of which the file is gone: nobody can connect",
+        sbx_diag(net->diag, SBX_DIAG_ERROR, "%s; its file is gone, so nobody can connect",
                  err->text);
         return kept;
     }

@@ -49,6 +49,7 @@ struct sbx_tls {
     mbedtls_pk_context key;
     mbedtls_ssl_config conf;
     mbedtls_ssl_ticket_context tickets;
+    const char *alpn[2];        /* the library keeps a pointer to it */
     uint8_t gather[TLS_RECORD]; /* small pieces become one record here */
 };
 
@@ -96,7 +97,7 @@ static char *tls_text(struct sbx_str pem, struct sbx_err *err)
 static void tls_forget_text(char *text, size_t n)
 {
     if (text != NULL)
-        memset(text, 0, n);
+        sbx_mem_wipe(text, n);
     sbx_mem_free(text);
 }
 
@@ -190,14 +191,14 @@ static void tls_limit_algorithms(mbedtls_ssl_config *conf)
 
 static int tls_configure(struct sbx_tls *t, bool client_ca)
 {
-    static const char *alpn[] = {"http/1.1", NULL};
     int rc = mbedtls_ssl_config_defaults(&t->conf, MBEDTLS_SSL_IS_SERVER,
                                          MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
     if (rc != 0)
         return rc;
     mbedtls_ssl_conf_rng(&t->conf, tls_random, NULL);
+    t->alpn[0] = "http/1.1";
     tls_limit_algorithms(&t->conf);
-    rc = mbedtls_ssl_conf_alpn_protocols(&t->conf, alpn);
+    rc = mbedtls_ssl_conf_alpn_protocols(&t->conf, t->alpn);
     if (rc == 0)
         rc = mbedtls_ssl_conf_own_cert(&t->conf, &t->cert, &t->key);
     if (rc == 0)

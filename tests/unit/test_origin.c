@@ -123,6 +123,7 @@ static void test_allowed_below(void **state)
     assert_false(ours_with("*.example", "example", LOOPBACK));
     assert_false(ours_with("*.example", ".example", LOOPBACK));
     assert_false(ours_with("*.example", "aexample", LOOPBACK));
+    assert_false(ours_with("*.example", "abcexample", LOOPBACK));
     assert_false(ours_with("*.example", "a.example.evil", LOOPBACK));
     assert_true(ours_with("*.example:8443", "a.example:8443", LOOPBACK));
     assert_false(ours_with("*.example:8443", "a.example:1", LOOPBACK));

@@ -23,10 +23,12 @@ const parse = (s) => {
 };
 
 export class Api {
-  // tlsOptions: what tls.connect() is given for an https:// address, {ca, cert, key, ...}.
+  // baseUrl: http://, https://, or unix:PATH as servers tell it. tlsOptions: what tls.connect() is given
+  // for an https:// address, {ca, cert, key, ...}.
   constructor(baseUrl, token, tlsOptions = {}) {
     this.base = baseUrl.replace(/\/$/, '');
-    const u = new URL(this.base);
+    this.socket = /^unix:(.*)$/.exec(this.base)?.[1];
+    const u = new URL(this.socket ? 'http://localhost' : this.base);
     this.host = u.hostname.replace(/^\[|\]$/g, '');
     this.tls = u.protocol === 'https:' ? tlsOptions : null;
     this.port = Number(u.port || (this.tls ? 443 : 80));
@@ -40,11 +42,11 @@ export class Api {
   }
   // Every connection is made by one of these two: requests that Node writes, and bytes that we do.
   request(options, answered) {
-    const to = { host: this.host, port: this.port, ...options };
+    const to = { ...(this.socket ? { socketPath: this.socket } : { host: this.host, port: this.port }), ...options };
     return this.tls ? https.request({ ...this.tls, ...to }, answered) : http.request(to, answered);
   }
   dial(options = {}) {
-    const to = { host: this.host, port: this.port, ...options };
+    const to = { ...(this.socket ? { path: this.socket } : { host: this.host, port: this.port }), ...options };
     return this.tls ? tls.connect({ ...this.tls, ...to }) : net.connect(to);
   }
   // The Authorization line for requests written by hand.
@@ -278,7 +280,8 @@ export class Api {
   async ws(id, opts = {}) {
     const W = await WebSocketClass();
     const host = this.host.includes(':') ? `[${this.host}]` : this.host;
-    const url = `${this.tls ? 'wss' : 'ws'}://${host}:${this.port}/v1/processes/${id}/terminal/ws${opts.query ?? ''}`;
+    const to = this.socket ? `ws+unix:${this.socket}:` : `${this.tls ? 'wss' : 'ws'}://${host}:${this.port}`;
+    const url = `${to}/v1/processes/${id}/terminal/ws${opts.query ?? ''}`;
     const t = new Term(
       new W(url, opts.protocols ?? [], {
         headers: this.headers(opts.headers, opts.auth ?? true),

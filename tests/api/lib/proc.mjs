@@ -4,6 +4,8 @@ import fs from 'node:fs';
 
 export const MARK = 'SBX_TEST_SERVER'; // set in the environment of every server of the suite
 
+const MEMCHECK_LOG = /\/valgrind\/logs\/\d+\.log$/; // a descriptor of memcheck, not of the program
+
 const read = (file) => {
   try {
     return fs.readFileSync(file, 'latin1');
@@ -64,5 +66,6 @@ export function descriptors(pid) {
         return [];
       }
     })
+    .filter((to) => !MEMCHECK_LOG.test(to))
     .sort();
 }

@@ -21,7 +21,9 @@ const SANITIZER =
 const LISTENING = /^listening on (https?:\/\/\S+)$/m;
 const LOG_MAX = 1 << 20;
 
-export const settings = { bin: '', reference: false };
+// program: what the system shows a server to run, where `bin` is a script that starts it under another
+// program, valgrind for instance.
+export const settings = { bin: '', program: process.env.SBX_TEST_PROGRAM ?? '', reference: false };
 const running = new Set();
 let count = 0;
 
@@ -69,7 +71,7 @@ class Server {
     this.dir = dir;
     this.dataDir = o.dataDir === undefined ? path.join(dir, 'data') : o.dataDir;
     this.bin = o.bin ?? settings.bin;
-    this.program = fs.realpathSync(this.bin);
+    this.program = settings.program || fs.realpathSync(this.bin);
     this.token = o.token;
     this.port = port;
     this.mark = `${process.pid}-${++count}`;

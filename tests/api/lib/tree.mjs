@@ -18,12 +18,14 @@ export const inodeOfProgram = (pid) => fs.statSync(`/proc/${pid}/exe`).ino;
 
 const kib = (text, name) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? NaN);
 export const residentKib = (pid) => kib(read(`/proc/${pid}/status`), 'VmRSS');
+// The most it ever was.
+export const peakKib = (pid) => kib(read(`/proc/${pid}/status`), 'VmHWM');
 export function privateKib(pid) {
   const s = read(`/proc/${pid}/smaps_rollup`);
   return kib(s, 'Private_Clean') + kib(s, 'Private_Dirty');
 }
-// Sanitizers reserve terabytes, and weigh more than what they watch.
-export const isSanitized = (pid) => kib(read(`/proc/${pid}/status`), 'VmSize') > 1 << 30;
+// Sanitizers reserve terabytes, and weigh more than what they watch; so does memcheck.
+export const isSanitized = (pid) => kib(read(`/proc/${pid}/status`), 'VmSize') > 1 << 30 || programOf(pid).includes('memcheck');
 
 // A signal to that one process; 0 would be this very suite.
 export function send(pid, sig) {
