@@ -1,9 +1,9 @@
 /* certificates.c - see certificates.h.
  *
  * Two lists of names. What the operator named (addresses listened on, --allow-host) and loopback
- * must be in the certificate, or it is made anew. What was found (the host's name, and the addresses
- * of its interfaces when all are listened on) is put in when one is made: in a container both change
- * with every start, and a fingerprint that changes with them could not be pinned. */
+ * must be in the certificate, or it is made anew. What was found (the host's name, and the
+ * addresses of its interfaces when all are listened on) is put in when one is made: in a container
+ * both change with every start, and a fingerprint that changes with them could not be pinned. */
 #include "app/certificates.h"
 #include "base/mem.h"
 #include "net/tls_cert.h"
@@ -119,8 +119,8 @@ static void certificates_path(char path[4096], const char *dir, const char *file
         path[0] = '\0';
 }
 
-/* A file that is not there, or is none, is as good as an empty one here. One that only now cannot be
- * read is not: a key that others rely on must not be replaced for want of a descriptor. */
+/* A file that is not there, or is none, is as good as an empty one here. One that only now cannot
+ * be read is not: a key that others rely on must not be replaced for want of a descriptor. */
 static int certificates_read(struct sbx_buf *out, const char *path, struct sbx_err *err)
 {
     int rc = path[0] == '\0' ? 0 : sbx_secret_read(out, "--tls-self-signed:", path,
@@ -148,8 +148,8 @@ static bool certificates_keep(const struct sbx_secrets *s, const char *cert, con
     return rc == 0;
 }
 
-static int certificates_make(struct sbx_secrets *s, const struct certificates_names *n, uint64_t now,
-                     bool key_is_good, struct sbx_err *err)
+static int certificates_make(struct sbx_secrets *s, const struct certificates_names *n,
+                             uint64_t now, bool key_is_good, struct sbx_err *err)
 {
     int rc = 0;
     if (!key_is_good) {

@@ -48,7 +48,8 @@ static const struct cli_option cli_options[] = {
                                               "*.example, *"},
     {CLI_TLS_CERT, 0, "tls-cert", "FILE", "speak HTTPS with this PEM certificate chain"},
     {CLI_TLS_KEY, 0, "tls-key", "FILE", "its private key, PEM"},
-    {CLI_TLS_CLIENT_CA, 0, "tls-client-ca", "FILE", "let in only clients that one of these certified"},
+    {CLI_TLS_CLIENT_CA, 0, "tls-client-ca", "FILE",
+     "let in only clients that one of these certified"},
     {CLI_TLS_SELF_SIGNED, 0, "tls-self-signed", NULL, "speak HTTPS with a certificate of our own"},
     {CLI_ORIGIN, 'O', "cors-allow-origin", "ORIGIN", "web origin that may use the API"},
     {CLI_METHOD, 'M', "cors-allow-method", "METHOD", "method for preflight answers (all)"},
@@ -398,9 +399,9 @@ static void cli_warn_of_files(const struct sbx_config *c, const struct sbx_user 
     size_t i;
     for (i = 0; i < sizeof files / sizeof files[0]; i++)
         if (files[i] != NULL && access(files[i], R_OK) < 0)
-            sbx_diag(diag, SBX_DIAG_WARN, "--user: %s cannot be read as %s: SIGHUP keeps what was in "
-                                          "it, and an upgrade goes back to this program", files[i],
-                     user->name);
+            sbx_diag(diag, SBX_DIAG_WARN,
+                     "--user: %s cannot be read as %s: SIGHUP keeps what was in it, and an upgrade "
+                     "goes back to this program", files[i], user->name);
 }
 
 /* Ports below 1024 and files that only root may read are had before; nothing can be had after. */
@@ -411,8 +412,9 @@ static int cli_become(struct cli_run *run, const struct sbx_diag *diag, struct s
         cli_bind(run, &user, err) < 0 || sbx_user_become(&user, err) < 0)
         return err->code;
     cli_set_environ(&user);
-    sbx_diag(diag, SBX_DIAG_INFO, "--user: running as %s, and so does every process; none can run as "
-                                  "somebody else", user.name);
+    sbx_diag(diag, SBX_DIAG_INFO,
+             "--user: running as %s, and so does every process; none can run as somebody else",
+             user.name);
     cli_warn_of_files(&run->config, &user, diag);
     return 0;
 }

@@ -6,7 +6,8 @@
  *
  * Unix sockets. The file outlives its server, so a stale one is the normal case after a crash: when
  * nobody answers there, it is removed and bound anew. Between the question and the removal another
- * server could bind; the lock of the data directory is what keeps two servers of one person apart. */
+ * server could bind; the lock of the data directory is what keeps two servers of one person
+ * apart. */
 #include "net/listener.h"
 #include "os/fd.h"
 

@@ -38,8 +38,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#if !defined(MBEDTLS_VERSION_NUMBER) || MBEDTLS_VERSION_NUMBER < 0x021c0000 ||                      \
-    MBEDTLS_VERSION_NUMBER >= 0x04000000
+#if MBEDTLS_VERSION_NUMBER < 0x021c0000 || MBEDTLS_VERSION_NUMBER >= 0x04000000
 #error "this file knows mbedTLS 2.28 and 3.x"
 #endif
 
@@ -64,7 +63,7 @@ static int cert_random(void *ctx, unsigned char *out, size_t n)
     return sbx_rand_bytes(out, n) == 0 ? 0 : MBEDTLS_ERR_ENTROPY_SOURCE_FAILED;
 }
 
-/* --- where the versions differ ------------------------------------------------------------------ */
+/* --- where the versions differ --- */
 
 /* A library that was told to leave its arithmetic to PSA does none before this. */
 static int cert_library_ready(void)
@@ -121,7 +120,7 @@ static int cert_set_serial(mbedtls_x509write_cert *crt)
     return rc;
 }
 
-/* --- errors ------------------------------------------------------------------------------------- */
+/* --- errors --- */
 
 /* The library adds a low-level code (up to 127) to a high-level one (a multiple of 128). */
 static bool cert_is_oom(int rc)
@@ -141,7 +140,7 @@ static int cert_fail(struct sbx_err *err, int code, const char *what, int rc)
     return sbx_err_set(err, code, "%s: %s", what, why);
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading --- */
 
 static int cert_parse_key(mbedtls_pk_context *key, struct sbx_str pem)
 {
@@ -167,7 +166,7 @@ static bool cert_parse_chain(mbedtls_x509_crt *chain, struct sbx_str pem)
     return good;
 }
 
-/* --- names -------------------------------------------------------------------------------------- */
+/* --- names --- */
 
 /* A name as subjectAltName holds it. */
 struct cert_name {
@@ -274,22 +273,21 @@ static size_t cert_names_size(const char *const *names, size_t nnames)
 
 static int cert_set_names(mbedtls_x509write_cert *crt, const char *const *names, size_t nnames)
 {
+    static const char oid[] = MBEDTLS_OID_SUBJECT_ALT_NAME;
     size_t size = cert_names_size(names, nnames);
     unsigned char *start = sbx_mem_alloc(size), *p;
-    int len, rc;
+    int rc;
     if (start == NULL)
         return MBEDTLS_ERR_X509_ALLOC_FAILED;
     p = start + size;
-    len = cert_write_names(&p, start, names, nnames);
-    rc = len < 0 ? len
-                 : mbedtls_x509write_crt_set_extension(crt, MBEDTLS_OID_SUBJECT_ALT_NAME,
-                                                       MBEDTLS_OID_SIZE(MBEDTLS_OID_SUBJECT_ALT_NAME),
-                                                       0, p, (size_t)len);
+    rc = cert_write_names(&p, start, names, nnames);
+    if (rc >= 0)
+        rc = mbedtls_x509write_crt_set_extension(crt, oid, sizeof oid - 1, 0, p, (size_t)rc);
     sbx_mem_free(start);
     return rc;
 }
 
-/* --- time --------------------------------------------------------------------------------------- */
+/* --- time --- */
 
 static uint64_t cert_plus_days(uint64_t s, unsigned days)
 {
@@ -336,7 +334,7 @@ static int cert_set_validity(mbedtls_x509write_cert *crt, uint64_t now_s)
     return mbedtls_x509write_crt_set_validity(crt, from, to);
 }
 
-/* --- making ------------------------------------------------------------------------------------- */
+/* --- making --- */
 
 int sbx_tls_make_key(struct sbx_buf *out, struct sbx_err *err)
 {
@@ -357,16 +355,17 @@ int sbx_tls_make_key(struct sbx_buf *out, struct sbx_err *err)
     return 0;
 }
 
-static int cert_set_extensions(mbedtls_x509write_cert *crt, const char *const *names, size_t nnames)
+static int cert_set_extensions(mbedtls_x509write_cert *crt, const char *const *names,
+                               size_t nnames)
 {
+    static const char usage[] = MBEDTLS_OID_EXTENDED_KEY_USAGE;
     int rc = mbedtls_x509write_crt_set_basic_constraints(crt, 1, 0);
     if (rc == 0)
         rc = mbedtls_x509write_crt_set_key_usage(
             crt, MBEDTLS_X509_KU_DIGITAL_SIGNATURE | MBEDTLS_X509_KU_KEY_CERT_SIGN);
     if (rc == 0)
-        rc = mbedtls_x509write_crt_set_extension(crt, MBEDTLS_OID_EXTENDED_KEY_USAGE,
-                                                 MBEDTLS_OID_SIZE(MBEDTLS_OID_EXTENDED_KEY_USAGE), 0,
-                                                 cert_usage_der, sizeof cert_usage_der);
+        rc = mbedtls_x509write_crt_set_extension(crt, usage, sizeof usage - 1, 0, cert_usage_der,
+                                                 sizeof cert_usage_der);
     if (rc == 0)
         rc = mbedtls_x509write_crt_set_subject_key_identifier(crt);
     if (rc == 0)
@@ -430,7 +429,7 @@ out:
     return rc;
 }
 
-/* --- checking ----------------------------------------------------------------------------------- */
+/* --- checking --- */
 
 static bool cert_is_good(const mbedtls_x509_crt *crt, const char *const *names, size_t nnames,
                          uint64_t now_s, unsigned days)

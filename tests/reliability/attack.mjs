@@ -36,7 +36,7 @@ const mib = (kib) => (kib / 1024).toFixed(1);
 function table(all) {
   const head = '| Attack | Connections, and what they got | Health, kept connection (ms) | Health, new connections (ms) | Memory before, peak (MiB) | KiB a connection (bound) | Descriptors before, after |';
   const row = (f) => [
-    f.title, `${f.connections}: ${listed(f.got)}`, times(f.kept), times(f.fresh), `${mib(f.kib.before)}, ${mib(f.kib.peak)}`,
+    f.title, `${f.connections}: ${listed(f.got) || 'gone at once'}`, times(f.kept), times(f.fresh), `${mib(f.kib.before)}, ${mib(f.kib.peak)}`,
     `${f.kib.each} (${f.kib.bound})`, `${f.descriptors.before}, ${f.descriptors.after}`,
   ];
   return [head, '|---|---|---|---|---|---|---|', ...all.map((f) => `| ${row(f).join(' | ')} |`)].join('\n');

@@ -1,6 +1,6 @@
 /* The certificate of --tls-self-signed: made, kept in the data directory, the same after the next
- * start, made anew for the same key when it lacks a name; and files given by flags, of which bad ones
- * change nothing. */
+ * start, made anew for the same key when it lacks a name; and files given by flags, of which bad
+ * ones change nothing. */
 #include "app/certificates.h"
 
 #include "net/tls_cert.h"
@@ -64,7 +64,7 @@ static void need_tls(void)
         skip();
 }
 
-/* --- what was made ----------------------------------------------------------------------------- */
+/* --- what was made --- */
 
 struct texts {
     char cert[8192], key[4096];
@@ -131,7 +131,7 @@ static void put(const char *path, const char *text)
     assert_int_equal(fclose(f), 0);
 }
 
-/* --- our own ----------------------------------------------------------------------------------- */
+/* --- our own --- */
 
 static void test_made_and_kept(void **state)
 {
@@ -266,7 +266,7 @@ static void test_broken_files(void **state)
     expect_kept();
 }
 
-/* --- nowhere to keep it ------------------------------------------------------------------------ */
+/* --- nowhere to keep it --- */
 
 static void expect_stays_in_memory(const char *where)
 {
@@ -364,7 +364,7 @@ static void test_no_memory_left(void **state)
     expect(&first, true, true);
 }
 
-/* --- reading again ----------------------------------------------------------------------------- */
+/* --- reading again --- */
 
 static int read_again(void)
 {

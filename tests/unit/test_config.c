@@ -77,7 +77,7 @@ static void test_port(void **state)
     assert_int_equal(c.port, 65535);
 }
 
-/* --- tokens ------------------------------------------------------------------------------------ */
+/* --- tokens --- */
 
 static void expect_token(size_t i, const char *secret, enum sbx_scope scope)
 {
@@ -201,7 +201,7 @@ static void test_tokens_outlive_lack_of_memory(void **state)
     assert_int_equal(sbx_config_set_token(&c, "another", &err), 0);
 }
 
-/* --- addresses --------------------------------------------------------------------------------- */
+/* --- addresses --- */
 
 static void test_listen(void **state)
 {
@@ -313,7 +313,7 @@ static void test_any_port_beside_one(void **state)
     expect_listens(0, "127.0.0.1:0");
 }
 
-/* --- TLS --------------------------------------------------------------------------------------- */
+/* --- TLS --- */
 
 static void expect_tls(const char *cert, const char *key, const char *ca, bool own,
                        const char *refusal)
@@ -348,7 +348,7 @@ static void test_tls_flags(void **state)
     expect_tls("c", "k", "a", true, "--tls-self-signed");
 }
 
-/* --- lists ------------------------------------------------------------------------------------- */
+/* --- lists --- */
 
 static void test_allow_host(void **state)
 {

@@ -1,6 +1,6 @@
-/* Listening: what is told of the address, sockets of an earlier server, which are used when they are
- * of that address and closed otherwise, and the files of unix sockets, of which only our own and
- * those that nobody listens on any more may be removed. */
+/* Listening: what is told of the address, sockets of an earlier server, which are used when they
+ * are of that address and closed otherwise, and the files of unix sockets, of which only our own
+ * and those that nobody listens on any more may be removed. */
 #include "net/listener.h"
 
 #include "os/fd.h"
@@ -57,7 +57,7 @@ static int teardown(void **state)
     return rmdir(dir);
 }
 
-/* --- addresses and clients -------------------------------------------------------------------- */
+/* --- addresses and clients --- */
 
 static struct sbx_address ip(const char *host, uint16_t port)
 {
@@ -140,7 +140,7 @@ static bool has_ipv6(void)
     return true;
 }
 
-/* --- TCP -------------------------------------------------------------------------------------- */
+/* --- TCP --- */
 
 static void test_open_and_close(void **state)
 {
@@ -235,7 +235,7 @@ static void test_every_address_is_both_families(void **state)
     assert_true(port_answers(port));
 }
 
-/* --- sockets of an earlier server -------------------------------------------------------------- */
+/* --- sockets of an earlier server --- */
 
 static void test_kept_socket_is_used(void **state)
 {
@@ -321,7 +321,7 @@ static void test_kept_socket_and_a_bad_address(void **state)
     assert_false(is_open(kept));
 }
 
-/* --- unix sockets ------------------------------------------------------------------------------ */
+/* --- unix sockets --- */
 
 static unsigned mode_of(const char *of)
 {
@@ -492,7 +492,7 @@ static void test_kept_unix_socket_without_its_file(void **state)
     assert_int_equal(mode_of(path), S_IFSOCK | 0600);
 }
 
-/* A directory that is gone is no reason to end everything else: the socket is listened on as it is. */
+/* A directory that is gone is no reason to end everything else: the socket stays as it is. */
 static void test_kept_unix_socket_that_cannot_be_had_anew(void **state)
 {
     int kept = earlier(file(path));
@@ -532,7 +532,7 @@ static void test_retire_leaves_what_is_not_ours(void **state)
     (void)close(other);
 }
 
-/* --- out of descriptors ------------------------------------------------------------------------ */
+/* --- out of descriptors --- */
 
 static void expect_emfile(struct sbx_address want)
 {

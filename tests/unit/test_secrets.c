@@ -1,5 +1,5 @@
-/* Files that hold secrets: read whole or not at all, written so that there is always an old one or a
- * new one, and nothing of them in a message. */
+/* Files that hold secrets: read whole or not at all, written so that there is always an old one or
+ * a new one, and nothing of them in a message. */
 #include "app/secrets.h"
 
 #include "gate.h"
@@ -72,7 +72,7 @@ static void expect_out(const char *text)
     assert_true(sbx_str_eq_z(sbx_buf_view(&out), text));
 }
 
-/* --- reading ----------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 static void test_read(void **state)
 {
@@ -197,7 +197,7 @@ static void test_read_without_descriptors(void **state)
     assert_int_equal(rc, -EMFILE);
 }
 
-/* --- writing ----------------------------------------------------------------------------------- */
+/* --- writing --- */
 
 static mode_t mode_of(const char *of)
 {
@@ -292,7 +292,7 @@ static void test_write_without_room(void **state)
     expect_file("old");
 }
 
-/* --- tokens ------------------------------------------------------------------------------------ */
+/* --- tokens --- */
 
 static struct sbx_tokens tokens;
 
@@ -373,7 +373,7 @@ static void test_tokens_with_little_memory(void **state)
     assert_int_equal(gate_each(read_tokens_with_little_memory, NULL), 5);
 }
 
-/* --- certificates and keys --------------------------------------------------------------------- */
+/* --- certificates and keys --- */
 
 static struct sbx_secrets s;
 

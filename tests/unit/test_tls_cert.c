@@ -1,5 +1,5 @@
-/* Keys and self-signed certificates. What they say is also asked of the openssl command, where it is
- * there: a mistake that writer and reader of this program share would not show otherwise. */
+/* Keys and self-signed certificates. What they say is also asked of the openssl command, where it
+ * is there: a mistake that writer and reader of this program share would not show otherwise. */
 #include "gate.h"
 
 #include "net/tls.h"
@@ -69,7 +69,7 @@ static bool serves_name(const struct pair *p, const char *name)
     return serves(p, &name, 1, NOW, 0);
 }
 
-/* --- as this program sees them ------------------------------------------------------------------ */
+/* --- as this program sees them --- */
 
 static void test_texts_are_pem_behind_what_is_there(void **state)
 {
@@ -334,7 +334,7 @@ static void test_every_allocation_may_fail(void **state)
     assert_true(gate_each(attempt, NULL) >= 8);
 }
 
-/* --- as openssl sees them ----------------------------------------------------------------------- */
+/* --- as openssl sees them --- */
 
 struct files {
     char dir[32];
@@ -432,10 +432,14 @@ static void test_openssl_trusts_it(void **state)
     static const struct {
         const char *check;
         bool good;
-    } checks[] = {{"-verify_hostname localhost", true},     {"-verify_hostname box.example.org", true},
-                  {"-verify_hostname example.org", false},  {"-verify_ip 127.0.0.1", true},
-                  {"-verify_ip ::1", true},                 {"-verify_ip 127.0.0.2", false},
-                  {"-verify_hostname 127.0.0.1", false},    {"-attime 1799913599", false},
+    } checks[] = {{"-verify_hostname localhost", true},
+                  {"-verify_hostname box.example.org", true},
+                  {"-verify_hostname example.org", false},
+                  {"-verify_hostname 127.0.0.1", false},
+                  {"-verify_ip 127.0.0.1", true},
+                  {"-verify_ip ::1", true},
+                  {"-verify_ip 127.0.0.2", false},
+                  {"-attime 1799913599", false},
                   {"-attime 1799913600", true}};
     char line[256];
     struct files f;
@@ -501,7 +505,7 @@ static void test_openssl_makes_others(void **state)
     close_files(&f);
 }
 
-/* --- the build without TLS ---------------------------------------------------------------------- */
+/* --- the build without TLS --- */
 
 static void test_without_tls(void **state)
 {

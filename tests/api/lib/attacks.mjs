@@ -136,6 +136,16 @@ export const ATTACKS = {
       await a.ended(await a.open(z.n, { first: HEAD + lines }), 'each to be told 408');
     },
   },
+  'large-heads-over-tls': {
+    title: 'the same over TLS',
+    needs: '--tls-self-signed',
+    full: { n: 300, timeout: 10000 }, short: { n: 40, timeout: 3000 },
+    flags: (z) => `--tls-self-signed --request-timeout ${z.timeout}`, kib: 128, got: ['408'],
+    async run(a, z) {
+      const lines = Array.from({ length: 30 }, (_, i) => `x-${i}: ${'a'.repeat(1000)}\r\n`).join('');
+      await a.ended(await a.open(z.n, { first: HEAD + lines, make: dialTls }), 'each to be told 408');
+    },
+  },
   'large-bodies': {
     title: 'bodies as large as they may be, never ended',
     full: { n: 100, timeout: 5000 }, short: { n: 10, timeout: 2000 },
@@ -150,8 +160,8 @@ export const ATTACKS = {
   },
   'stopped-readers': {
     title: 'readers that stop: event streams, log downloads, terminals',
-    full: { n: 300, hold: 5000 }, short: { n: 30, hold: 500 },
-    flags: () => '', kib: 512, got: ['200', '101'],
+    full: { n: 300, hold: 5000 }, short: { n: 90, hold: 500 },
+    flags: () => '', kib: 768, got: ['200', '101'],
     async run(a, z) {
       await a.api.setConfig({ maxLogBytesPerProcess: 4 * KIB * KIB });
       const flood = { command: 'sh', args: ['-c', 'while :; do head -c 65536 /dev/zero | tr "\\0" x; sleep 0.01; done'] };
@@ -167,6 +177,7 @@ export const ATTACKS = {
       const peers = await a.open(z.n, (i) => ({ first: `GET ${asks[i % 3]}host: localhost\r\n\r\n`, stopReading: true }));
       await a.answered(peers);
       await sleep(z.hold);
+      // Those that have stopped are not waited for one after the other.
       const from = await last();
       await until(async () => (await last()) > from, { what: 'a process whose readers have stopped to go on' });
     },
@@ -259,7 +270,7 @@ export const ATTACKS = {
       let left = z.storm;
       const hand = async () => {
         while (left-- > 0) {
-          const [p] = await a.open(1, { make: (port) => tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false }) });
+          const [p] = await a.open(1, { make: dialTls });
           if (left % 4) await Promise.race([new Promise((done) => { p.s.once('secureConnect', done); p.s.once('close', done); }), sleep(secs(10))]);
           if (left % 4 && p.failure) a.faults.push(`a handshake failed: ${p.failure}`);
           p.s.destroy();
@@ -271,6 +282,8 @@ export const ATTACKS = {
     },
   },
 };
+
+const dialTls = (port) => tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
 
 // What a client says first, caught from one.
 function clientHello() {

@@ -89,6 +89,7 @@ function makeAll() {
   issue('clients', 'root');
   issue('client', 'client', { by: 'clients' });
   issue('client-rsa', 'client', { by: 'clients', key: 'rsa' });
+  issue('client-server', 'server', { by: 'clients' });
   issue('client-late', 'client', { by: 'clients', ...past });
   issue('strangers', 'root');
   issue('stranger', 'client', { by: 'strangers' });
