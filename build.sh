@@ -540,6 +540,37 @@ fuzz()
     summary
 }
 
+# --- conformance lists ------------------------------------------------------------------------------
+
+# Lists that others made, and their verdicts: see tests/conformance/README.md.
+conformance_tests()
+{
+    selected conformance || return 0
+    dir=$build/conformance
+    log=$build/conformance.log
+    mkdir -p "$dir"
+    status=0
+    sanitize="$sanitize" LIBRARIES="$(library_flags)" sh tests/conformance/build.sh "$dir" >"$log" 2>&1 || status=$?
+    if [ $status -eq 77 ]; then
+        say "note: conformance/http is left out: $(tail -n 1 "$log")"
+    elif [ $status -ne 0 ]; then
+        say 'FAIL conformance: it could not be built'
+        sed 's/^/    /' "$log"
+        count 0 1 0
+        return 0
+    fi
+    limited 300 "$NODE" tests/conformance/run.mjs "$dir" "$dir/table.md" >"$log" 2>&1 </dev/null || true
+    grep -vE '^[0-9]+ passed' "$log" || true
+    counts=$(grep -xE '[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped' "$log" | sed 's/[^0-9][^0-9]*/ /g; s/ $//')
+    # shellcheck disable=SC2086 # three numbers
+    if [ -n "$counts" ]; then
+        count $counts
+    else
+        say 'FAIL conformance: it ended without its counts'
+        count 0 1 0
+    fi
+}
+
 # --- black-box tests --------------------------------------------------------------------------------
 
 install_node_modules()
@@ -664,6 +695,7 @@ run_tests()
     export UBSAN_OPTIONS="${UBSAN_OPTIONS-print_stacktrace=1}"
     unit_tests
     replay_tests
+    conformance_tests
     api_tests sanitized "$build/san/sandbox-agent"
     api_tests release "$build/sandbox-agent"
     checks reuse

@@ -7840,8 +7840,7 @@ SBX_PRIVATE bool sbx_tls_cert_serves(struct sbx_str cert_pem, struct sbx_str key
 #include <sys/socket.h>
 #include <time.h>
 
-#if !defined(MBEDTLS_VERSION_NUMBER) || MBEDTLS_VERSION_NUMBER < 0x021c0000 ||                      \
-    MBEDTLS_VERSION_NUMBER >= 0x04000000
+#if MBEDTLS_VERSION_NUMBER < 0x021c0000 || MBEDTLS_VERSION_NUMBER >= 0x04000000
 #error "this file knows mbedTLS 2.28 and 3.x"
 #endif
 
@@ -7866,7 +7865,7 @@ static int cert_random(void *ctx, unsigned char *out, size_t n)
     return sbx_rand_bytes(out, n) == 0 ? 0 : MBEDTLS_ERR_ENTROPY_SOURCE_FAILED;
 }
 
-/* --- where the versions differ ------------------------------------------------------------------ */
+/* --- where the versions differ --- */
 
 /* A library that was told to leave its arithmetic to PSA does none before this. */
 static int cert_library_ready(void)
@@ -7923,7 +7922,7 @@ static int cert_set_serial(mbedtls_x509write_cert *crt)
     return rc;
 }
 
-/* --- errors ------------------------------------------------------------------------------------- */
+/* --- errors --- */
 
 /* The library adds a low-level code (up to 127) to a high-level one (a multiple of 128). */
 static bool cert_is_oom(int rc)
@@ -7943,7 +7942,7 @@ static int cert_fail(struct sbx_err *err, int code, const char *what, int rc)
     return sbx_err_set(err, code, "%s: %s", what, why);
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading --- */
 
 static int cert_parse_key(mbedtls_pk_context *key, struct sbx_str pem)
 {
@@ -7969,7 +7968,7 @@ static bool cert_parse_chain(mbedtls_x509_crt *chain, struct sbx_str pem)
     return good;
 }
 
-/* --- names -------------------------------------------------------------------------------------- */
+/* --- names --- */
 
 /* A name as subjectAltName holds it. */
 struct cert_name {
@@ -8076,22 +8075,21 @@ static size_t cert_names_size(const char *const *names, size_t nnames)
 
 static int cert_set_names(mbedtls_x509write_cert *crt, const char *const *names, size_t nnames)
 {
+    static const char oid[] = MBEDTLS_OID_SUBJECT_ALT_NAME;
     size_t size = cert_names_size(names, nnames);
     unsigned char *start = sbx_mem_alloc(size), *p;
-    int len, rc;
+    int rc;
     if (start == NULL)
         return MBEDTLS_ERR_X509_ALLOC_FAILED;
     p = start + size;
-    len = cert_write_names(&p, start, names, nnames);
-    rc = len < 0 ? len
-                 : mbedtls_x509write_crt_set_extension(crt, MBEDTLS_OID_SUBJECT_ALT_NAME,
-                                                       MBEDTLS_OID_SIZE(MBEDTLS_OID_SUBJECT_ALT_NAME),
-                                                       0, p, (size_t)len);
+    rc = cert_write_names(&p, start, names, nnames);
+    if (rc >= 0)
+        rc = mbedtls_x509write_crt_set_extension(crt, oid, sizeof oid - 1, 0, p, (size_t)rc);
     sbx_mem_free(start);
     return rc;
 }
 
-/* --- time --------------------------------------------------------------------------------------- */
+/* --- time --- */
 
 static uint64_t cert_plus_days(uint64_t s, unsigned days)
 {
@@ -8138,7 +8136,7 @@ static int cert_set_validity(mbedtls_x509write_cert *crt, uint64_t now_s)
     return mbedtls_x509write_crt_set_validity(crt, from, to);
 }
 
-/* --- making ------------------------------------------------------------------------------------- */
+/* --- making --- */
 
 SBX_PRIVATE int sbx_tls_make_key(struct sbx_buf *out, struct sbx_err *err)
 {
@@ -8159,16 +8157,17 @@ SBX_PRIVATE int sbx_tls_make_key(struct sbx_buf *out, struct sbx_err *err)
     return 0;
 }
 
-static int cert_set_extensions(mbedtls_x509write_cert *crt, const char *const *names, size_t nnames)
+static int cert_set_extensions(mbedtls_x509write_cert *crt, const char *const *names,
+                               size_t nnames)
 {
+    static const char usage[] = MBEDTLS_OID_EXTENDED_KEY_USAGE;
     int rc = mbedtls_x509write_crt_set_basic_constraints(crt, 1, 0);
     if (rc == 0)
         rc = mbedtls_x509write_crt_set_key_usage(
             crt, MBEDTLS_X509_KU_DIGITAL_SIGNATURE | MBEDTLS_X509_KU_KEY_CERT_SIGN);
     if (rc == 0)
-        rc = mbedtls_x509write_crt_set_extension(crt, MBEDTLS_OID_EXTENDED_KEY_USAGE,
-                                                 MBEDTLS_OID_SIZE(MBEDTLS_OID_EXTENDED_KEY_USAGE), 0,
-                                                 cert_usage_der, sizeof cert_usage_der);
+        rc = mbedtls_x509write_crt_set_extension(crt, usage, sizeof usage - 1, 0, cert_usage_der,
+                                                 sizeof cert_usage_der);
     if (rc == 0)
         rc = mbedtls_x509write_crt_set_subject_key_identifier(crt);
     if (rc == 0)
@@ -8232,7 +8231,7 @@ out:
     return rc;
 }
 
-/* --- checking ----------------------------------------------------------------------------------- */
+/* --- checking --- */
 
 static bool cert_is_good(const mbedtls_x509_crt *crt, const char *const *names, size_t nnames,
                          uint64_t now_s, unsigned days)
@@ -9875,6 +9874,7 @@ struct sbx_listener {
     struct sbx_net *net;
     struct sbx_timer pause; /* after running out of descriptors */
     int reserve;            /* a descriptor kept for saying no when there are none left */
+    bool exhausted;         /* there were none left, and nobody was accepted since */
     struct sbx_address address;     /* as it listens: with the port that the system chose */
     uint64_t device, inode;         /* of the file of a unix socket */
     char url[SBX_ADDRESS_TEXT + 8]; /* "https://127.0.0.1:2468", "unix:/run/agent.sock" */
@@ -9906,7 +9906,8 @@ SBX_PRIVATE void sbx_listener_retire(const struct sbx_listener *l);
  *
  * Unix sockets. The file outlives its server, so a stale one is the normal case after a crash: when
  * nobody answers there, it is removed and bound anew. Between the question and the removal another
- * server could bind; the lock of the data directory is what keeps two servers of one person apart. */
+ * server could bind; the lock of the data directory is what keeps two servers of one person
+ * apart. */
 
 #define LISTENER_BACKLOG 4096
 #define LISTENER_BATCH 64           /* connections accepted in one turn */
@@ -9994,8 +9995,9 @@ static void listener_take(struct sbx_listener *l, int fd)
 static void listener_out_of_fds(struct sbx_listener *l)
 {
     int fd;
-    if (l->reserve >= 0)
+    if (!l->exhausted)
         sbx_diag(l->net->diag, SBX_DIAG_WARN, "out of descriptors, connections are refused");
+    l->exhausted = true;
     sbx_fd_close(&l->reserve);
     fd = listener_accept(l->io.fd);
     if (fd >= 0)
@@ -10017,6 +10019,7 @@ static void listener_on_ready(struct sbx_io *io, short revents)
         }
         if (fd < 0)
             return;
+        l->exhausted = false;
         listener_take(l, fd);
     }
 }
@@ -27939,9 +27942,6 @@ struct sbx_secrets {
     struct sbx_buf cert, key, client_ca;
 };
 
-/* For memory that had a secret and is given back next, when a plain memset may be left out. */
-SBX_PRIVATE void sbx_secret_wipe(void *p, size_t n);
-
 SBX_PRIVATE void sbx_secrets_init(struct sbx_secrets *s);
 SBX_PRIVATE void sbx_secrets_deinit(struct sbx_secrets *s); /* wipes them */
 /* a has what b had, and the other way round. */
@@ -27981,16 +27981,9 @@ SBX_PRIVATE void sbx_secrets_init(struct sbx_secrets *s)
     sbx_buf_init(&s->client_ca);
 }
 
-SBX_PRIVATE void sbx_secret_wipe(void *p, size_t n)
-{
-    volatile uint8_t *at = p;
-    while (n > 0)
-        at[--n] = 0;
-}
-
 static void secrets_wipe(struct sbx_buf *b)
 {
-    sbx_secret_wipe(b->mem, b->cap);
+    sbx_mem_wipe(b->mem, b->cap);
     sbx_buf_deinit(b);
 }
 
@@ -28438,12 +28431,12 @@ SBX_PRIVATE int sbx_config_check(struct sbx_config *c, struct sbx_err *err)
 #ifndef SBX_APP_CERTIFICATES_H
 #define SBX_APP_CERTIFICATES_H
 
-/* Certificate and key of --tls-self-signed into s, from DIR/tls-cert.pem and DIR/tls-key.pem (0600);
- * made where they are missing or broken. They are for the names and addresses in use, and kept so
- * that they stay the same for those who pinned them: a certificate is made anew, for the same key,
- * when it ends within a month, or lacks an address listened on or a name of --allow-host. dir NULL,
- * or a directory that cannot be written: they are kept in memory only, with a warning, and what is
- * in s already stays as long as it serves. 0 or -errno; s is unchanged then. */
+/* Certificate and key of --tls-self-signed into s, from DIR/tls-cert.pem and DIR/tls-key.pem
+ * (0600); made where they are missing or broken. They are for the names and addresses in use, and
+ * kept so that they stay the same for those who pinned them: a certificate is made anew, for the
+ * same key, when it ends within a month, or lacks an address listened on or a name of --allow-host.
+ * dir NULL, or a directory that cannot be written: they are kept in memory only, with a warning,
+ * and what is in s already stays as long as it serves. 0 or -errno; s is unchanged then. */
 SBX_PRIVATE int sbx_certificates_own(struct sbx_secrets *s, const struct sbx_config *c, const char *dir,
                          const struct sbx_diag *diag, struct sbx_err *err);
 
@@ -28463,9 +28456,9 @@ SBX_PRIVATE struct sbx_tls *sbx_certificates_open(const struct sbx_secrets *s, c
 /* certificates.c - see certificates.h.
  *
  * Two lists of names. What the operator named (addresses listened on, --allow-host) and loopback
- * must be in the certificate, or it is made anew. What was found (the host's name, and the addresses
- * of its interfaces when all are listened on) is put in when one is made: in a container both change
- * with every start, and a fingerprint that changes with them could not be pinned. */
+ * must be in the certificate, or it is made anew. What was found (the host's name, and the
+ * addresses of its interfaces when all are listened on) is put in when one is made: in a container
+ * both change with every start, and a fingerprint that changes with them could not be pinned. */
 
 #define CERTIFICATES_NAMES_MAX 64u
 #define CERTIFICATES_NAME_MAX 256u
@@ -28568,8 +28561,8 @@ static void certificates_path(char path[4096], const char *dir, const char *file
         path[0] = '\0';
 }
 
-/* A file that is not there, or is none, is as good as an empty one here. One that only now cannot be
- * read is not: a key that others rely on must not be replaced for want of a descriptor. */
+/* A file that is not there, or is none, is as good as an empty one here. One that only now cannot
+ * be read is not: a key that others rely on must not be replaced for want of a descriptor. */
 static int certificates_read(struct sbx_buf *out, const char *path, struct sbx_err *err)
 {
     int rc = path[0] == '\0' ? 0 : sbx_secret_read(out, "--tls-self-signed:", path,
@@ -28597,8 +28590,8 @@ static bool certificates_keep(const struct sbx_secrets *s, const char *cert, con
     return rc == 0;
 }
 
-static int certificates_make(struct sbx_secrets *s, const struct certificates_names *n, uint64_t now,
-                     bool key_is_good, struct sbx_err *err)
+static int certificates_make(struct sbx_secrets *s, const struct certificates_names *n,
+                             uint64_t now, bool key_is_good, struct sbx_err *err)
 {
     int rc = 0;
     if (!key_is_good) {
@@ -28757,6 +28750,9 @@ struct sbx_datadir {
  * or -errno. */
 SBX_PRIVATE int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const struct sbx_diag *diag,
                      struct sbx_err *err);
+/* Makes the directory of that flag for another user, where it is missing and the one above it is there:
+ * that user may not be allowed to. What fails shows when it is opened. */
+SBX_PRIVATE void sbx_datadir_provide(const char *flag, uid_t uid, gid_t gid);
 /* The same directory in a program that follows one which opened and locked it. */
 SBX_PRIVATE int sbx_datadir_find(struct sbx_datadir *d, const char *flag, struct sbx_err *err);
 SBX_PRIVATE void sbx_datadir_deinit(struct sbx_datadir *d);
@@ -28926,6 +28922,12 @@ SBX_PRIVATE int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const 
              err->text);
     sbx_buf_clear(&d->path);
     return 0;
+}
+
+SBX_PRIVATE void sbx_datadir_provide(const char *flag, uid_t uid, gid_t gid)
+{
+    if (flag != NULL && strcmp(flag, ":memory:") != 0 && mkdir(flag, 0700) == 0)
+        (void)!lchown(flag, uid, gid);
 }
 
 SBX_PRIVATE int sbx_datadir_find(struct sbx_datadir *d, const char *flag, struct sbx_err *err)
@@ -29142,6 +29144,16 @@ static void server_close_listeners(struct sbx_server *s)
         sbx_listener_close(&s->listeners[i]);
 }
 
+/* Nobody is to take them over. */
+static void server_retire_listeners(struct sbx_server *s)
+{
+    size_t i;
+    for (i = 0; i < s->nlisteners; i++) {
+        sbx_listener_retire(&s->listeners[i]);
+        (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_LISTENER, i);
+    }
+}
+
 /* --- leaving --- */
 
 static void server_close_streams(struct sbx_server *s)
@@ -29252,7 +29264,6 @@ static void server_begin_stop(struct sbx_server *s, int sig)
 {
     char name[16];
     uint64_t now = s->host.loop.now_us;
-    size_t i;
     if (s->state == SERVER_STOPPING) {
         /* One TERM to everybody, from a service manager, comes twice: directly and passed on. */
         if (now - s->stop_us > SERVER_AGAIN_US)
@@ -29267,10 +29278,7 @@ static void server_begin_stop(struct sbx_server *s, int sig)
     sbx_timer_init(&s->check, server_check_stop);
     s->net.stopping = true;
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
-    for (i = 0; i < s->nlisteners; i++) {
-        sbx_listener_retire(&s->listeners[i]);
-        (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_LISTENER, i);
-    }
+    server_retire_listeners(s);
     server_close_listeners(s);
     server_signal_all(s, SIGTERM);
     server_close_conns(s, SERVER_CLOSE_IDLE);
@@ -29562,12 +29570,16 @@ static int server_open_listeners(struct sbx_server *s, struct sbx_estate *estate
 
 static void server_tell_open(const struct sbx_server *s, const struct sbx_estate *estate)
 {
-    const char *url = s->nlisteners > 0 ? s->listeners[0].url : "";
-    if (s->config->tokens.count == 0 && estate->generation <= 1)
-        sbx_diag(&s->host.diag, SBX_DIAG_WARN, "no token: everybody who reaches %s is served", url);
-    if (estate->generation > 1)
-        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "listening again on %s, %zu processes running", url,
-                 sbx_proctab_running(&s->api.procs));
+    size_t i;
+    for (i = 0; i < s->nlisteners; i++) {
+        const char *url = s->listeners[i].url;
+        if (estate->generation > 1)
+            sbx_diag(&s->host.diag, SBX_DIAG_INFO, "listening again on %s, %zu processes running",
+                     url, sbx_proctab_running(&s->api.procs));
+        else if (s->config->tokens.count == 0)
+            sbx_diag(&s->host.diag, SBX_DIAG_WARN, "no token: everybody who reaches %s is served",
+                     url);
+    }
 }
 
 SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
@@ -29605,6 +29617,8 @@ SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const 
         /* What was taken over is still the estate of the one before, for another attempt. */
         if (s->host.store != NULL)
             sbx_store_leave(s->host.store);
+        if (estate->generation <= 1)
+            server_retire_listeners(s);
         sbx_server_close(s);
         return NULL;
     }
@@ -29700,7 +29714,8 @@ static const struct cli_option cli_options[] = {
                                               "*.example, *"},
     {CLI_TLS_CERT, 0, "tls-cert", "FILE", "speak HTTPS with this PEM certificate chain"},
     {CLI_TLS_KEY, 0, "tls-key", "FILE", "its private key, PEM"},
-    {CLI_TLS_CLIENT_CA, 0, "tls-client-ca", "FILE", "let in only clients that one of these certified"},
+    {CLI_TLS_CLIENT_CA, 0, "tls-client-ca", "FILE",
+     "let in only clients that one of these certified"},
     {CLI_TLS_SELF_SIGNED, 0, "tls-self-signed", NULL, "speak HTTPS with a certificate of our own"},
     {CLI_ORIGIN, 'O', "cors-allow-origin", "ORIGIN", "web origin that may use the API"},
     {CLI_METHOD, 'M', "cors-allow-method", "METHOD", "method for preflight answers (all)"},
@@ -30050,9 +30065,9 @@ static void cli_warn_of_files(const struct sbx_config *c, const struct sbx_user 
     size_t i;
     for (i = 0; i < sizeof files / sizeof files[0]; i++)
         if (files[i] != NULL && access(files[i], R_OK) < 0)
-            sbx_diag(diag, SBX_DIAG_WARN, "--user: %s cannot be read as %s: SIGHUP keeps what was in "
-                                          "it, and an upgrade goes back to this program", files[i],
-                     user->name);
+            sbx_diag(diag, SBX_DIAG_WARN,
+                     "--user: %s cannot be read as %s: SIGHUP keeps what was in it, and an upgrade "
+                     "goes back to this program", files[i], user->name);
 }
 
 /* Ports below 1024 and files that only root may read are had before; nothing can be had after. */
@@ -30060,11 +30075,15 @@ static int cli_become(struct cli_run *run, const struct sbx_diag *diag, struct s
 {
     struct sbx_user user;
     if (sbx_user_find(&user, run->config.user, "/etc", err) < 0 ||
-        cli_bind(run, &user, err) < 0 || sbx_user_become(&user, err) < 0)
+        cli_bind(run, &user, err) < 0)
+        return err->code;
+    sbx_datadir_provide(run->config.data_dir, user.uid, user.gid);
+    if (sbx_user_become(&user, err) < 0)
         return err->code;
     cli_set_environ(&user);
-    sbx_diag(diag, SBX_DIAG_INFO, "--user: running as %s, and so does every process; none can run as "
-                                  "somebody else", user.name);
+    sbx_diag(diag, SBX_DIAG_INFO,
+             "--user: running as %s, and so does every process; none can run as somebody else",
+             user.name);
     cli_warn_of_files(&run->config, &user, diag);
     return 0;
 }
@@ -30086,7 +30105,7 @@ static int cli_keep(struct cli_run *run, const struct sbx_diag *diag)
         sbx_datadir_sign(o.lock, true);
     }
     if (token != NULL)
-        sbx_secret_wipe(token, strlen(token));
+        sbx_mem_wipe(token, strlen(token));
     sbx_mem_free(token);
     return status == SBX_KEEPER_SERVER || status == -ENOTSUP ? cli_serve(run) : status;
 }

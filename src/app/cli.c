@@ -409,7 +409,10 @@ static int cli_become(struct cli_run *run, const struct sbx_diag *diag, struct s
 {
     struct sbx_user user;
     if (sbx_user_find(&user, run->config.user, "/etc", err) < 0 ||
-        cli_bind(run, &user, err) < 0 || sbx_user_become(&user, err) < 0)
+        cli_bind(run, &user, err) < 0)
+        return err->code;
+    sbx_datadir_provide(run->config.data_dir, user.uid, user.gid);
+    if (sbx_user_become(&user, err) < 0)
         return err->code;
     cli_set_environ(&user);
     sbx_diag(diag, SBX_DIAG_INFO,
@@ -436,7 +439,7 @@ static int cli_keep(struct cli_run *run, const struct sbx_diag *diag)
         sbx_datadir_sign(o.lock, true);
     }
     if (token != NULL)
-        sbx_secret_wipe(token, strlen(token));
+        sbx_mem_wipe(token, strlen(token));
     sbx_mem_free(token);
     return status == SBX_KEEPER_SERVER || status == -ENOTSUP ? cli_serve(run) : status;
 }

@@ -162,6 +162,12 @@ int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const struct sbx_d
     return 0;
 }
 
+void sbx_datadir_provide(const char *flag, uid_t uid, gid_t gid)
+{
+    if (flag != NULL && strcmp(flag, ":memory:") != 0 && mkdir(flag, 0700) == 0)
+        (void)!lchown(flag, uid, gid);
+}
+
 int sbx_datadir_find(struct sbx_datadir *d, const char *flag, struct sbx_err *err)
 {
     *d = (struct sbx_datadir){.lock = -1};

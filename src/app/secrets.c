@@ -24,16 +24,9 @@ void sbx_secrets_init(struct sbx_secrets *s)
     sbx_buf_init(&s->client_ca);
 }
 
-void sbx_secret_wipe(void *p, size_t n)
-{
-    volatile uint8_t *at = p;
-    while (n > 0)
-        at[--n] = 0;
-}
-
 static void secrets_wipe(struct sbx_buf *b)
 {
-    sbx_secret_wipe(b->mem, b->cap);
+    sbx_mem_wipe(b->mem, b->cap);
     sbx_buf_deinit(b);
 }
 

@@ -14,8 +14,6 @@ struct sbx_secrets {
     struct sbx_buf cert, key, client_ca;
 };
 
-/* For memory that had a secret and is given back next, when a plain memset may be left out. */
-void sbx_secret_wipe(void *p, size_t n);
 
 void sbx_secrets_init(struct sbx_secrets *s);
 void sbx_secrets_deinit(struct sbx_secrets *s); /* wipes them */

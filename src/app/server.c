@@ -138,6 +138,16 @@ static void server_close_listeners(struct sbx_server *s)
         sbx_listener_close(&s->listeners[i]);
 }
 
+/* Nobody is to take them over. */
+static void server_retire_listeners(struct sbx_server *s)
+{
+    size_t i;
+    for (i = 0; i < s->nlisteners; i++) {
+        sbx_listener_retire(&s->listeners[i]);
+        (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_LISTENER, i);
+    }
+}
+
 /* --- leaving --- */
 
 static void server_close_streams(struct sbx_server *s)
@@ -248,7 +258,6 @@ static void server_begin_stop(struct sbx_server *s, int sig)
 {
     char name[16];
     uint64_t now = s->host.loop.now_us;
-    size_t i;
     if (s->state == SERVER_STOPPING) {
         /* One TERM to everybody, from a service manager, comes twice: directly and passed on. */
         if (now - s->stop_us > SERVER_AGAIN_US)
@@ -263,10 +272,7 @@ static void server_begin_stop(struct sbx_server *s, int sig)
     sbx_timer_init(&s->check, server_check_stop);
     s->net.stopping = true;
     s->kill_us = now + s->config->shutdown_grace_ms * 1000;
-    for (i = 0; i < s->nlisteners; i++) {
-        sbx_listener_retire(&s->listeners[i]);
-        (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_LISTENER, i);
-    }
+    server_retire_listeners(s);
     server_close_listeners(s);
     server_signal_all(s, SIGTERM);
     server_close_conns(s, SERVER_CLOSE_IDLE);
@@ -558,12 +564,16 @@ static int server_open_listeners(struct sbx_server *s, struct sbx_estate *estate
 
 static void server_tell_open(const struct sbx_server *s, const struct sbx_estate *estate)
 {
-    const char *url = s->nlisteners > 0 ? s->listeners[0].url : "";
-    if (s->config->tokens.count == 0 && estate->generation <= 1)
-        sbx_diag(&s->host.diag, SBX_DIAG_WARN, "no token: everybody who reaches %s is served", url);
-    if (estate->generation > 1)
-        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "listening again on %s, %zu processes running", url,
-                 sbx_proctab_running(&s->api.procs));
+    size_t i;
+    for (i = 0; i < s->nlisteners; i++) {
+        const char *url = s->listeners[i].url;
+        if (estate->generation > 1)
+            sbx_diag(&s->host.diag, SBX_DIAG_INFO, "listening again on %s, %zu processes running",
+                     url, sbx_proctab_running(&s->api.procs));
+        else if (s->config->tokens.count == 0)
+            sbx_diag(&s->host.diag, SBX_DIAG_WARN, "no token: everybody who reaches %s is served",
+                     url);
+    }
 }
 
 struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
@@ -601,6 +611,8 @@ struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_d
         /* What was taken over is still the estate of the one before, for another attempt. */
         if (s->host.store != NULL)
             sbx_store_leave(s->host.store);
+        if (estate->generation <= 1)
+            server_retire_listeners(s);
         sbx_server_close(s);
         return NULL;
     }

@@ -106,8 +106,9 @@ static void listener_take(struct sbx_listener *l, int fd)
 static void listener_out_of_fds(struct sbx_listener *l)
 {
     int fd;
-    if (l->reserve >= 0)
+    if (!l->exhausted)
         sbx_diag(l->net->diag, SBX_DIAG_WARN, "out of descriptors, connections are refused");
+    l->exhausted = true;
     sbx_fd_close(&l->reserve);
     fd = listener_accept(l->io.fd);
     if (fd >= 0)
@@ -129,6 +130,7 @@ static void listener_on_ready(struct sbx_io *io, short revents)
         }
         if (fd < 0)
             return;
+        l->exhausted = false;
         listener_take(l, fd);
     }
 }

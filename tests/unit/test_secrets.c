@@ -450,9 +450,9 @@ static void test_wipe(void **state)
 {
     char text[6] = "secret";
     (void)state;
-    sbx_secret_wipe(text, 5);
+    sbx_mem_wipe(text, 5);
     assert_memory_equal(text, "\0\0\0\0\0t", 6);
-    sbx_secret_wipe(NULL, 0);
+    sbx_mem_wipe(NULL, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
