@@ -7228,7 +7228,8 @@ SBX_PRIVATE int sbx_stream_init_tls(struct sbx_stream *s, int fd, struct sbx_tls
  *
  * What holds:
  *   - the first byte is peeked at, not read: a handshake record begins with 22 (RFC 8446, 5.1), and
- *     a person who typed http:// is to be told so in their own protocol;
+ *     a person who typed http:// is to be told so in their own protocol. Before it has come, the
+ *     library has no buffers for the connection: somebody who only connects costs little;
  *   - a write that the socket did not take whole stays inside the library, which wants to be called
  *     with the same length until it is out: `retry` is that length, and 0 otherwise. To the queue
  *     above these bytes are still unwritten;
@@ -7583,6 +7584,9 @@ static int tls_handshake(struct sbx_stream *stream, struct sbx_err *err)
         }
         if (rc < 0)
             return rc == -EAGAIN ? rc : sbx_err_set(err, rc, "TLS handshake: none was begun");
+        if (!sbx_mem_may_alloc() || mbedtls_ssl_setup(&s->ssl, &s->tls->conf) != 0)
+            return sbx_err_set(err, ENOMEM, "TLS handshake: out of memory");
+        mbedtls_ssl_set_bio(&s->ssl, s, tls_send, tls_recv, NULL);
         s->state = TLS_HANDSHAKE;
     }
     rc = mbedtls_ssl_handshake(&s->ssl);
@@ -7720,11 +7724,6 @@ SBX_PRIVATE int sbx_stream_init_tls(struct sbx_stream *stream, int fd, struct sb
     mbedtls_ssl_init(&s->ssl);
     s->tls = sbx_tls_ref(tls);
     s->stream = stream;
-    if (!sbx_mem_may_alloc() || mbedtls_ssl_setup(&s->ssl, &tls->conf) != 0) {
-        tls_free_session(s);
-        return -ENOMEM;
-    }
-    mbedtls_ssl_set_bio(&s->ssl, s, tls_send, tls_recv, NULL);
     *stream = (struct sbx_stream){.ops = &ops, .fd = fd, .tls = s};
     return 0;
 }
@@ -8450,7 +8449,7 @@ SBX_PRIVATE void sbx_outq_add_copy(struct sbx_outq *q, const void *p, size_t n)
     const uint8_t *from = p;
     size_t done;
     struct sbx_blob *b;
-    if (q->oom)
+    if (n == 0 || q->oom)
         return;
     done = outq_fill_tail(q, from, n);
     from += done;
@@ -8631,8 +8630,15 @@ struct sbx_net {
     bool stopping;         /* no keep-alive any more */
     uint64_t heavy_us;     /* turn in which `heavy_done` requests marked as heavy were handled */
     unsigned heavy_done;
-    uint64_t handshake_turn_us, handshakes_us; /* turn, and time spent on handshakes in it */
+    struct sbx_list shaking;    /* connections whose handshake can go on, the first to be so first */
+    struct sbx_task shake;      /* PULL */
+    uint64_t written_us;        /* turn in which `writers` connections had much to write */
+    size_t writers, writers_before; /* and in the one before */
 };
+
+/* What lies between connections; the members above are set by the caller before. */
+SBX_PRIVATE void sbx_net_init(struct sbx_net *net);
+SBX_PRIVATE void sbx_net_deinit(struct sbx_net *net); /* when all connections are closed */
 
 #define SBX_NET_SCRATCH (64u * 1024u)
 #define SBX_CONN_HIGH (256u * 1024u) /* queued output above which nothing more is produced */
@@ -8645,6 +8651,7 @@ struct sbx_conn {
     struct sbx_stream stream;
     struct sbx_io io;
     struct sbx_timer timer;
+    struct sbx_list shake;     /* in net->shaking, or empty */
     struct sbx_task step;      /* PULL: go on with buffered input, or ask the source */
     struct sbx_task flush;     /* FLUSH */
     struct sbx_task free;      /* FREE */
@@ -8815,6 +8822,9 @@ SBX_PRIVATE void sbx_conn_refuse(struct sbx_conn *c, const struct sbx_http_reque
 #define CONN_WRITE_BUDGET (1024u * 1024u) /* bytes for one connection in one turn */
 #define CONN_LINGER_US 2000000u
 #define CONN_HANDSHAKES_US 4000u /* for all of them in one turn: each costs a millisecond or more */
+#define CONN_REFUSAL_US 1000000u /* for the handshake of a client that is one too many */
+#define CONN_TURN_BUDGET (8u * 1024u * 1024u) /* and for all of them, as far as each gets ... */
+#define CONN_SMALL (64u * 1024u)              /* ... as much as this */
 
 /* --- what to wait for --- */
 
@@ -8865,12 +8875,31 @@ static void conn_finished(struct sbx_conn *c)
     sbx_conn_set_due(c, c->net->loop->now_us + CONN_LINGER_US);
 }
 
+/* Hundreds of streams that fill the buffers of their sockets copy so much that an answer to somebody
+ * else would wait for it. So they share what one turn may write, by the number of those that had as
+ * much to write in the turn before. */
+static size_t conn_write_budget(const struct sbx_conn *c)
+{
+    struct sbx_net *net = c->net;
+    size_t share;
+    if (net->written_us != net->loop->now_us) {
+        net->written_us = net->loop->now_us;
+        net->writers_before = net->writers;
+        net->writers = 0;
+    }
+    if (c->out.bytes < CONN_SMALL)
+        return CONN_SMALL;
+    net->writers++;
+    share = CONN_TURN_BUDGET / (net->writers_before + 1);
+    return share > CONN_WRITE_BUDGET ? CONN_WRITE_BUDGET : share < CONN_SMALL ? CONN_SMALL : share;
+}
+
 static void conn_flush(struct sbx_task *t)
 {
     struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, flush);
     /* Pipelined requests may be waiting for room. */
     bool held_up = c->out.bytes >= SBX_CONN_PIPELINE_BYTES;
-    ssize_t put = sbx_outq_write(&c->out, &c->stream, CONN_WRITE_BUDGET);
+    ssize_t put = sbx_outq_write(&c->out, &c->stream, conn_write_budget(c));
     if (put < 0 || c->out.oom) {
         sbx_conn_close(c);
         return;
@@ -8920,41 +8949,44 @@ static void conn_read_all(struct sbx_conn *c)
     while (c->state != SBX_CONN_CLOSED && c->stream.more && sbx_conn_wants_input(c));
 }
 
-/* Half a hundred clients that connect together must not keep a health check waiting for as many
- * signatures. poll() tells again of those that are left. */
-static bool conn_may_shake_hands(struct sbx_net *net)
+static void conn_shake_hands(struct sbx_conn *c)
 {
-    if (net->handshake_turn_us != net->loop->now_us) {
-        net->handshake_turn_us = net->loop->now_us;
-        net->handshakes_us = 0;
+    struct sbx_err err;
+    int rc = c->stream.ops->handshake(&c->stream, &err);
+    if (rc == -EPROTOTYPE) {
+        sbx_conn_refuse(c, NULL, 400, "this port speaks HTTPS: use https:// or wss://");
+    } else if (rc < 0 && rc != -EAGAIN) {
+        sbx_diag(c->net->diag, SBX_DIAG_DEBUG, "conn %llu: %s", (unsigned long long)c->serial,
+                 err.text);
+        sbx_conn_close(c);
+    } else if (rc == 0 && c->too_many != NULL) {
+        sbx_conn_refuse(c, NULL, 503, c->too_many);
+    } else if (rc == 0) {
+        sbx_conn_set_idle(c);
     }
-    return net->handshakes_us < CONN_HANDSHAKES_US;
+    conn_update_watch(c);
+}
+
+/* Half a hundred clients that connect together must not keep a health check waiting for as many
+ * signatures, nor the last of them for those that come after it. */
+static void conn_shake_all(struct sbx_task *t)
+{
+    struct sbx_net *net = SBX_LIST_OF(t, struct sbx_net, shake);
+    uint64_t end = sbx_clock_mono_us() + CONN_HANDSHAKES_US;
+    while (!sbx_list_empty(&net->shaking)) {
+        struct sbx_conn *c = SBX_LIST_OF(net->shaking.next, struct sbx_conn, shake);
+        if (sbx_clock_mono_us() >= end)
+            return; /* poll() tells of the others again, in their old order */
+        sbx_list_remove(&c->shake);
+        conn_shake_hands(c);
+    }
 }
 
 static void conn_on_handshake(struct sbx_conn *c)
 {
-    struct sbx_net *net = c->net;
-    struct sbx_err err;
-    uint64_t begun;
-    int rc;
-    if (!conn_may_shake_hands(net))
-        return;
-    begun = sbx_clock_mono_us();
-    rc = c->stream.ops->handshake(&c->stream, &err);
-    net->handshakes_us += sbx_clock_mono_us() - begun;
-    if (rc == -EAGAIN)
-        return;
-    if (rc == -EPROTOTYPE) {
-        sbx_conn_refuse(c, NULL, 400, "this port speaks HTTPS: use https:// or wss://");
-    } else if (rc < 0) {
-        sbx_diag(net->diag, SBX_DIAG_DEBUG, "conn %llu: %s", (unsigned long long)c->serial,
-                 err.text);
-        sbx_conn_close(c);
-    } else if (c->too_many != NULL) {
-        sbx_conn_refuse(c, NULL, 503, c->too_many);
-    } else {
-        sbx_conn_set_idle(c);
-    }
+    if (sbx_list_empty(&c->shake))
+        sbx_list_add_tail(&c->net->shaking, &c->shake);
+    sbx_loop_defer(c->net->loop, SBX_PHASE_PULL, &c->net->shake);
 }
 
 static void conn_on_half_close(struct sbx_conn *c)
@@ -9139,6 +9171,7 @@ static struct sbx_conn *conn_new(struct sbx_net *net, int fd, struct sbx_tls *tl
     sbx_buf_init(&c->headers);
     sbx_outq_init(&c->out);
     sbx_list_init(&c->node);
+    sbx_list_init(&c->shake);
     sbx_list_add_tail(&net->conns, &c->node);
     net->count++;
     return c;
@@ -9173,8 +9206,22 @@ SBX_PRIVATE void sbx_conn_turn_away(struct sbx_net *net, int fd, struct sbx_tls 
         return;
     }
     c->too_many = reason;
-    sbx_conn_set_due(c, net->loop->now_us + net->handshake_timeout_us);
+    sbx_conn_set_due(c, net->loop->now_us + CONN_REFUSAL_US);
     conn_update_watch(c);
+}
+
+SBX_PRIVATE void sbx_net_init(struct sbx_net *net)
+{
+    sbx_list_init(&net->conns);
+    sbx_list_init(&net->shaking);
+    sbx_task_init(&net->shake, conn_shake_all);
+}
+
+SBX_PRIVATE void sbx_net_deinit(struct sbx_net *net)
+{
+    assert(sbx_list_empty(&net->conns) && sbx_list_empty(&net->shaking));
+    sbx_task_cancel(&net->shake);
+    sbx_buf_deinit(&net->head);
 }
 /* ==== end net/conn.c ======================================================================== */
 
@@ -9310,6 +9357,7 @@ SBX_PRIVATE void sbx_conn_close(struct sbx_conn *c)
     sbx_task_cancel(&c->step);
     sbx_task_cancel(&c->flush);
     sbx_list_remove(&c->node);
+    sbx_list_remove(&c->shake);
     c->net->count--;
     c->on_gone = NULL;
     conn_drop_source(c);
@@ -9558,6 +9606,8 @@ struct conn_input {
 
 static void conn_take(struct sbx_conn *c, struct conn_input *in, size_t n)
 {
+    if (n == 0)
+        return; /* in->p may be NULL */
     in->p += n;
     in->n -= n;
     if (in->own)
@@ -9569,7 +9619,8 @@ SBX_PRIVATE void sbx_conn_refuse(struct sbx_conn *c, const struct sbx_http_reque
 {
     c->keep_alive = false;
     c->linger = true;
-    if (req == NULL) {
+    /* While its body is read, the request is known: HEAD is answered without a body. */
+    if (req == NULL && c->state != SBX_CONN_READ_BODY) {
         c->is_head = false;
         c->minor = 1;
     }
@@ -17378,16 +17429,18 @@ static bool log_is_to_be_served(struct sbx_cursor *c)
 SBX_PRIVATE bool sbx_log_may_grow(struct sbx_log *log)
 {
     struct sbx_list *n;
+    bool wait = false;
+    /* All of them, not the first alone: the patience with those that have stopped runs out at the
+     * same time, or a hundred would be waited for one after the other. */
     for (n = log->cursors.next; n != &log->cursors; n = n->next) {
         struct sbx_cursor *c = SBX_LIST_OF(n, struct sbx_cursor, node);
-        if (!log_is_to_be_served(c) && (!log_lags(c) || !log_is_moving(c)))
-            continue;
-        if (!log->waiting)
-            sbx_loop_set_timer(log->loop, &log->recheck, log->loop->now_us + LOG_RECHECK_US);
-        log->waiting = true;
-        return false;
+        bool moving = log_lags(c) && log_is_moving(c);
+        wait = wait || moving || log_is_to_be_served(c);
     }
-    return true;
+    if (wait && !log->waiting)
+        sbx_loop_set_timer(log->loop, &log->recheck, log->loop->now_us + LOG_RECHECK_US);
+    log->waiting = log->waiting || wait;
+    return !wait;
 }
 
 SBX_PRIVATE uint8_t *sbx_log_reserve(struct sbx_log *log, size_t *room)
@@ -20535,9 +20588,12 @@ static int auth_take_line(struct sbx_tokens *t, struct sbx_str line, const char 
 {
     struct sbx_err at;
     enum sbx_scope scope;
+    (void)sbx_err_set(&at, EINVAL, "%s, line %u", where, number);
+    /* In a comment, too: a file with one is no text, and not what was meant to be read. */
+    if (line.n > 0 && memchr(line.p, '\0', line.n) != NULL)
+        return sbx_err_set(err, EINVAL, "there is a NUL byte in %s", at.text);
     if (line.n == 0 || line.p[0] == '#')
         return 0;
-    (void)sbx_err_set(&at, EINVAL, "%s, line %u", where, number);
     scope = auth_cut_scope(&line);
     if (scope == SBX_SCOPE_NONE)
         return sbx_err_set(err, EINVAL, "the scope in %s is neither full nor read", at.text);
@@ -25864,6 +25920,8 @@ static void process_create(struct sbx_request *rq, struct sbx_spec *spec)
     int rc = sbx_proctab_create(&rq->api->procs, spec, &p, &err);
     if (rc == 0)
         process_reply(rq->conn, p);
+    else if (rc == -ENOMEM)
+        sbx_reply_out_of_memory(rq->conn);
     else if (rc == -EBUSY && strncmp(err.text, "max ", 4) == 0)
         sbx_reply_error(rq->conn, SBX_PROBLEM_CONFLICT, 0, "%s", err.text);
     else
@@ -26051,6 +26109,13 @@ static void run_on_done(struct sbx_run *run, void *ctx)
     sbx_buf_init(&run->out[0].text);
     sbx_buf_init(&run->out[1].text);
     sbx_run_free(run);
+    /* An output without memory is cut, and says so; without the rest there is no answer. */
+    if (body[RUN_HEAD].oom || body[RUN_MIDDLE].oom || body[RUN_TAIL].oom) {
+        for (i = 0; i < RUN_PIECES; i++)
+            sbx_buf_deinit(&body[i]);
+        sbx_reply_out_of_memory(c);
+        return;
+    }
     r.body = body;
     r.nbody = RUN_PIECES;
     sbx_conn_respond(c, &r);
@@ -26093,6 +26158,10 @@ static void run_start(struct sbx_request *rq, struct sbx_spec *spec, const struc
     struct sbx_err err;
     struct sbx_run *run = sbx_run_start(rq->api->host, spec, o->timeout_ms, o->max_output,
                                         o->base64, run_on_done, rq->conn, &err);
+    if (run == NULL && err.code == -ENOMEM) {
+        sbx_reply_out_of_memory(rq->conn);
+        return;
+    }
     if (run == NULL) {
         sbx_reply_error(rq->conn, SBX_PROBLEM_STREAM_ERROR, 0, "failed to spawn process: %s",
                         err.text);
@@ -26784,10 +26853,12 @@ static void term_put_frame(struct term *t, enum sbx_ws_opcode op, const void *p,
 
 static void term_put_json(struct term *t, struct sbx_buf *json)
 {
-    if (json->oom)
+    if (json->oom) {
         t->conn->out.oom = true;
-    else
+        sbx_conn_wake(t->conn); /* it is closed with the next flush, and there may be none */
+    } else {
         term_put_frame(t, SBX_WS_TEXT, sbx_buf_data(json), sbx_buf_len(json));
+    }
     sbx_buf_deinit(json);
 }
 
@@ -28539,13 +28610,23 @@ static bool certificates_named(struct certificates_names *n, const struct sbx_co
     return any;
 }
 
+/* The system takes anything for its name; a certificate does not. */
+static bool certificates_is_name(const char *name)
+{
+    for (; *name != '\0'; name++)
+        if (strchr("-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", *name) == NULL)
+            return false;
+    return true;
+}
+
 static void certificates_found(struct certificates_names *n, bool any)
 {
     char host[CERTIFICATES_NAME_MAX];
     struct ifaddrs *all, *one;
     if (gethostname(host, sizeof host - 1) == 0) {
         host[sizeof host - 1] = '\0';
-        certificates_add(n, host, strlen(host));
+        if (certificates_is_name(host))
+            certificates_add(n, host, strlen(host));
     }
     if (!any || getifaddrs(&all) < 0)
         return;
@@ -29505,7 +29586,6 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
 {
     const struct sbx_config *c = s->config;
     struct sbx_net *net = &s->net;
-    sbx_list_init(&net->conns);
     net->loop = &s->host.loop;
     net->diag = &s->host.diag;
     /* Used within one callback each, by different layers, so one block would do; two keep the
@@ -29599,7 +29679,7 @@ SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const 
     s->lock = server_take(estate, SBX_KEEP_LOCK, 0);
     s->signals.fd = -1;
     s->host.keep.io.fd = -1;
-    sbx_list_init(&s->net.conns);
+    sbx_net_init(&s->net);
     sbx_list_init(&s->api.follow_caches);
     sbx_timer_init(&s->check, server_check_stop);
     sbx_timer_init(&s->adopted, server_check_adopted);
@@ -29664,7 +29744,7 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s)
     sbx_fd_close(&s->lock);
     sbx_loop_deinit(&s->host.loop);
     sbx_buf_deinit(&s->common);
-    sbx_buf_deinit(&s->net.head);
+    sbx_net_deinit(&s->net);
     sbx_tls_unref(s->net.tls);
     sbx_mem_free(s->net.scratch);
     sbx_mem_free(s->host.scratch);

@@ -32,7 +32,8 @@ except="$except|http-limits/emfile-.*|attack/descriptor-limit|robustness/no-leak
 except="$except|upgrade/.*"
 # They count on a server that is not thirty times slower than its processes and their readers.
 except="$except|sse/deleted-while-followed|regress-process/(slow-reader-of-an-ended-process|small-caps-lose-nothing)"
-except="$except|store_sql/questions|restart/crashed-at-random|tls/many|keeper/(output-complete|database-is-whole|again-and-again)"
+except="$except|store_sql/questions|restart/crashed-at-random|tls/many"
+except="$except|keeper/(output-complete|database-is-whole|again-and-again)"
 
 only="^(?!($except)\$)"
 lanes=2

@@ -57,6 +57,8 @@ static void process_create(struct sbx_request *rq, struct sbx_spec *spec)
     int rc = sbx_proctab_create(&rq->api->procs, spec, &p, &err);
     if (rc == 0)
         process_reply(rq->conn, p);
+    else if (rc == -ENOMEM)
+        sbx_reply_out_of_memory(rq->conn);
     else if (rc == -EBUSY && strncmp(err.text, "max ", 4) == 0)
         sbx_reply_error(rq->conn, SBX_PROBLEM_CONFLICT, 0, "%s", err.text);
     else

@@ -5,6 +5,7 @@
 #include "api/process_json.h"
 #include "proc/run.h"
 
+#include <errno.h>
 #include <string.h>
 
 static void run_put_exit(struct sbx_json_writer *w, const struct sbx_run *run)
@@ -54,6 +55,13 @@ static void run_on_done(struct sbx_run *run, void *ctx)
     sbx_buf_init(&run->out[0].text);
     sbx_buf_init(&run->out[1].text);
     sbx_run_free(run);
+    /* An output without memory is cut, and says so; without the rest there is no answer. */
+    if (body[RUN_HEAD].oom || body[RUN_MIDDLE].oom || body[RUN_TAIL].oom) {
+        for (i = 0; i < RUN_PIECES; i++)
+            sbx_buf_deinit(&body[i]);
+        sbx_reply_out_of_memory(c);
+        return;
+    }
     r.body = body;
     r.nbody = RUN_PIECES;
     sbx_conn_respond(c, &r);
@@ -96,6 +104,10 @@ static void run_start(struct sbx_request *rq, struct sbx_spec *spec, const struc
     struct sbx_err err;
     struct sbx_run *run = sbx_run_start(rq->api->host, spec, o->timeout_ms, o->max_output,
                                         o->base64, run_on_done, rq->conn, &err);
+    if (run == NULL && err.code == -ENOMEM) {
+        sbx_reply_out_of_memory(rq->conn);
+        return;
+    }
     if (run == NULL) {
         sbx_reply_error(rq->conn, SBX_PROBLEM_STREAM_ERROR, 0, "failed to spawn process: %s",
                         err.text);

@@ -60,10 +60,12 @@ static void term_put_frame(struct term *t, enum sbx_ws_opcode op, const void *p,
 
 static void term_put_json(struct term *t, struct sbx_buf *json)
 {
-    if (json->oom)
+    if (json->oom) {
         t->conn->out.oom = true;
-    else
+        sbx_conn_wake(t->conn); /* it is closed with the next flush, and there may be none */
+    } else {
         term_put_frame(t, SBX_WS_TEXT, sbx_buf_data(json), sbx_buf_len(json));
+    }
     sbx_buf_deinit(json);
 }
 

@@ -1,4 +1,5 @@
-/* api_ticket.c - tickets: whoever has a token gets one, and hands it to what cannot send headers. */
+/* api_ticket.c - tickets: whoever has a token gets one, and hands it to what cannot send
+ * headers. */
 #include "api/fields.h"
 #include "api/handlers.h"
 #include "api/problem.h"

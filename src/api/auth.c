@@ -128,9 +128,12 @@ static int auth_take_line(struct sbx_tokens *t, struct sbx_str line, const char 
 {
     struct sbx_err at;
     enum sbx_scope scope;
+    (void)sbx_err_set(&at, EINVAL, "%s, line %u", where, number);
+    /* In a comment, too: a file with one is no text, and not what was meant to be read. */
+    if (line.n > 0 && memchr(line.p, '\0', line.n) != NULL)
+        return sbx_err_set(err, EINVAL, "there is a NUL byte in %s", at.text);
     if (line.n == 0 || line.p[0] == '#')
         return 0;
-    (void)sbx_err_set(&at, EINVAL, "%s, line %u", where, number);
     scope = auth_cut_scope(&line);
     if (scope == SBX_SCOPE_NONE)
         return sbx_err_set(err, EINVAL, "the scope in %s is neither full nor read", at.text);

@@ -57,8 +57,8 @@ enum sbx_scope sbx_auth_check(const struct sbx_tokens *t, const struct sbx_http_
  * nothing. */
 bool sbx_auth_is_tried(const struct sbx_http_request *req, struct sbx_str query, bool websocket);
 
-/* The query parameter `ticket`, decoded, into text, which has exactly n bytes; all of them zero when
- * it has another length. false when there is no such parameter. */
+/* The query parameter `ticket`, decoded, into text, which has exactly n bytes; all of them zero
+ * when it has another length. false when there is no such parameter. */
 bool sbx_auth_ticket(struct sbx_str query, char *text, size_t n);
 
 /* The subprotocol to answer a WebSocket handshake with: the first one offered that is not a

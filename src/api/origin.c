@@ -154,8 +154,8 @@ static bool origin_is_below(struct sbx_str name, struct sbx_str parent)
            origin_same_text(origin_from(name, before), parent);
 }
 
-/* A Host without a port is one with the default port, and whether that is 80 or 443 is known only to
- * the browser when another program in front of us does its TLS. */
+/* A Host without a port is one with the default port, and whether that is 80 or 443 is known
+ * only to the browser when another program in front of us does its TLS. */
 static bool origin_same_port(struct sbx_str wanted, struct sbx_str port)
 {
     if (wanted.n == 0 || sbx_str_eq(wanted, port))

@@ -23,12 +23,13 @@ struct sbx_hosts {
 int sbx_host_pattern_check(const char *pattern);
 
 /* May a request with that Host header be answered, on a connection whose own address is `local`
- * ("127.0.0.1:2468", "[::1]:2468"; empty for a unix socket, where every name is right: no browser
- * gets there)? An absent Host (empty) is fine: browsers always send one. Yes for localhost,
- * loopback and unspecified addresses with any port (a forwarded port has another number), for the
- * connection's own address with any port, for the names allowed; and on a connection that did not
- * come over loopback for every literal IP address: behind address translation nobody here knows the
- * outer one, and a literal cannot be rebound. Names compare without case and without a final dot. */
+ * ("127.0.0.1:2468", "[::1]:2468"; empty for a unix socket, where every name is right: no
+ * browser gets there)? An absent Host (empty) is fine: browsers always send one. Yes for
+ * localhost, loopback and unspecified addresses with any port (a forwarded port has another
+ * number), for the connection's own address with any port, for the names allowed; and on a
+ * connection that did not come over loopback for every literal IP address: behind address
+ * translation nobody here knows the outer one, and a literal cannot be rebound. Names compare
+ * without case and without a final dot. */
 bool sbx_host_is_ours(const struct sbx_hosts *hosts, struct sbx_str host, struct sbx_str local);
 /* The part of that for which nobody has to ask the system about the connection: absent, localhost,
  * loopback, or allowed. */

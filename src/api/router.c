@@ -344,8 +344,8 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         router_refuse_method(c, first, req->method);
         return;
     }
-    if (!router_scope_ok(c, route) || !router_origin_ok(c, req, route) || !router_decode_id(c, raw_id, decoded, &id) ||
-        !router_type_ok(c, req, route))
+    if (!router_scope_ok(c, route) || !router_origin_ok(c, req, route) ||
+        !router_decode_id(c, raw_id, decoded, &id) || !router_type_ok(c, req, route))
         return;
     c->route = route;
     c->heavy = (route->flags & SBX_ROUTE_STARTS) != 0;

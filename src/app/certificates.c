@@ -97,13 +97,22 @@ static bool certificates_named(struct certificates_names *n, const struct sbx_co
     return any;
 }
 
+/* The system takes anything for its name; a certificate does not. */
+static bool certificates_is_name(const char *name)
+{
+    size_t n = strlen(name);
+    return strspn(name, "-.0123456789"
+                        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == n;
+}
+
 static void certificates_found(struct certificates_names *n, bool any)
 {
     char host[CERTIFICATES_NAME_MAX];
     struct ifaddrs *all, *one;
     if (gethostname(host, sizeof host - 1) == 0) {
         host[sizeof host - 1] = '\0';
-        certificates_add(n, host, strlen(host));
+        if (certificates_is_name(host))
+            certificates_add(n, host, strlen(host));
     }
     if (!any || getifaddrs(&all) < 0)
         return;

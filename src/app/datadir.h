@@ -21,8 +21,8 @@ struct sbx_datadir {
  * or -errno. */
 int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const struct sbx_diag *diag,
                      struct sbx_err *err);
-/* Makes the directory of that flag for another user, where it is missing and the one above it is there:
- * that user may not be allowed to. What fails shows when it is opened. */
+/* Makes the directory of that flag for another user, where it is missing and the one above it is
+ * there: that user may not be allowed to. What fails shows when it is opened. */
 void sbx_datadir_provide(const char *flag, uid_t uid, gid_t gid);
 /* The same directory in a program that follows one which opened and locked it. */
 int sbx_datadir_find(struct sbx_datadir *d, const char *flag, struct sbx_err *err);

@@ -499,7 +499,6 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
 {
     const struct sbx_config *c = s->config;
     struct sbx_net *net = &s->net;
-    sbx_list_init(&net->conns);
     net->loop = &s->host.loop;
     net->diag = &s->host.diag;
     /* Used within one callback each, by different layers, so one block would do; two keep the
@@ -593,7 +592,7 @@ struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_d
     s->lock = server_take(estate, SBX_KEEP_LOCK, 0);
     s->signals.fd = -1;
     s->host.keep.io.fd = -1;
-    sbx_list_init(&s->net.conns);
+    sbx_net_init(&s->net);
     sbx_list_init(&s->api.follow_caches);
     sbx_timer_init(&s->check, server_check_stop);
     sbx_timer_init(&s->adopted, server_check_adopted);
@@ -658,7 +657,7 @@ void sbx_server_close(struct sbx_server *s)
     sbx_fd_close(&s->lock);
     sbx_loop_deinit(&s->host.loop);
     sbx_buf_deinit(&s->common);
-    sbx_buf_deinit(&s->net.head);
+    sbx_net_deinit(&s->net);
     sbx_tls_unref(s->net.tls);
     sbx_mem_free(s->net.scratch);
     sbx_mem_free(s->host.scratch);

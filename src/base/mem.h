@@ -14,7 +14,8 @@ void *sbx_mem_calloc(size_t n);           /* zeroed; n > 0 */
 void *sbx_mem_realloc(void *p, size_t n); /* n > 0; p stays valid when NULL is returned */
 void sbx_mem_free(void *p);               /* NULL is fine */
 char *sbx_mem_strndup(const char *p, size_t n); /* n bytes and a NUL */
-/* Zeroes what had a secret, also where nobody reads it again and a compiler would leave that out. */
+/* Zeroes what had a secret, also where nobody reads it again and a compiler would leave that
+ * out. */
 void sbx_mem_wipe(void *p, size_t n);
 
 /* For memory that comes from elsewhere: may it be had now? False only by the hook below. */

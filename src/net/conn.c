@@ -8,8 +8,8 @@
  *      |                 |--> WEBSOCKET --source ends--> FINISH
  *      +-- keep-alive    +--> FINISH --all written--> LINGER --peer closes--> CLOSED
  *
- * Every state goes to CLOSED when the peer is gone. Transitions are made by sbx_conn_set_state alone,
- * which checks them against conn_may_follow. What holds:
+ * Every state goes to CLOSED when the peer is gone. Transitions are made by sbx_conn_set_state
+ * alone, which checks them against conn_may_follow. What holds:
  *   - source != NULL exactly in STREAM and WEBSOCKET;
  *   - on_gone != NULL only in HANDLE;
  *   - a request is handled only when the answers before it are queued, so answers are in order;
@@ -37,6 +37,9 @@
 #define CONN_WRITE_BUDGET (1024u * 1024u) /* bytes for one connection in one turn */
 #define CONN_LINGER_US 2000000u
 #define CONN_HANDSHAKES_US 4000u /* for all of them in one turn: each costs a millisecond or more */
+#define CONN_REFUSAL_US 1000000u /* for the handshake of a client that is one too many */
+#define CONN_TURN_BUDGET (8u * 1024u * 1024u) /* and for all of them, as far as each gets ... */
+#define CONN_SMALL (64u * 1024u)              /* ... as much as this */
 
 /* --- what to wait for --- */
 
@@ -87,12 +90,31 @@ static void conn_finished(struct sbx_conn *c)
     sbx_conn_set_due(c, c->net->loop->now_us + CONN_LINGER_US);
 }
 
+/* Hundreds of streams that fill the buffers of their sockets copy so much that an answer to
+ * somebody else would wait for it. So they share what one turn may write, by the number of those
+ * that had as much to write in the turn before. */
+static size_t conn_write_budget(const struct sbx_conn *c)
+{
+    struct sbx_net *net = c->net;
+    size_t share;
+    if (net->written_us != net->loop->now_us) {
+        net->written_us = net->loop->now_us;
+        net->writers_before = net->writers;
+        net->writers = 0;
+    }
+    if (c->out.bytes < CONN_SMALL)
+        return CONN_SMALL;
+    net->writers++;
+    share = CONN_TURN_BUDGET / (net->writers_before + 1);
+    return share > CONN_WRITE_BUDGET ? CONN_WRITE_BUDGET : share < CONN_SMALL ? CONN_SMALL : share;
+}
+
 static void conn_flush(struct sbx_task *t)
 {
     struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, flush);
     /* Pipelined requests may be waiting for room. */
     bool held_up = c->out.bytes >= SBX_CONN_PIPELINE_BYTES;
-    ssize_t put = sbx_outq_write(&c->out, &c->stream, CONN_WRITE_BUDGET);
+    ssize_t put = sbx_outq_write(&c->out, &c->stream, conn_write_budget(c));
     if (put < 0 || c->out.oom) {
         sbx_conn_close(c);
         return;
@@ -142,41 +164,44 @@ static void conn_read_all(struct sbx_conn *c)
     while (c->state != SBX_CONN_CLOSED && c->stream.more && sbx_conn_wants_input(c));
 }
 
-/* Half a hundred clients that connect together must not keep a health check waiting for as many
- * signatures. poll() tells again of those that are left. */
-static bool conn_may_shake_hands(struct sbx_net *net)
+static void conn_shake_hands(struct sbx_conn *c)
 {
-    if (net->handshake_turn_us != net->loop->now_us) {
-        net->handshake_turn_us = net->loop->now_us;
-        net->handshakes_us = 0;
+    struct sbx_err err;
+    int rc = c->stream.ops->handshake(&c->stream, &err);
+    if (rc == -EPROTOTYPE) {
+        sbx_conn_refuse(c, NULL, 400, "this port speaks HTTPS: use https:// or wss://");
+    } else if (rc < 0 && rc != -EAGAIN) {
+        sbx_diag(c->net->diag, SBX_DIAG_DEBUG, "conn %llu: %s", (unsigned long long)c->serial,
+                 err.text);
+        sbx_conn_close(c);
+    } else if (rc == 0 && c->too_many != NULL) {
+        sbx_conn_refuse(c, NULL, 503, c->too_many);
+    } else if (rc == 0) {
+        sbx_conn_set_idle(c);
     }
-    return net->handshakes_us < CONN_HANDSHAKES_US;
+    conn_update_watch(c);
+}
+
+/* Half a hundred clients that connect together must not keep a health check waiting for as many
+ * signatures, nor the last of them for those that come after it. */
+static void conn_shake_all(struct sbx_task *t)
+{
+    struct sbx_net *net = SBX_LIST_OF(t, struct sbx_net, shake);
+    uint64_t end = sbx_clock_mono_us() + CONN_HANDSHAKES_US;
+    while (!sbx_list_empty(&net->shaking)) {
+        struct sbx_conn *c = SBX_LIST_OF(net->shaking.next, struct sbx_conn, shake);
+        if (sbx_clock_mono_us() >= end)
+            return; /* poll() tells of the others again, in their old order */
+        sbx_list_remove(&c->shake);
+        conn_shake_hands(c);
+    }
 }
 
 static void conn_on_handshake(struct sbx_conn *c)
 {
-    struct sbx_net *net = c->net;
-    struct sbx_err err;
-    uint64_t begun;
-    int rc;
-    if (!conn_may_shake_hands(net))
-        return;
-    begun = sbx_clock_mono_us();
-    rc = c->stream.ops->handshake(&c->stream, &err);
-    net->handshakes_us += sbx_clock_mono_us() - begun;
-    if (rc == -EAGAIN)
-        return;
-    if (rc == -EPROTOTYPE) {
-        sbx_conn_refuse(c, NULL, 400, "this port speaks HTTPS: use https:// or wss://");
-    } else if (rc < 0) {
-        sbx_diag(net->diag, SBX_DIAG_DEBUG, "conn %llu: %s", (unsigned long long)c->serial,
-                 err.text);
-        sbx_conn_close(c);
-    } else if (c->too_many != NULL) {
-        sbx_conn_refuse(c, NULL, 503, c->too_many);
-    } else {
-        sbx_conn_set_idle(c);
-    }
+    if (sbx_list_empty(&c->shake))
+        sbx_list_add_tail(&c->net->shaking, &c->shake);
+    sbx_loop_defer(c->net->loop, SBX_PHASE_PULL, &c->net->shake);
 }
 
 static void conn_on_half_close(struct sbx_conn *c)
@@ -361,6 +386,7 @@ static struct sbx_conn *conn_new(struct sbx_net *net, int fd, struct sbx_tls *tl
     sbx_buf_init(&c->headers);
     sbx_outq_init(&c->out);
     sbx_list_init(&c->node);
+    sbx_list_init(&c->shake);
     sbx_list_add_tail(&net->conns, &c->node);
     net->count++;
     return c;
@@ -395,6 +421,20 @@ void sbx_conn_turn_away(struct sbx_net *net, int fd, struct sbx_tls *tls, const 
         return;
     }
     c->too_many = reason;
-    sbx_conn_set_due(c, net->loop->now_us + net->handshake_timeout_us);
+    sbx_conn_set_due(c, net->loop->now_us + CONN_REFUSAL_US);
     conn_update_watch(c);
+}
+
+void sbx_net_init(struct sbx_net *net)
+{
+    sbx_list_init(&net->conns);
+    sbx_list_init(&net->shaking);
+    sbx_task_init(&net->shake, conn_shake_all);
+}
+
+void sbx_net_deinit(struct sbx_net *net)
+{
+    assert(sbx_list_empty(&net->conns) && sbx_list_empty(&net->shaking));
+    sbx_task_cancel(&net->shake);
+    sbx_buf_deinit(&net->head);
 }

@@ -90,8 +90,15 @@ struct sbx_net {
     bool stopping;         /* no keep-alive any more */
     uint64_t heavy_us;     /* turn in which `heavy_done` requests marked as heavy were handled */
     unsigned heavy_done;
-    uint64_t handshake_turn_us, handshakes_us; /* turn, and time spent on handshakes in it */
+    struct sbx_list shaking;    /* connections whose handshake can go on, first come first */
+    struct sbx_task shake;      /* PULL */
+    uint64_t written_us;        /* turn in which `writers` connections had much to write */
+    size_t writers, writers_before; /* and in the one before */
 };
+
+/* What lies between connections; the members above are set by the caller before. */
+void sbx_net_init(struct sbx_net *net);
+void sbx_net_deinit(struct sbx_net *net); /* when all connections are closed */
 
 #define SBX_NET_SCRATCH (64u * 1024u)
 #define SBX_CONN_HIGH (256u * 1024u) /* queued output above which nothing more is produced */
@@ -104,6 +111,7 @@ struct sbx_conn {
     struct sbx_stream stream;
     struct sbx_io io;
     struct sbx_timer timer;
+    struct sbx_list shake;     /* in net->shaking, or empty */
     struct sbx_task step;      /* PULL: go on with buffered input, or ask the source */
     struct sbx_task flush;     /* FLUSH */
     struct sbx_task free;      /* FREE */
@@ -151,8 +159,8 @@ struct sbx_response {
     bool no_length;           /* 204: neither body nor Content-Length */
 };
 
-/* tls: what to answer a handshake with; NULL: plain HTTP. NULL when out of memory; fd is the caller's
- * then. */
+/* tls: what to answer a handshake with; NULL: plain HTTP. NULL when out of memory; fd is the
+ * caller's then. */
 struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd, struct sbx_tls *tls);
 /* One that is too many: says 503 and closes. Closes fd whatever happens. `reason` is static. */
 void sbx_conn_turn_away(struct sbx_net *net, int fd, struct sbx_tls *tls, const char *reason);

@@ -1,8 +1,8 @@
 /* conn_answer.c - answers, streams and upgrades, as bytes in the queue of a connection; see conn.h.
  *
- * Heads are built in one scratch buffer of the whole net: an answer is queued before anybody else
- * builds one. An answer decides about the connection, too: whether it is kept, and what becomes of a
- * body that was not read. */
+ * Heads are built in one scratch buffer of the whole net: an answer is queued before anybody
+ * else builds one. An answer decides about the connection, too: whether it is kept, and what
+ * becomes of a body that was not read. */
 #include "net/conn_state.h"
 #include "os/clock.h"
 #include "proto/http_write.h"

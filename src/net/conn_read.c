@@ -1,9 +1,9 @@
 /* conn_read.c - from bytes to requests: heads, bodies by length or in chunks, and what WebSockets
  * get.
  *
- * Bytes are read into a scratch buffer of the whole net and worked on there; what is left over, since
- * more is needed, moves to the connection. So a connection that is idle, or whose requests come whole,
- * has no buffer of its own. */
+ * Bytes are read into a scratch buffer of the whole net and worked on there; what is left over,
+ * since more is needed, moves to the connection. So a connection that is idle, or whose requests
+ * come whole, has no buffer of its own. */
 #include "net/conn_state.h"
 
 #include <assert.h>
@@ -22,6 +22,8 @@ struct conn_input {
 
 static void conn_take(struct sbx_conn *c, struct conn_input *in, size_t n)
 {
+    if (n == 0)
+        return; /* in->p may be NULL */
     in->p += n;
     in->n -= n;
     if (in->own)
@@ -33,7 +35,8 @@ void sbx_conn_refuse(struct sbx_conn *c, const struct sbx_http_request *req, int
 {
     c->keep_alive = false;
     c->linger = true;
-    if (req == NULL) {
+    /* While its body is read, the request is known: HEAD is answered without a body. */
+    if (req == NULL && c->state != SBX_CONN_READ_BODY) {
         c->is_head = false;
         c->minor = 1;
     }

@@ -133,6 +133,7 @@ void sbx_conn_close(struct sbx_conn *c)
     sbx_task_cancel(&c->step);
     sbx_task_cancel(&c->flush);
     sbx_list_remove(&c->node);
+    sbx_list_remove(&c->shake);
     c->net->count--;
     c->on_gone = NULL;
     conn_drop_source(c);

@@ -111,7 +111,7 @@ void sbx_outq_add_copy(struct sbx_outq *q, const void *p, size_t n)
     const uint8_t *from = p;
     size_t done;
     struct sbx_blob *b;
-    if (q->oom)
+    if (n == 0 || q->oom)
         return;
     done = outq_fill_tail(q, from, n);
     from += done;

@@ -15,11 +15,12 @@
 /* A new P-256 key as PEM (SEC 1 or PKCS #8) behind what is in out. 0 or -errno and err. */
 int sbx_tls_make_key(struct sbx_buf *out, struct sbx_err *err);
 
-/* A certificate for a key, signed with it, as PEM behind what is in out: subjectAltName has every
- * name, as iPAddress where it is an IP address and as dNSName otherwise; the common name is
- * "sandbox-agent"; valid from a day before now_s (seconds since 1970) for SBX_TLS_CERT_DAYS;
- * usable as its own trust anchor in browsers, curl and Node (basicConstraints CA, pathLen 0, with
- * keyUsage digitalSignature and keyCertSign, extKeyUsage serverAuth); random serial. 0 or -errno. */
+/* A certificate for a key, signed with it, as PEM behind what is in out: subjectAltName has
+ * every name, as iPAddress where it is an IP address and as dNSName otherwise; the common name
+ * is "sandbox-agent"; valid from a day before now_s (seconds since 1970) for SBX_TLS_CERT_DAYS;
+ * usable as its own trust anchor in browsers, curl and Node (basicConstraints CA, pathLen 0,
+ * with keyUsage digitalSignature and keyCertSign, extKeyUsage serverAuth); random serial. 0 or
+ * -errno. */
 int sbx_tls_make_cert(struct sbx_buf *out, struct sbx_str key_pem, const char *const *names,
                       size_t nnames, uint64_t now_s, struct sbx_err *err);
 

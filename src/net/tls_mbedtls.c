@@ -6,7 +6,8 @@
  *
  * What holds:
  *   - the first byte is peeked at, not read: a handshake record begins with 22 (RFC 8446, 5.1), and
- *     a person who typed http:// is to be told so in their own protocol;
+ *     a person who typed http:// is to be told so in their own protocol. Before it has come, the
+ *     library has no buffers for the connection: somebody who only connects costs little;
  *   - a write that the socket did not take whole stays inside the library, which wants to be called
  *     with the same length until it is out: `retry` is that length, and 0 otherwise. To the queue
  *     above these bytes are still unwritten;
@@ -14,10 +15,10 @@
  *     the connection ended may be known before all bytes are delivered: `fate`, told by `more`;
  *   - close_notify is sent once, and never after a failure.
  *
- * Offered are TLS 1.2 with forward secrecy and AEAD, and 1.3 where the library has it; the defaults
- * of the library refuse renegotiation. Sessions are resumed by tickets, which need no memory here. A
- * reload makes another struct sbx_tls with other ticket keys, so nothing of an old client CA lives on
- * in a resumed session. */
+ * Offered are TLS 1.2 with forward secrecy and AEAD, and 1.3 where the library has it; the
+ * defaults of the library refuse renegotiation. Sessions are resumed by tickets, which need no
+ * memory here. A reload makes another struct sbx_tls with other ticket keys, so nothing of an
+ * old client CA lives on in a resumed session. */
 #include "net/tls.h"
 #include "base/mem.h"
 #include "os/fd.h"
@@ -365,6 +366,9 @@ static int tls_handshake(struct sbx_stream *stream, struct sbx_err *err)
         }
         if (rc < 0)
             return rc == -EAGAIN ? rc : sbx_err_set(err, rc, "TLS handshake: none was begun");
+        if (!sbx_mem_may_alloc() || mbedtls_ssl_setup(&s->ssl, &s->tls->conf) != 0)
+            return sbx_err_set(err, ENOMEM, "TLS handshake: out of memory");
+        mbedtls_ssl_set_bio(&s->ssl, s, tls_send, tls_recv, NULL);
         s->state = TLS_HANDSHAKE;
     }
     rc = mbedtls_ssl_handshake(&s->ssl);
@@ -502,11 +506,6 @@ int sbx_stream_init_tls(struct sbx_stream *stream, int fd, struct sbx_tls *tls)
     mbedtls_ssl_init(&s->ssl);
     s->tls = sbx_tls_ref(tls);
     s->stream = stream;
-    if (!sbx_mem_may_alloc() || mbedtls_ssl_setup(&s->ssl, &tls->conf) != 0) {
-        tls_free_session(s);
-        return -ENOMEM;
-    }
-    mbedtls_ssl_set_bio(&s->ssl, s, tls_send, tls_recv, NULL);
     *stream = (struct sbx_stream){.ops = &ops, .fd = fd, .tls = s};
     return 0;
 }

@@ -914,8 +914,8 @@ static void keeper_find_path(struct keeper *k)
         k->path = sbx_mem_strndup(name, strlen(name));
 }
 
-/* What was opened before there was a keeper. Theirs until nothing can fail any more: the caller goes
- * on alone with it. */
+/* What was opened before there was a keeper. Theirs until nothing can fail any more: the caller
+ * goes on alone with it. */
 static int keeper_adopt(struct keeper *k, const struct sbx_estate *estate)
 {
     size_t i;

@@ -153,16 +153,18 @@ static bool log_is_to_be_served(struct sbx_cursor *c)
 bool sbx_log_may_grow(struct sbx_log *log)
 {
     struct sbx_list *n;
+    bool wait = false;
+    /* All of them, not the first alone: the patience with those that have stopped runs out at the
+     * same time, or a hundred would be waited for one after the other. */
     for (n = log->cursors.next; n != &log->cursors; n = n->next) {
         struct sbx_cursor *c = SBX_LIST_OF(n, struct sbx_cursor, node);
-        if (!log_is_to_be_served(c) && (!log_lags(c) || !log_is_moving(c)))
-            continue;
-        if (!log->waiting)
-            sbx_loop_set_timer(log->loop, &log->recheck, log->loop->now_us + LOG_RECHECK_US);
-        log->waiting = true;
-        return false;
+        bool moving = log_lags(c) && log_is_moving(c);
+        wait = wait || moving || log_is_to_be_served(c);
     }
-    return true;
+    if (wait && !log->waiting)
+        sbx_loop_set_timer(log->loop, &log->recheck, log->loop->now_us + LOG_RECHECK_US);
+    log->waiting = log->waiting || wait;
+    return !wait;
 }
 
 uint8_t *sbx_log_reserve(struct sbx_log *log, size_t *room)

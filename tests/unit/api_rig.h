@@ -641,7 +641,7 @@ static inline void api_rig_configure(struct api_rig *rig, const char *token)
 static inline void api_rig_open_net(struct api_rig *rig, const char *token)
 {
     struct sbx_net *net = &rig->net;
-    sbx_list_init(&net->conns);
+    sbx_net_init(net);
     net->loop = &rig->host.loop;
     net->diag = &rig->host.diag;
     net->scratch = rig->net_scratch;
@@ -716,7 +716,7 @@ static inline void api_rig_close(struct api_rig *rig)
     sbx_loop_deinit(&h->loop);
     sbx_tokens_deinit(&rig->tokens);
     sbx_buf_deinit(&rig->common);
-    sbx_buf_deinit(&rig->net.head);
+    sbx_net_deinit(&rig->net);
     for (i = 0; i < API_RIG_PEERS; i++) {
         free(rig->peers[i].got);
         free(rig->peers[i].asks);

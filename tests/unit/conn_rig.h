@@ -225,7 +225,7 @@ static inline void rig_init(struct rig *rig)
     rig->net = (struct sbx_net){.loop = &rig->loop, .diag = &rig->diag, .ops = &ops, .ctx = rig,
                                 .common = SBX_STR("vary: origin\r\n"), .max_conns = 10,
                                 .request_timeout_us = 60000000, .idle_timeout_us = 60000000};
-    sbx_list_init(&rig->net.conns);
+    sbx_net_init(&rig->net);
     rig->net.scratch = malloc(SBX_NET_SCRATCH);
     assert_non_null(rig->net.scratch);
     rig->source.source.ops = &source_ops;
@@ -262,7 +262,7 @@ static inline void rig_close(struct rig *rig)
     sbx_fd_close(&rig->peer);
     sbx_buf_deinit(&rig->got);
     sbx_buf_deinit(&rig->source.input);
-    sbx_buf_deinit(&rig->net.head);
+    sbx_net_deinit(&rig->net);
     sbx_loop_deinit(&rig->loop);
     free(rig->net.scratch);
 }

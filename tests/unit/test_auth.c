@@ -259,8 +259,8 @@ static int parse(const char *text)
 static void test_file(void **state)
 {
     (void)state;
-    assert_int_equal(parse("# tokens\n\nalpha\n  beta read\r\ngamma\t full \n\t\n  # x\ndelta read"),
-                     0);
+    assert_int_equal(parse("# tokens\n\nalpha\n  beta read\r\ngamma\t full \n\t\n  # x\n"
+                           "delta read"), 0);
     assert_int_equal(tokens.count, 4);
     FULL(sbx_tokens_scope(&tokens, SBX_STR("alpha")));
     READ(sbx_tokens_scope(&tokens, SBX_STR("beta")));

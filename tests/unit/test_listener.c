@@ -39,7 +39,7 @@ static int setup(void **state)
     assert_int_equal(sbx_loop_init(&loop), 0);
     diag.level = SBX_DIAG_ERROR;
     net = (struct sbx_net){.loop = &loop, .diag = &diag};
-    sbx_list_init(&net.conns);
+    sbx_net_init(&net);
     l = (struct sbx_listener){.io = {.fd = -1}};
     strcpy(dir, "/tmp/listener.XXXXXX");
     assert_non_null(mkdtemp(dir));

@@ -64,8 +64,8 @@ static void test_text(void **state)
     for (i = 0; i < 64; i++) {
         issue(texts[i], SBX_SCOPE_FULL, 0);
         for (j = 0; j < SBX_TICKET_TEXT; j++)
-            assert_non_null(memchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
-                                   texts[i][j], 64));
+            assert_non_null(memchr("ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                   "abcdefghijklmnopqrstuvwxyz0123456789-_", texts[i][j], 64));
         for (j = 0; j < i; j++)
             assert_memory_not_equal(texts[i], texts[j], SBX_TICKET_TEXT);
     }
@@ -162,8 +162,8 @@ static void attempt(void *ctx, const struct gate *g)
     }
     assert_int_equal(t.count, got);
     for (i = 0; i < got; i++)
-        assert_int_equal(sbx_tickets_redeem(&t, (struct sbx_str){text[i], SBX_TICKET_TEXT}, PATH, 1),
-                         SBX_SCOPE_FULL);
+        assert_int_equal(sbx_tickets_redeem(&t, (struct sbx_str){text[i], SBX_TICKET_TEXT}, PATH,
+                                            1), SBX_SCOPE_FULL);
     sbx_tickets_deinit(&t);
 }
 
