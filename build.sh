@@ -35,7 +35,8 @@ usage()
 ./build.sh test [--only REGEX]    build and run every test; ends with "N passed, N failed, N skipped"
 ./build.sh check [--only REGEX]   the checks of the sources and of the release binary alone
 ./build.sh bench [ARGUMENT...]    build it and run the benchmark beside the reference server
-./build.sh fuzz SECONDS [TARGET]  run the fuzzers, or one, for that long each; finds go to build/fuzz
+./build.sh fuzz SECONDS [TARGET]  run the fuzzers, or one, for that long each; finds go to build/fuzz;
+                                  with --together all of them at once
 ./build.sh clean                  remove what was built
 CC, CLANG, NODE and SBX_CFLAGS from the environment are used where set.
 USAGE
@@ -499,12 +500,9 @@ replay_tests()
     done
 }
 
-fuzz()
+# The modules once, and one program each, as many at a time as there are processors.
+build_fuzzers()
 {
-    seconds=${1-}
-    case $seconds in '' | *[!0-9]*) die 'usage: ./build.sh fuzz SECONDS [TARGET]' ;; esac
-    targets=${2-$(fuzz_targets)}
-    [ -n "$targets" ] || die 'there is no fuzz target'
     need cc nm fuzzer
     amalgamated
     # shellcheck disable=SC2046 # a list of words
@@ -515,27 +513,63 @@ fuzz()
     archive "$build/fuzz/modules"
     for t in $targets; do
         [ -f "tests/fuzz/fuzz_$t.c" ] || die "there is no tests/fuzz/fuzz_$t.c"
-        # shellcheck disable=SC2046,SC2086 # lists of words
-        show $CLANG $standard -Itests/fuzz $checks -fsanitize=fuzzer,address,undefined -o "$build/fuzz/$t" \
-            "tests/fuzz/fuzz_$t.c" "$build/fuzz/modules/agent.a" $(library_flags)
-    done
+        say "$t"
+    done >"$build/fuzz/todo"
+    LINK="$CLANG $standard -Itests/fuzz $checks -fsanitize=fuzzer,address,undefined" DIR="$build/fuzz" \
+        LIBRARIES="$(library_flags)" xargs -P "$jobs" -n 1 sh -c '
+            $LINK -o "$DIR/$0" "tests/fuzz/fuzz_$0.c" "$DIR/modules/agent.a" $LIBRARIES' <"$build/fuzz/todo" ||
+        die 'the fuzzers cannot be built; see above'
+}
+
+# fuzz_one TARGET: its output and its exit status into files.
+fuzz_one()
+{
+    mkdir -p "$build/fuzz/corpus/$1" "$build/fuzz/found"
+    dictionary=
+    [ ! -f "tests/fuzz/$1.dict" ] || dictionary=-dict=tests/fuzz/$1.dict
+    stored=
+    [ ! -d "tests/fuzz/corpus/$1" ] || stored=tests/fuzz/corpus/$1
+    status=0
+    # shellcheck disable=SC2086 # words that may be empty
+    "$build/fuzz/$1" -max_total_time="$seconds" -artifact_prefix="$build/fuzz/found/$1-" -print_final_stats=1 \
+        $dictionary "$build/fuzz/corpus/$1" $stored >"$build/fuzz/$1.log" 2>&1 </dev/null || status=$?
+    echo $status >"$build/fuzz/$1.status"
+}
+
+fuzz_report()
+{
+    if [ "$(cat "$build/fuzz/$1.status")" = 0 ]; then
+        say "PASS fuzz/$1: $(sed -n 's/^stat::number_of_executed_units: *//p' "$build/fuzz/$1.log") inputs"
+        count 1 0 0
+    else
+        say "FAIL fuzz/$1: the input is in $build/fuzz/found"
+        tail -n 60 "$build/fuzz/$1.log" | sed 's/^/    /'
+        count 0 1 0
+    fi
+}
+
+fuzz()
+{
+    seconds=${1-}
+    case $seconds in '' | *[!0-9]*) die 'usage: ./build.sh fuzz SECONDS [TARGET | --together]' ;; esac
+    targets=${2-$(fuzz_targets)}
+    [ "$targets" != --together ] || targets=$(fuzz_targets)
+    [ -n "$targets" ] || die 'there is no fuzz target'
+    build_fuzzers
+    if [ "${2-}" = --together ]; then
+        # shellcheck disable=SC2086 # a list of words
+        say "fuzzing for $seconds s, all at once:" $targets
+        for t in $targets; do
+            fuzz_one "$t" &
+        done
+        wait
+    fi
     for t in $targets; do
-        mkdir -p "$build/fuzz/corpus/$t" "$build/fuzz/found"
-        dictionary=
-        [ ! -f "tests/fuzz/$t.dict" ] || dictionary=-dict=tests/fuzz/$t.dict
-        stored=
-        [ ! -d "tests/fuzz/corpus/$t" ] || stored=tests/fuzz/corpus/$t
-        say "fuzzing $t for $seconds s"
-        # shellcheck disable=SC2086 # words that may be empty
-        if "$build/fuzz/$t" -max_total_time="$seconds" -artifact_prefix="$build/fuzz/found/$t-" -print_final_stats=1 \
-            $dictionary "$build/fuzz/corpus/$t" $stored >"$build/fuzz/$t.log" 2>&1; then
-            say "PASS fuzz/$t: $(sed -n 's/^stat::number_of_executed_units: *//p' "$build/fuzz/$t.log") inputs"
-            count 1 0 0
-        else
-            say "FAIL fuzz/$t: the input is in $build/fuzz/found"
-            tail -n 60 "$build/fuzz/$t.log" | sed 's/^/    /'
-            count 0 1 0
+        if [ "${2-}" != --together ]; then
+            say "fuzzing $t for $seconds s"
+            fuzz_one "$t"
         fi
+        fuzz_report "$t"
     done
     summary
 }

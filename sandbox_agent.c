@@ -296,7 +296,8 @@ SBX_PRIVATE void *sbx_mem_calloc(size_t n);           /* zeroed; n > 0 */
 SBX_PRIVATE void *sbx_mem_realloc(void *p, size_t n); /* n > 0; p stays valid when NULL is returned */
 SBX_PRIVATE void sbx_mem_free(void *p);               /* NULL is fine */
 SBX_PRIVATE char *sbx_mem_strndup(const char *p, size_t n); /* n bytes and a NUL */
-/* Zeroes what had a secret, also where nobody reads it again and a compiler would leave that out. */
+/* Zeroes what had a secret, also where nobody reads it again and a compiler would leave that
+ * out. */
 SBX_PRIVATE void sbx_mem_wipe(void *p, size_t n);
 
 /* For memory that comes from elsewhere: may it be had now? False only by the hook below. */
@@ -7237,10 +7238,10 @@ SBX_PRIVATE int sbx_stream_init_tls(struct sbx_stream *s, int fd, struct sbx_tls
  *     the connection ended may be known before all bytes are delivered: `fate`, told by `more`;
  *   - close_notify is sent once, and never after a failure.
  *
- * Offered are TLS 1.2 with forward secrecy and AEAD, and 1.3 where the library has it; the defaults
- * of the library refuse renegotiation. Sessions are resumed by tickets, which need no memory here. A
- * reload makes another struct sbx_tls with other ticket keys, so nothing of an old client CA lives on
- * in a resumed session. */
+ * Offered are TLS 1.2 with forward secrecy and AEAD, and 1.3 where the library has it; the
+ * defaults of the library refuse renegotiation. Sessions are resumed by tickets, which need no
+ * memory here. A reload makes another struct sbx_tls with other ticket keys, so nothing of an
+ * old client CA lives on in a resumed session. */
 
 #include <assert.h>
 #include <errno.h>
@@ -7784,11 +7785,12 @@ SBX_PRIVATE int sbx_stream_init_tls(struct sbx_stream *s, int fd, struct sbx_tls
 /* A new P-256 key as PEM (SEC 1 or PKCS #8) behind what is in out. 0 or -errno and err. */
 SBX_PRIVATE int sbx_tls_make_key(struct sbx_buf *out, struct sbx_err *err);
 
-/* A certificate for a key, signed with it, as PEM behind what is in out: subjectAltName has every
- * name, as iPAddress where it is an IP address and as dNSName otherwise; the common name is
- * "sandbox-agent"; valid from a day before now_s (seconds since 1970) for SBX_TLS_CERT_DAYS;
- * usable as its own trust anchor in browsers, curl and Node (basicConstraints CA, pathLen 0, with
- * keyUsage digitalSignature and keyCertSign, extKeyUsage serverAuth); random serial. 0 or -errno. */
+/* A certificate for a key, signed with it, as PEM behind what is in out: subjectAltName has
+ * every name, as iPAddress where it is an IP address and as dNSName otherwise; the common name
+ * is "sandbox-agent"; valid from a day before now_s (seconds since 1970) for SBX_TLS_CERT_DAYS;
+ * usable as its own trust anchor in browsers, curl and Node (basicConstraints CA, pathLen 0,
+ * with keyUsage digitalSignature and keyCertSign, extKeyUsage serverAuth); random serial. 0 or
+ * -errno. */
 SBX_PRIVATE int sbx_tls_make_cert(struct sbx_buf *out, struct sbx_str key_pem, const char *const *names,
                       size_t nnames, uint64_t now_s, struct sbx_err *err);
 
@@ -8630,7 +8632,7 @@ struct sbx_net {
     bool stopping;         /* no keep-alive any more */
     uint64_t heavy_us;     /* turn in which `heavy_done` requests marked as heavy were handled */
     unsigned heavy_done;
-    struct sbx_list shaking;    /* connections whose handshake can go on, the first to be so first */
+    struct sbx_list shaking;    /* connections whose handshake can go on, first come first */
     struct sbx_task shake;      /* PULL */
     uint64_t written_us;        /* turn in which `writers` connections had much to write */
     size_t writers, writers_before; /* and in the one before */
@@ -8699,8 +8701,8 @@ struct sbx_response {
     bool no_length;           /* 204: neither body nor Content-Length */
 };
 
-/* tls: what to answer a handshake with; NULL: plain HTTP. NULL when out of memory; fd is the caller's
- * then. */
+/* tls: what to answer a handshake with; NULL: plain HTTP. NULL when out of memory; fd is the
+ * caller's then. */
 SBX_PRIVATE struct sbx_conn *sbx_conn_open(struct sbx_net *net, int fd, struct sbx_tls *tls);
 /* One that is too many: says 503 and closes. Closes fd whatever happens. `reason` is static. */
 SBX_PRIVATE void sbx_conn_turn_away(struct sbx_net *net, int fd, struct sbx_tls *tls, const char *reason);
@@ -8756,8 +8758,8 @@ SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
  *      |                 |--> WEBSOCKET --source ends--> FINISH
  *      +-- keep-alive    +--> FINISH --all written--> LINGER --peer closes--> CLOSED
  *
- * Every state goes to CLOSED when the peer is gone. Transitions are made by sbx_conn_set_state alone,
- * which checks them against conn_may_follow. What holds:
+ * Every state goes to CLOSED when the peer is gone. Transitions are made by sbx_conn_set_state
+ * alone, which checks them against conn_may_follow. What holds:
  *   - source != NULL exactly in STREAM and WEBSOCKET;
  *   - on_gone != NULL only in HANDLE;
  *   - a request is handled only when the answers before it are queued, so answers are in order;
@@ -8875,9 +8877,9 @@ static void conn_finished(struct sbx_conn *c)
     sbx_conn_set_due(c, c->net->loop->now_us + CONN_LINGER_US);
 }
 
-/* Hundreds of streams that fill the buffers of their sockets copy so much that an answer to somebody
- * else would wait for it. So they share what one turn may write, by the number of those that had as
- * much to write in the turn before. */
+/* Hundreds of streams that fill the buffers of their sockets copy so much that an answer to
+ * somebody else would wait for it. So they share what one turn may write, by the number of those
+ * that had as much to write in the turn before. */
 static size_t conn_write_budget(const struct sbx_conn *c)
 {
     struct sbx_net *net = c->net;
@@ -9377,9 +9379,9 @@ SBX_PRIVATE void sbx_conn_finish(struct sbx_conn *c)
 /* ==== begin net/conn_answer.c =============================================================== */
 /* conn_answer.c - answers, streams and upgrades, as bytes in the queue of a connection; see conn.h.
  *
- * Heads are built in one scratch buffer of the whole net: an answer is queued before anybody else
- * builds one. An answer decides about the connection, too: whether it is kept, and what becomes of a
- * body that was not read. */
+ * Heads are built in one scratch buffer of the whole net: an answer is queued before anybody
+ * else builds one. An answer decides about the connection, too: whether it is kept, and what
+ * becomes of a body that was not read. */
 
 #define CONN_SKIP_BYTES (64u * 1024u) /* an unread body that is cheaper than a new connection */
 
@@ -9590,9 +9592,9 @@ SBX_PRIVATE void sbx_conn_put_framed(struct sbx_conn *c, struct sbx_blob *blob, 
 /* conn_read.c - from bytes to requests: heads, bodies by length or in chunks, and what WebSockets
  * get.
  *
- * Bytes are read into a scratch buffer of the whole net and worked on there; what is left over, since
- * more is needed, moves to the connection. So a connection that is idle, or whose requests come whole,
- * has no buffer of its own. */
+ * Bytes are read into a scratch buffer of the whole net and worked on there; what is left over,
+ * since more is needed, moves to the connection. So a connection that is idle, or whose requests
+ * come whole, has no buffer of its own. */
 
 #define CONN_READ_OWN (64u * 1024u)
 #define CONN_HEAVY_PER_TURN 4u
@@ -11792,8 +11794,8 @@ static void keeper_find_path(struct keeper *k)
         k->path = sbx_mem_strndup(name, strlen(name));
 }
 
-/* What was opened before there was a keeper. Theirs until nothing can fail any more: the caller goes
- * on alone with it. */
+/* What was opened before there was a keeper. Theirs until nothing can fail any more: the caller
+ * goes on alone with it. */
 static int keeper_adopt(struct keeper *k, const struct sbx_estate *estate)
 {
     size_t i;
@@ -20163,12 +20165,13 @@ struct sbx_hosts {
 SBX_PRIVATE int sbx_host_pattern_check(const char *pattern);
 
 /* May a request with that Host header be answered, on a connection whose own address is `local`
- * ("127.0.0.1:2468", "[::1]:2468"; empty for a unix socket, where every name is right: no browser
- * gets there)? An absent Host (empty) is fine: browsers always send one. Yes for localhost,
- * loopback and unspecified addresses with any port (a forwarded port has another number), for the
- * connection's own address with any port, for the names allowed; and on a connection that did not
- * come over loopback for every literal IP address: behind address translation nobody here knows the
- * outer one, and a literal cannot be rebound. Names compare without case and without a final dot. */
+ * ("127.0.0.1:2468", "[::1]:2468"; empty for a unix socket, where every name is right: no
+ * browser gets there)? An absent Host (empty) is fine: browsers always send one. Yes for
+ * localhost, loopback and unspecified addresses with any port (a forwarded port has another
+ * number), for the connection's own address with any port, for the names allowed; and on a
+ * connection that did not come over loopback for every literal IP address: behind address
+ * translation nobody here knows the outer one, and a literal cannot be rebound. Names compare
+ * without case and without a final dot. */
 SBX_PRIVATE bool sbx_host_is_ours(const struct sbx_hosts *hosts, struct sbx_str host, struct sbx_str local);
 /* The part of that for which nobody has to ask the system about the connection: absent, localhost,
  * loopback, or allowed. */
@@ -20329,8 +20332,8 @@ static bool origin_is_below(struct sbx_str name, struct sbx_str parent)
            origin_same_text(origin_from(name, before), parent);
 }
 
-/* A Host without a port is one with the default port, and whether that is 80 or 443 is known only to
- * the browser when another program in front of us does its TLS. */
+/* A Host without a port is one with the default port, and whether that is 80 or 443 is known
+ * only to the browser when another program in front of us does its TLS. */
 static bool origin_same_port(struct sbx_str wanted, struct sbx_str port)
 {
     if (wanted.n == 0 || sbx_str_eq(wanted, port))
@@ -20452,8 +20455,8 @@ SBX_PRIVATE enum sbx_scope sbx_auth_check(const struct sbx_tokens *t, const stru
  * nothing. */
 SBX_PRIVATE bool sbx_auth_is_tried(const struct sbx_http_request *req, struct sbx_str query, bool websocket);
 
-/* The query parameter `ticket`, decoded, into text, which has exactly n bytes; all of them zero when
- * it has another length. false when there is no such parameter. */
+/* The query parameter `ticket`, decoded, into text, which has exactly n bytes; all of them zero
+ * when it has another length. false when there is no such parameter. */
 SBX_PRIVATE bool sbx_auth_ticket(struct sbx_str query, char *text, size_t n);
 
 /* The subprotocol to answer a WebSocket handshake with: the first one offered that is not a
@@ -27351,7 +27354,8 @@ SBX_PRIVATE void sbx_api_connect_terminal(struct sbx_request *rq)
 /* ==== end api/api_term.c ==================================================================== */
 
 /* ==== begin api/api_ticket.c ================================================================ */
-/* api_ticket.c - tickets: whoever has a token gets one, and hands it to what cannot send headers. */
+/* api_ticket.c - tickets: whoever has a token gets one, and hands it to what cannot send
+ * headers. */
 
 /* ==== begin api/routes.h ==================================================================== */
 /* routes.h - every endpoint: one row each, in one table. */
@@ -27920,8 +27924,8 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         router_refuse_method(c, first, req->method);
         return;
     }
-    if (!router_scope_ok(c, route) || !router_origin_ok(c, req, route) || !router_decode_id(c, raw_id, decoded, &id) ||
-        !router_type_ok(c, req, route))
+    if (!router_scope_ok(c, route) || !router_origin_ok(c, req, route) ||
+        !router_decode_id(c, raw_id, decoded, &id) || !router_type_ok(c, req, route))
         return;
     c->route = route;
     c->heavy = (route->flags & SBX_ROUTE_STARTS) != 0;
@@ -28613,10 +28617,9 @@ static bool certificates_named(struct certificates_names *n, const struct sbx_co
 /* The system takes anything for its name; a certificate does not. */
 static bool certificates_is_name(const char *name)
 {
-    for (; *name != '\0'; name++)
-        if (strchr("-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", *name) == NULL)
-            return false;
-    return true;
+    size_t n = strlen(name);
+    return strspn(name, "-.0123456789"
+                        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == n;
 }
 
 static void certificates_found(struct certificates_names *n, bool any)
@@ -28831,8 +28834,8 @@ struct sbx_datadir {
  * or -errno. */
 SBX_PRIVATE int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const struct sbx_diag *diag,
                      struct sbx_err *err);
-/* Makes the directory of that flag for another user, where it is missing and the one above it is there:
- * that user may not be allowed to. What fails shows when it is opened. */
+/* Makes the directory of that flag for another user, where it is missing and the one above it is
+ * there: that user may not be allowed to. What fails shows when it is opened. */
 SBX_PRIVATE void sbx_datadir_provide(const char *flag, uid_t uid, gid_t gid);
 /* The same directory in a program that follows one which opened and locked it. */
 SBX_PRIVATE int sbx_datadir_find(struct sbx_datadir *d, const char *flag, struct sbx_err *err);

@@ -288,7 +288,11 @@ static void test_bad_files(void **state)
                 "the scope in --token-file F, line 2 is neither full nor read");
     refuse_file(SBX_STR("alpha\n\nbeta read full\n"),
                 "the scope in --token-file F, line 3 is neither full nor read");
-    refuse_file(SBX_STR("alpha\nal\0pha\n"),
+    refuse_file(SBX_STR("alpha\nal\0pha\n"), "there is a NUL byte in --token-file F, line 2");
+    refuse_file(SBX_STR("alpha\n# \0\n"), "there is a NUL byte in --token-file F, line 2");
+    refuse_file(SBX_STR("alpha\nal\tpha\n"),
+                "the scope in --token-file F, line 2 is neither full nor read");
+    refuse_file(SBX_STR("alpha\nal\apha\n"),
                 "the token in --token-file F, line 2 has control characters");
     refuse_file(SBX_STR("alpha read\nalpha\n"),
                 "the token in --token-file F, line 2 was given before");
