@@ -3247,6 +3247,7 @@ SBX_PRIVATE const char *sbx_http_reason(int status)
         {101, "Switching Protocols"},
         {102, "Processing"},
         {200, "OK"},
+        {201, "Created"},
         {204, "No Content"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
@@ -7081,8 +7082,9 @@ struct sbx_stream;
 
 struct sbx_stream_ops {
     /* While !ready: a step of the handshake. 0: done, the stream is ready; -EAGAIN; -EPROTOTYPE:
-     * the peer speaks plain HTTP, and the stream is a plain one from here on, nothing read; any
-     * other: it failed, err says why. NULL for a transport that has none. */
+     * the peer speaks plain HTTP, and the stream is a plain one from here on, nothing read;
+     * -EPROTO: it failed and err says why, and the stream is a plain one that is only to be
+     * ended; any other: the connection has ended. NULL for a transport that has none. */
     int (*handshake)(struct sbx_stream *s, struct sbx_err *err);
     /* 0 at the peer's end. A transport with an end of its own (close_notify) tells a connection
      * that was cut off from one that was ended: -ECONNABORTED. */
@@ -7098,7 +7100,7 @@ struct sbx_stream {
     const struct sbx_stream_ops *ops;
     int fd;
     bool ready;       /* reads and writes may begin */
-    bool wants_write; /* the handshake, or a read, waits for the socket to take bytes */
+    bool wants_write; /* the handshake waits for the socket to take bytes */
     bool more;        /* the next read has something to tell without waiting for the socket */
     uint64_t wire;    /* bytes ever given to the socket */
     void *tls;        /* the transport's own */
@@ -7224,7 +7226,7 @@ SBX_PRIVATE int sbx_stream_init_tls(struct sbx_stream *s, int fd, struct sbx_tls
 /* tls_mbedtls.c - TLS by mbedTLS, 2.28 or 3.6, as a transport; see tls.h.
  *
  *  SNIFF --0x16--> HANDSHAKE --done--> OPEN --failed--> BROKEN
- *    |                 +--failed----------------------------^
+ *    |                 +--failed--> the stream becomes a plain one, to be ended
  *    +--a letter--> not TLS at all: the stream becomes a plain one
  *
  * What holds:
@@ -7236,7 +7238,12 @@ SBX_PRIVATE int sbx_stream_init_tls(struct sbx_stream *s, int fd, struct sbx_tls
  *     above these bytes are still unwritten;
  *   - a read takes whole records, so no byte is left in the library that poll() cannot tell of; how
  *     the connection ended may be known before all bytes are delivered: `fate`, told by `more`;
- *   - close_notify is sent once, and never after a failure.
+ *   - close_notify is sent once, and never after a failure;
+ *   - one call takes so many bytes and no more (`allowance`). The library goes on by itself after an
+ *     alert or a refused renegotiation, so a peer that sends nothing else would keep it, and all of us,
+ *     in one call for ever. What brings no data is bounded in all, too (`idle`);
+ *   - the library has nothing to say while it reads. Where it has and cannot (an alert on a full socket),
+ *     it would take the next write for the end of that one: such a connection is given up.
  *
  * Offered are TLS 1.2 with forward secrecy and AEAD, and 1.3 where the library has it; the
  * defaults of the library refuse renegotiation. Sessions are resumed by tickets, which need no
@@ -7261,6 +7268,9 @@ SBX_PRIVATE int sbx_stream_init_tls(struct sbx_stream *s, int fd, struct sbx_tls
 #define TLS_RECORD 16384u
 #define TLS_TICKET_SECONDS 86400u
 #define TLS_HANDSHAKE_RECORD 22
+#define TLS_CALL_BYTES (32u * 1024u)       /* taken by one step of a handshake */
+#define TLS_HANDSHAKE_BYTES (256u * 1024u) /* of a whole one; a chain of certificates is in it */
+#define TLS_IDLE_BYTES (64u * 1024u)       /* of records without data, one after the other */
 
 struct sbx_tls {
     unsigned refs;
@@ -7281,6 +7291,8 @@ struct tls_session {
     enum tls_state state;
     mbedtls_ssl_context ssl;
     size_t retry;
+    size_t allowance; /* bytes that this call may still take from the socket */
+    size_t idle;      /* bytes taken since the last data */
     int fate;   /* what the library said when reading came to its end; 0: it did not yet */
     bool ended; /* we have sent close_notify */
 };
@@ -7526,10 +7538,17 @@ static int tls_send(void *ctx, const unsigned char *p, size_t n)
 static int tls_recv(void *ctx, unsigned char *p, size_t n)
 {
     struct tls_session *s = ctx;
-    ssize_t got = sbx_fd_read(s->stream->fd, p, n);
+    ssize_t got;
+    if (s->allowance == 0)
+        return MBEDTLS_ERR_SSL_WANT_READ;
+    got = sbx_fd_read(s->stream->fd, p, n < s->allowance ? n : s->allowance);
     if (got == -EAGAIN)
         return MBEDTLS_ERR_SSL_WANT_READ;
-    return got < 0 ? -1 : (int)got;
+    if (got < 0)
+        return -1;
+    s->allowance -= (size_t)got;
+    s->idle += (size_t)got;
+    return (int)got;
 }
 
 /* --- the transport --- */
@@ -7544,6 +7563,15 @@ static void tls_free_session(struct tls_session *s)
     mbedtls_ssl_free(&s->ssl);
     sbx_tls_unref(s->tls);
     sbx_mem_free(s);
+}
+
+static void tls_become_plain(struct sbx_stream *stream)
+{
+    uint64_t wire = stream->wire;
+    int fd = stream->fd;
+    tls_free_session(stream->tls);
+    sbx_stream_init_plain(stream, fd);
+    stream->wire = wire;
 }
 
 /* What the peer begins with. 0: a handshake; -EPROTOTYPE: HTTP in the clear; or another errno. */
@@ -7564,25 +7592,24 @@ static int tls_sniff(const struct sbx_stream *stream)
     return (first >= 'A' && first <= 'Z') || first == '\r' || first == '\n' ? -EPROTOTYPE : -EPROTO;
 }
 
-static int tls_fail(struct tls_session *s, int rc, struct sbx_err *err)
+/* The alert is out; that the peer may read it, the rest is to be ended like any connection. */
+static int tls_fail(struct sbx_stream *stream, const char *reason, struct sbx_err *err)
 {
-    char reason[160];
-    s->state = TLS_BROKEN;
-    mbedtls_strerror(rc, reason, sizeof reason);
+    tls_become_plain(stream);
     return sbx_err_set(err, EPROTO, "TLS handshake: %s", reason);
 }
 
 static int tls_handshake(struct sbx_stream *stream, struct sbx_err *err)
 {
     struct tls_session *s = stream->tls;
+    char reason[160];
     int rc;
     if (s->state == TLS_SNIFF) {
         rc = tls_sniff(stream);
-        if (rc == -EPROTOTYPE) {
-            int fd = stream->fd;
-            tls_free_session(s);
-            sbx_stream_init_plain(stream, fd);
-        }
+        if (rc == -EPROTOTYPE)
+            tls_become_plain(stream);
+        if (rc == -EPROTO)
+            return tls_fail(stream, "none was begun", err);
         if (rc < 0)
             return rc == -EAGAIN ? rc : sbx_err_set(err, rc, "TLS handshake: none was begun");
         if (!sbx_mem_may_alloc() || mbedtls_ssl_setup(&s->ssl, &s->tls->conf) != 0)
@@ -7590,13 +7617,23 @@ static int tls_handshake(struct sbx_stream *stream, struct sbx_err *err)
         mbedtls_ssl_set_bio(&s->ssl, s, tls_send, tls_recv, NULL);
         s->state = TLS_HANDSHAKE;
     }
+    s->allowance = TLS_CALL_BYTES;
     rc = mbedtls_ssl_handshake(&s->ssl);
     stream->wants_write = rc == MBEDTLS_ERR_SSL_WANT_WRITE;
+    if (tls_wants(rc) && s->idle > TLS_HANDSHAKE_BYTES)
+        return tls_fail(stream, "it does not come to an end", err);
     if (tls_wants(rc))
         return -EAGAIN;
-    if (rc != 0)
-        return tls_fail(s, rc, err);
+    if (rc != 0) {
+        /* The one failure that the library does not tell of (RFC 5246, 7.4.6). */
+        if (rc == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE)
+            (void)mbedtls_ssl_send_alert_message(&s->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                                 MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
+        mbedtls_strerror(rc, reason, sizeof reason);
+        return tls_fail(stream, reason, err);
+    }
     s->state = TLS_OPEN;
+    s->idle = 0;
     stream->ready = true;
     return 0;
 }
@@ -7606,8 +7643,10 @@ static ssize_t tls_tell_fate(struct tls_session *s)
 {
     if (s->fate == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY)
         return 0;
+    if (s->fate == MBEDTLS_ERR_SSL_CONN_EOF)
+        return -ECONNABORTED;
     s->state = TLS_BROKEN;
-    return s->fate == MBEDTLS_ERR_SSL_CONN_EOF ? -ECONNABORTED : -EPROTO;
+    return -EPROTO;
 }
 
 static ssize_t tls_read(struct sbx_stream *stream, void *p, size_t n)
@@ -7618,14 +7657,18 @@ static ssize_t tls_read(struct sbx_stream *stream, void *p, size_t n)
     assert(n >= SBX_STREAM_READ_MIN);
     if (s->state != TLS_OPEN)
         return -EPROTO;
+    s->allowance = n + 2 * TLS_RECORD;
     while (got > 0 && s->fate == 0 && n - done >= SBX_STREAM_READ_MIN) {
         got = mbedtls_ssl_read(&s->ssl, (unsigned char *)p + done, n - done);
-        if (got > 0)
+        if (got > 0) {
             done += (size_t)got;
-        else if (!tls_wants(got))
+            s->idle = 0;
+        } else if (got == MBEDTLS_ERR_SSL_WANT_WRITE || s->idle > TLS_IDLE_BYTES) {
+            s->fate = MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE;
+        } else if (got != MBEDTLS_ERR_SSL_WANT_READ) {
             s->fate = got == 0 ? MBEDTLS_ERR_SSL_CONN_EOF : got;
+        }
     }
-    stream->wants_write = got == MBEDTLS_ERR_SSL_WANT_WRITE;
     stream->more = done > 0 && s->fate != 0;
     if (done > 0)
         return (ssize_t)done;
@@ -8832,7 +8875,7 @@ SBX_PRIVATE void sbx_conn_refuse(struct sbx_conn *c, const struct sbx_http_reque
 
 static int conn_events(const struct sbx_conn *c)
 {
-    int events = c->out.count > 0 || c->stream.wants_write ? POLLOUT : 0;
+    int events = c->out.count > 0 ? POLLOUT : 0;
     if (!c->stream.ready)
         return c->stream.wants_write ? POLLOUT : POLLIN;
     if (sbx_conn_wants_input(c))
@@ -8960,7 +9003,11 @@ static void conn_shake_hands(struct sbx_conn *c)
     } else if (rc < 0 && rc != -EAGAIN) {
         sbx_diag(c->net->diag, SBX_DIAG_DEBUG, "conn %llu: %s", (unsigned long long)c->serial,
                  err.text);
-        sbx_conn_close(c);
+        c->linger = true; /* or a reset would overtake the alert */
+        if (rc == -EPROTO)
+            sbx_conn_finish(c);
+        else
+            sbx_conn_close(c);
     } else if (rc == 0 && c->too_many != NULL) {
         sbx_conn_refuse(c, NULL, 503, c->too_many);
     } else if (rc == 0) {
@@ -9005,7 +9052,7 @@ static void conn_on_half_close(struct sbx_conn *c)
 static void conn_on_ready(struct sbx_io *io, short revents)
 {
     struct sbx_conn *c = SBX_LIST_OF(io, struct sbx_conn, io);
-    bool readable = ((revents & POLLIN) != 0 || c->stream.wants_write) && sbx_conn_wants_input(c);
+    bool readable = (revents & POLLIN) != 0 && sbx_conn_wants_input(c);
     if ((revents & (POLLERR | POLLNVAL)) != 0 || ((revents & POLLHUP) != 0 && !readable)) {
         sbx_conn_close(c);
         return;
@@ -9050,6 +9097,8 @@ static void conn_run_step(struct sbx_task *t)
     struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, step);
     if (c->source == NULL) {
         sbx_conn_process_own(c);
+        if (c->stream.more && sbx_conn_wants_input(c))
+            conn_read_all(c);
         return;
     }
     if (c->state == SBX_CONN_WEBSOCKET)
@@ -9469,7 +9518,7 @@ static void conn_after_answer(struct sbx_conn *c, bool keep)
         sbx_conn_set_state(c, SBX_CONN_READ_HEAD);
         sbx_conn_set_idle(c);
     }
-    if (!c->processing && (sbx_buf_len(&c->in) > 0 || c->at_end))
+    if (!c->processing && (sbx_buf_len(&c->in) > 0 || c->at_end || c->stream.more))
         sbx_conn_wake(c);
     sbx_conn_want_flush(c);
 }
@@ -9904,10 +9953,11 @@ SBX_PRIVATE void sbx_conn_on_readable(struct sbx_conn *c)
                                                    own ? CONN_READ_OWN : SBX_NET_SCRATCH);
     if (got == -EAGAIN)
         return;
-    if (got < 0) {
-        sbx_conn_close(c);
-    } else if (got == 0) {
+    /* Cut off or ended: what was whole before is answered, and what was not is not. */
+    if (got == 0 || got == -ECONNABORTED) {
         conn_on_peer_end(c);
+    } else if (got < 0) {
+        sbx_conn_close(c);
     } else if (own) {
         sbx_buf_commit(&c->in, (size_t)got);
         sbx_conn_process_own(c);
@@ -10053,7 +10103,9 @@ static void listener_out_of_fds(struct sbx_listener *l)
     l->exhausted = true;
     sbx_fd_close(&l->reserve);
     fd = listener_accept(l->io.fd);
-    if (fd >= 0)
+    if (fd >= 0 && listener_tls(l) != NULL)
+        sbx_fd_close(&fd); /* a handshake would hold the only descriptor for as long as the peer likes */
+    else if (fd >= 0)
         sbx_conn_turn_away(l->net, fd, listener_tls(l), "descriptors");
     sbx_io_stop(&l->io);
     sbx_loop_set_timer(l->net->loop, &l->pause, l->net->loop->now_us + LISTENER_PAUSE_US);
@@ -20095,15 +20147,20 @@ static struct sbx_str cors_without_port(struct sbx_str authority)
 
 static bool cors_is_ipv4_loopback(struct sbx_str host)
 {
-    size_t i, dots = 0;
+    size_t i, dots = 0, digits = 0;
     if (!sbx_str_starts_with(host, "127."))
         return false;
     for (i = 0; i < host.n; i++) {
-        dots += host.p[i] == '.';
-        if (host.p[i] != '.' && (host.p[i] < '0' || host.p[i] > '9'))
+        if (host.p[i] == '.' && digits > 0) {
+            dots++;
+            digits = 0;
+        } else if (host.p[i] >= '0' && host.p[i] <= '9' && digits < 3) {
+            digits++;
+        } else {
             return false; /* "127.0.0.1.example.org" is a name like any other */
+        }
     }
-    return dots == 3;
+    return dots == 3 && digits > 0;
 }
 
 static bool cors_is_loopback(struct sbx_str authority)
@@ -20771,7 +20828,7 @@ SBX_PRIVATE struct sbx_str sbx_auth_subprotocol(const struct sbx_http_request *r
 #define SBX_API_TICKET_H
 
 #define SBX_TICKET_TEXT 43u         /* characters: base64url of 32 random bytes, without padding */
-#define SBX_TICKETS_MAX 1024u       /* valid ones at a time */
+#define SBX_TICKETS_MAX 1024u       /* valid ones at a time, half of them at most of scope read */
 #define SBX_TICKET_TTL_MS 30000u    /* when none is asked for */
 #define SBX_TICKET_TTL_MAX_MS 3600000u
 #define SBX_TICKET_PATH_MAX 512u
@@ -20874,6 +20931,14 @@ static int ticket_draw(char text[SBX_TICKET_TEXT])
     return 0;
 }
 
+static size_t ticket_count(const struct sbx_tickets *t, enum sbx_scope scope)
+{
+    size_t i, n = 0;
+    for (i = 0; i < t->count; i++)
+        n += t->list[i].scope == scope;
+    return n;
+}
+
 SBX_PRIVATE int sbx_tickets_issue(struct sbx_tickets *t, struct sbx_str path, enum sbx_scope scope,
                       uint64_t now_us, uint64_t ttl_us, char text[SBX_TICKET_TEXT])
 {
@@ -20882,7 +20947,8 @@ SBX_PRIVATE int sbx_tickets_issue(struct sbx_tickets *t, struct sbx_str path, en
     int rc;
     assert(path.n <= SBX_TICKET_PATH_MAX && scope != SBX_SCOPE_NONE);
     ticket_drop_expired(t, now_us);
-    if (t->count == SBX_TICKETS_MAX)
+    if (t->count == SBX_TICKETS_MAX ||
+        (scope == SBX_SCOPE_READ && ticket_count(t, scope) >= SBX_TICKETS_MAX / 2))
         return -EAGAIN;
     rc = ticket_make_room(t);
     if (rc == 0)

@@ -94,15 +94,20 @@ static struct sbx_str cors_without_port(struct sbx_str authority)
 
 static bool cors_is_ipv4_loopback(struct sbx_str host)
 {
-    size_t i, dots = 0;
+    size_t i, dots = 0, digits = 0;
     if (!sbx_str_starts_with(host, "127."))
         return false;
     for (i = 0; i < host.n; i++) {
-        dots += host.p[i] == '.';
-        if (host.p[i] != '.' && (host.p[i] < '0' || host.p[i] > '9'))
+        if (host.p[i] == '.' && digits > 0) {
+            dots++;
+            digits = 0;
+        } else if (host.p[i] >= '0' && host.p[i] <= '9' && digits < 3) {
+            digits++;
+        } else {
             return false; /* "127.0.0.1.example.org" is a name like any other */
+        }
     }
-    return dots == 3;
+    return dots == 3 && digits > 0;
 }
 
 static bool cors_is_loopback(struct sbx_str authority)

@@ -81,6 +81,14 @@ static int ticket_draw(char text[SBX_TICKET_TEXT])
     return 0;
 }
 
+static size_t ticket_count(const struct sbx_tickets *t, enum sbx_scope scope)
+{
+    size_t i, n = 0;
+    for (i = 0; i < t->count; i++)
+        n += t->list[i].scope == scope;
+    return n;
+}
+
 int sbx_tickets_issue(struct sbx_tickets *t, struct sbx_str path, enum sbx_scope scope,
                       uint64_t now_us, uint64_t ttl_us, char text[SBX_TICKET_TEXT])
 {
@@ -89,7 +97,8 @@ int sbx_tickets_issue(struct sbx_tickets *t, struct sbx_str path, enum sbx_scope
     int rc;
     assert(path.n <= SBX_TICKET_PATH_MAX && scope != SBX_SCOPE_NONE);
     ticket_drop_expired(t, now_us);
-    if (t->count == SBX_TICKETS_MAX)
+    if (t->count == SBX_TICKETS_MAX ||
+        (scope == SBX_SCOPE_READ && ticket_count(t, scope) >= SBX_TICKETS_MAX / 2))
         return -EAGAIN;
     rc = ticket_make_room(t);
     if (rc == 0)

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #define SBX_TICKET_TEXT 43u         /* characters: base64url of 32 random bytes, without padding */
-#define SBX_TICKETS_MAX 1024u       /* valid ones at a time */
+#define SBX_TICKETS_MAX 1024u       /* valid ones at a time, half of them at most of scope read */
 #define SBX_TICKET_TTL_MS 30000u    /* when none is asked for */
 #define SBX_TICKET_TTL_MAX_MS 3600000u
 #define SBX_TICKET_PATH_MAX 512u

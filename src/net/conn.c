@@ -45,7 +45,7 @@
 
 static int conn_events(const struct sbx_conn *c)
 {
-    int events = c->out.count > 0 || c->stream.wants_write ? POLLOUT : 0;
+    int events = c->out.count > 0 ? POLLOUT : 0;
     if (!c->stream.ready)
         return c->stream.wants_write ? POLLOUT : POLLIN;
     if (sbx_conn_wants_input(c))
@@ -173,7 +173,11 @@ static void conn_shake_hands(struct sbx_conn *c)
     } else if (rc < 0 && rc != -EAGAIN) {
         sbx_diag(c->net->diag, SBX_DIAG_DEBUG, "conn %llu: %s", (unsigned long long)c->serial,
                  err.text);
-        sbx_conn_close(c);
+        c->linger = true; /* or a reset would overtake the alert */
+        if (rc == -EPROTO)
+            sbx_conn_finish(c);
+        else
+            sbx_conn_close(c);
     } else if (rc == 0 && c->too_many != NULL) {
         sbx_conn_refuse(c, NULL, 503, c->too_many);
     } else if (rc == 0) {
@@ -218,7 +222,7 @@ static void conn_on_half_close(struct sbx_conn *c)
 static void conn_on_ready(struct sbx_io *io, short revents)
 {
     struct sbx_conn *c = SBX_LIST_OF(io, struct sbx_conn, io);
-    bool readable = ((revents & POLLIN) != 0 || c->stream.wants_write) && sbx_conn_wants_input(c);
+    bool readable = (revents & POLLIN) != 0 && sbx_conn_wants_input(c);
     if ((revents & (POLLERR | POLLNVAL)) != 0 || ((revents & POLLHUP) != 0 && !readable)) {
         sbx_conn_close(c);
         return;
@@ -263,6 +267,8 @@ static void conn_run_step(struct sbx_task *t)
     struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, step);
     if (c->source == NULL) {
         sbx_conn_process_own(c);
+        if (c->stream.more && sbx_conn_wants_input(c))
+            conn_read_all(c);
         return;
     }
     if (c->state == SBX_CONN_WEBSOCKET)

@@ -95,7 +95,7 @@ static void conn_after_answer(struct sbx_conn *c, bool keep)
         sbx_conn_set_state(c, SBX_CONN_READ_HEAD);
         sbx_conn_set_idle(c);
     }
-    if (!c->processing && (sbx_buf_len(&c->in) > 0 || c->at_end))
+    if (!c->processing && (sbx_buf_len(&c->in) > 0 || c->at_end || c->stream.more))
         sbx_conn_wake(c);
     sbx_conn_want_flush(c);
 }

@@ -318,10 +318,11 @@ void sbx_conn_on_readable(struct sbx_conn *c)
                                                    own ? CONN_READ_OWN : SBX_NET_SCRATCH);
     if (got == -EAGAIN)
         return;
-    if (got < 0) {
-        sbx_conn_close(c);
-    } else if (got == 0) {
+    /* Cut off or ended: what was whole before is answered, and what was not is not. */
+    if (got == 0 || got == -ECONNABORTED) {
         conn_on_peer_end(c);
+    } else if (got < 0) {
+        sbx_conn_close(c);
     } else if (own) {
         sbx_buf_commit(&c->in, (size_t)got);
         sbx_conn_process_own(c);

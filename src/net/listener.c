@@ -111,7 +111,9 @@ static void listener_out_of_fds(struct sbx_listener *l)
     l->exhausted = true;
     sbx_fd_close(&l->reserve);
     fd = listener_accept(l->io.fd);
-    if (fd >= 0)
+    if (fd >= 0 && listener_tls(l) != NULL)
+        sbx_fd_close(&fd); /* a handshake would hold the only descriptor for as long as the peer likes */
+    else if (fd >= 0)
         sbx_conn_turn_away(l->net, fd, listener_tls(l), "descriptors");
     sbx_io_stop(&l->io);
     sbx_loop_set_timer(l->net->loop, &l->pause, l->net->loop->now_us + LISTENER_PAUSE_US);

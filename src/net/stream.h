@@ -17,8 +17,9 @@ struct sbx_stream;
 
 struct sbx_stream_ops {
     /* While !ready: a step of the handshake. 0: done, the stream is ready; -EAGAIN; -EPROTOTYPE:
-     * the peer speaks plain HTTP, and the stream is a plain one from here on, nothing read; any
-     * other: it failed, err says why. NULL for a transport that has none. */
+     * the peer speaks plain HTTP, and the stream is a plain one from here on, nothing read;
+     * -EPROTO: it failed and err says why, and the stream is a plain one that is only to be
+     * ended; any other: the connection has ended. NULL for a transport that has none. */
     int (*handshake)(struct sbx_stream *s, struct sbx_err *err);
     /* 0 at the peer's end. A transport with an end of its own (close_notify) tells a connection
      * that was cut off from one that was ended: -ECONNABORTED. */
@@ -34,7 +35,7 @@ struct sbx_stream {
     const struct sbx_stream_ops *ops;
     int fd;
     bool ready;       /* reads and writes may begin */
-    bool wants_write; /* the handshake, or a read, waits for the socket to take bytes */
+    bool wants_write; /* the handshake waits for the socket to take bytes */
     bool more;        /* the next read has something to tell without waiting for the socket */
     uint64_t wire;    /* bytes ever given to the socket */
     void *tls;        /* the transport's own */

@@ -1,7 +1,7 @@
 /* tls_mbedtls.c - TLS by mbedTLS, 2.28 or 3.6, as a transport; see tls.h.
  *
  *  SNIFF --0x16--> HANDSHAKE --done--> OPEN --failed--> BROKEN
- *    |                 +--failed----------------------------^
+ *    |                 +--failed--> the stream becomes a plain one, to be ended
  *    +--a letter--> not TLS at all: the stream becomes a plain one
  *
  * What holds:
@@ -13,7 +13,12 @@
  *     above these bytes are still unwritten;
  *   - a read takes whole records, so no byte is left in the library that poll() cannot tell of; how
  *     the connection ended may be known before all bytes are delivered: `fate`, told by `more`;
- *   - close_notify is sent once, and never after a failure.
+ *   - close_notify is sent once, and never after a failure;
+ *   - one call takes so many bytes and no more (`allowance`). The library goes on by itself after an
+ *     alert or a refused renegotiation, so a peer that sends nothing else would keep it, and all of us,
+ *     in one call for ever. What brings no data is bounded in all, too (`idle`);
+ *   - the library has nothing to say while it reads. Where it has and cannot (an alert on a full socket),
+ *     it would take the next write for the end of that one: such a connection is given up.
  *
  * Offered are TLS 1.2 with forward secrecy and AEAD, and 1.3 where the library has it; the
  * defaults of the library refuse renegotiation. Sessions are resumed by tickets, which need no
@@ -42,6 +47,9 @@
 #define TLS_RECORD 16384u
 #define TLS_TICKET_SECONDS 86400u
 #define TLS_HANDSHAKE_RECORD 22
+#define TLS_CALL_BYTES (32u * 1024u)       /* taken by one step of a handshake */
+#define TLS_HANDSHAKE_BYTES (256u * 1024u) /* of a whole one; a chain of certificates is in it */
+#define TLS_IDLE_BYTES (64u * 1024u)       /* of records without data, one after the other */
 
 struct sbx_tls {
     unsigned refs;
@@ -62,6 +70,8 @@ struct tls_session {
     enum tls_state state;
     mbedtls_ssl_context ssl;
     size_t retry;
+    size_t allowance; /* bytes that this call may still take from the socket */
+    size_t idle;      /* bytes taken since the last data */
     int fate;   /* what the library said when reading came to its end; 0: it did not yet */
     bool ended; /* we have sent close_notify */
 };
@@ -307,10 +317,17 @@ static int tls_send(void *ctx, const unsigned char *p, size_t n)
 static int tls_recv(void *ctx, unsigned char *p, size_t n)
 {
     struct tls_session *s = ctx;
-    ssize_t got = sbx_fd_read(s->stream->fd, p, n);
+    ssize_t got;
+    if (s->allowance == 0)
+        return MBEDTLS_ERR_SSL_WANT_READ;
+    got = sbx_fd_read(s->stream->fd, p, n < s->allowance ? n : s->allowance);
     if (got == -EAGAIN)
         return MBEDTLS_ERR_SSL_WANT_READ;
-    return got < 0 ? -1 : (int)got;
+    if (got < 0)
+        return -1;
+    s->allowance -= (size_t)got;
+    s->idle += (size_t)got;
+    return (int)got;
 }
 
 /* --- the transport --- */
@@ -325,6 +342,15 @@ static void tls_free_session(struct tls_session *s)
     mbedtls_ssl_free(&s->ssl);
     sbx_tls_unref(s->tls);
     sbx_mem_free(s);
+}
+
+static void tls_become_plain(struct sbx_stream *stream)
+{
+    uint64_t wire = stream->wire;
+    int fd = stream->fd;
+    tls_free_session(stream->tls);
+    sbx_stream_init_plain(stream, fd);
+    stream->wire = wire;
 }
 
 /* What the peer begins with. 0: a handshake; -EPROTOTYPE: HTTP in the clear; or another errno. */
@@ -345,25 +371,24 @@ static int tls_sniff(const struct sbx_stream *stream)
     return (first >= 'A' && first <= 'Z') || first == '\r' || first == '\n' ? -EPROTOTYPE : -EPROTO;
 }
 
-static int tls_fail(struct tls_session *s, int rc, struct sbx_err *err)
+/* The alert is out; that the peer may read it, the rest is to be ended like any connection. */
+static int tls_fail(struct sbx_stream *stream, const char *reason, struct sbx_err *err)
 {
-    char reason[160];
-    s->state = TLS_BROKEN;
-    mbedtls_strerror(rc, reason, sizeof reason);
+    tls_become_plain(stream);
     return sbx_err_set(err, EPROTO, "TLS handshake: %s", reason);
 }
 
 static int tls_handshake(struct sbx_stream *stream, struct sbx_err *err)
 {
     struct tls_session *s = stream->tls;
+    char reason[160];
     int rc;
     if (s->state == TLS_SNIFF) {
         rc = tls_sniff(stream);
-        if (rc == -EPROTOTYPE) {
-            int fd = stream->fd;
-            tls_free_session(s);
-            sbx_stream_init_plain(stream, fd);
-        }
+        if (rc == -EPROTOTYPE)
+            tls_become_plain(stream);
+        if (rc == -EPROTO)
+            return tls_fail(stream, "none was begun", err);
         if (rc < 0)
             return rc == -EAGAIN ? rc : sbx_err_set(err, rc, "TLS handshake: none was begun");
         if (!sbx_mem_may_alloc() || mbedtls_ssl_setup(&s->ssl, &s->tls->conf) != 0)
@@ -371,13 +396,23 @@ static int tls_handshake(struct sbx_stream *stream, struct sbx_err *err)
         mbedtls_ssl_set_bio(&s->ssl, s, tls_send, tls_recv, NULL);
         s->state = TLS_HANDSHAKE;
     }
+    s->allowance = TLS_CALL_BYTES;
     rc = mbedtls_ssl_handshake(&s->ssl);
     stream->wants_write = rc == MBEDTLS_ERR_SSL_WANT_WRITE;
+    if (tls_wants(rc) && s->idle > TLS_HANDSHAKE_BYTES)
+        return tls_fail(stream, "it does not come to an end", err);
     if (tls_wants(rc))
         return -EAGAIN;
-    if (rc != 0)
-        return tls_fail(s, rc, err);
+    if (rc != 0) {
+        /* The one failure that the library does not tell of (RFC 5246, 7.4.6). */
+        if (rc == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE)
+            (void)mbedtls_ssl_send_alert_message(&s->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                                 MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
+        mbedtls_strerror(rc, reason, sizeof reason);
+        return tls_fail(stream, reason, err);
+    }
     s->state = TLS_OPEN;
+    s->idle = 0;
     stream->ready = true;
     return 0;
 }
@@ -387,8 +422,10 @@ static ssize_t tls_tell_fate(struct tls_session *s)
 {
     if (s->fate == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY)
         return 0;
+    if (s->fate == MBEDTLS_ERR_SSL_CONN_EOF)
+        return -ECONNABORTED;
     s->state = TLS_BROKEN;
-    return s->fate == MBEDTLS_ERR_SSL_CONN_EOF ? -ECONNABORTED : -EPROTO;
+    return -EPROTO;
 }
 
 static ssize_t tls_read(struct sbx_stream *stream, void *p, size_t n)
@@ -399,14 +436,18 @@ static ssize_t tls_read(struct sbx_stream *stream, void *p, size_t n)
     assert(n >= SBX_STREAM_READ_MIN);
     if (s->state != TLS_OPEN)
         return -EPROTO;
+    s->allowance = n + 2 * TLS_RECORD;
     while (got > 0 && s->fate == 0 && n - done >= SBX_STREAM_READ_MIN) {
         got = mbedtls_ssl_read(&s->ssl, (unsigned char *)p + done, n - done);
-        if (got > 0)
+        if (got > 0) {
             done += (size_t)got;
-        else if (!tls_wants(got))
+            s->idle = 0;
+        } else if (got == MBEDTLS_ERR_SSL_WANT_WRITE || s->idle > TLS_IDLE_BYTES) {
+            s->fate = MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE;
+        } else if (got != MBEDTLS_ERR_SSL_WANT_READ) {
             s->fate = got == 0 ? MBEDTLS_ERR_SSL_CONN_EOF : got;
+        }
     }
-    stream->wants_write = got == MBEDTLS_ERR_SSL_WANT_WRITE;
     stream->more = done > 0 && s->fate != 0;
     if (done > 0)
         return (ssize_t)done;

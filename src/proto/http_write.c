@@ -13,6 +13,7 @@ const char *sbx_http_reason(int status)
         {101, "Switching Protocols"},
         {102, "Processing"},
         {200, "OK"},
+        {201, "Created"},
         {204, "No Content"},
         {400, "Bad Request"},
         {401, "Unauthorized"},

@@ -389,7 +389,7 @@ static void test_stale_socket_is_replaced(void **state)
 
 static void expect_untouched(uint64_t inode)
 {
-    char text[120];
+    char text[160];
     assert_int_equal(open_at(file(path), -1), -EADDRINUSE);
     (void)snprintf(text, sizeof text, "cannot listen on unix:%s: ", path);
     assert_memory_equal(err.text, text, strlen(text));
