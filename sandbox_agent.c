@@ -5246,6 +5246,7 @@ struct sbx_loop {
     struct sbx_timers timers;
     struct sbx_list tasks[SBX_PHASES];
     uint64_t now_us;     /* monotonic time of this turn */
+    uint64_t pass;        /* counts how often the phases were run: what is bounded in each */
     bool stopping;
     bool held;
 };
@@ -5603,6 +5604,7 @@ static void loop_run_phase(struct sbx_list *tasks)
 static void loop_run_phases(struct sbx_loop *loop)
 {
     size_t i;
+    loop->pass++;
     for (i = 0; i < SBX_PHASES; i++) {
         if (i == SBX_PHASE_FLUSH)
             loop_run_phase(&loop->tasks[SBX_PHASE_COMMIT]);
@@ -8677,7 +8679,9 @@ struct sbx_net {
     unsigned heavy_done;
     struct sbx_list shaking;    /* connections whose handshake can go on, first come first */
     struct sbx_task shake;      /* PULL */
-    uint64_t written_us;        /* turn in which `writers` connections had much to write */
+    uint64_t pulled_pass;       /* of the loop, in which sources produced `pulled` bytes */
+    size_t pulled;
+    uint64_t written_pass;      /* in which `writers` connections had much to write */
     size_t writers, writers_before; /* and in the one before */
 };
 
@@ -8868,8 +8872,8 @@ SBX_PRIVATE void sbx_conn_refuse(struct sbx_conn *c, const struct sbx_http_reque
 #define CONN_LINGER_US 2000000u
 #define CONN_HANDSHAKES_US 4000u /* for all of them in one turn: each costs a millisecond or more */
 #define CONN_REFUSAL_US 1000000u /* for the handshake of a client that is one too many */
-#define CONN_TURN_BUDGET (8u * 1024u * 1024u) /* and for all of them, as far as each gets ... */
-#define CONN_SMALL (64u * 1024u)              /* ... as much as this */
+#define CONN_TURN_BUDGET (4u * 1024u * 1024u) /* and for all of them, as far as each gets ... */
+#define CONN_SMALL (16u * 1024u)              /* ... as much as this */
 
 /* --- what to wait for --- */
 
@@ -8927,8 +8931,8 @@ static size_t conn_write_budget(const struct sbx_conn *c)
 {
     struct sbx_net *net = c->net;
     size_t share;
-    if (net->written_us != net->loop->now_us) {
-        net->written_us = net->loop->now_us;
+    if (net->written_pass != net->loop->pass) {
+        net->written_pass = net->loop->pass;
         net->writers_before = net->writers;
         net->writers = 0;
     }
@@ -9092,6 +9096,26 @@ static void conn_end_source(struct sbx_conn *c)
     s->ops->gone(s, c);
 }
 
+/* So many streams that begin together must not fill their queues in one turn. */
+static bool conn_may_pull(struct sbx_net *net)
+{
+    if (net->pulled_pass != net->loop->pass) {
+        net->pulled_pass = net->loop->pass;
+        net->pulled = 0;
+    }
+    return net->pulled < CONN_TURN_BUDGET;
+}
+
+static enum sbx_pull conn_pull(struct sbx_conn *c)
+{
+    struct sbx_net *net = c->net;
+    size_t before = c->out.bytes;
+    enum sbx_pull rc = c->source->ops->pull(c->source, c);
+    if (c->out.bytes > before)
+        net->pulled += c->out.bytes - before;
+    return rc;
+}
+
 static void conn_run_step(struct sbx_task *t)
 {
     struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, step);
@@ -9109,7 +9133,11 @@ static void conn_run_step(struct sbx_task *t)
         c->more = true; /* asked again when there is room */
         return;
     }
-    switch (c->source->ops->pull(c->source, c)) {
+    if (!conn_may_pull(c->net)) {
+        sbx_conn_wake(c); /* in the next turn, before those that ask later */
+        return;
+    }
+    switch (conn_pull(c)) {
     case SBX_PULL_IDLE:
         c->more = false;
         break;
@@ -10479,7 +10507,7 @@ SBX_PRIVATE void sbx_reap_collect(struct sbx_reap *r)
 
 /* ==== begin proc/estate.h =================================================================== */
 /* estate.h - what a server leaves behind when it ends, in the keeping of its parent, and what the
- * next one takes over: listening sockets, memory, pipe ends and terminals, exits. */
+ * next one takes over: listening sockets, memory, pipe ends and terminals, exits, secrets. */
 #ifndef SBX_PROC_ESTATE_H
 #define SBX_PROC_ESTATE_H
 
@@ -10489,7 +10517,8 @@ enum sbx_keep_kind {
     SBX_KEEP_PROCESS,  /* fds: stdin or -1; stdout or the terminal; stderr or -1 */
     SBX_KEEP_LISTENER, /* fds[0] */
     SBX_KEEP_MEMORY,   /* fds[0]: of os/shm */
-    SBX_KEEP_LOCK      /* fds[0]: the locked file of the data directory */
+    SBX_KEEP_LOCK,     /* fds[0]: the locked file of the data directory */
+    SBX_KEEP_SECRETS   /* fds[0]: an unnamed file in memory with tokens and keys */
 };
 
 struct sbx_keep_item {
@@ -10775,7 +10804,7 @@ static bool keeper_msg_is_clear(const struct sbx_exit *e)
 static bool keeper_msg_is_valid(const struct sbx_keeper_msg *m)
 {
     bool clear = keeper_msg_is_clear(&m->exit);
-    if (m->kind > SBX_KEEP_LOCK || m->fds > KEEPER_MSG_ALL_FDS)
+    if (m->kind > SBX_KEEP_SECRETS || m->fds > KEEPER_MSG_ALL_FDS)
         return false;
     switch (m->type) {
     case SBX_KEEPER_MSG_PUT:
@@ -10842,7 +10871,7 @@ SBX_PRIVATE int sbx_keeper_item_decode(const uint8_t *p, size_t n, struct sbx_ke
     size_t i;
     if (n != SBX_KEEPER_ITEM_BYTES || memcmp(p, keeper_msg_item_magic, 4) != 0)
         return -EINVAL;
-    if (p[4] > SBX_KEEP_LOCK || p[5] > 1 || p[7] != 0)
+    if (p[4] > SBX_KEEP_SECRETS || p[5] > 1 || p[7] != 0)
         return -EINVAL;
     item->kind = p[4];
     item->exited = p[5] != 0;
@@ -28103,17 +28132,38 @@ SBX_PRIVATE int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, 
 SBX_PRIVATE int sbx_secrets_read_tls(struct sbx_secrets *s, const char *cert, const char *key,
                          const char *client_ca, struct sbx_err *err);
 
+/* For the server that follows this one: both in an unnamed file, which only descriptors lead to.
+ * The tokens are those of a token file: a blank in one, or a '#' at its start, is -EINVAL. The
+ * descriptor or -errno. */
+SBX_PRIVATE int sbx_secrets_pack(const struct sbx_secrets *s, const struct sbx_tokens *t);
+/* What such a file has in the place of what is in both, which stays when anything is wrong with it.
+ * Not at the descriptor's offset, which others share. 0 or -errno. */
+SBX_PRIVATE int sbx_secrets_unpack(int fd, struct sbx_secrets *s, struct sbx_tokens *t);
+
 #endif
 /* ==== end app/secrets.h ===================================================================== */
 
 /* ==== begin app/secrets.c =================================================================== */
 /* secrets.c - see secrets.h. Memory that had a secret is wiped before it is given back; copies that
- * the C library or the kernel made on the way are not ours to find. */
+ * the C library or the kernel made on the way are not ours to find.
+ *
+ *   pack  magic 4 | lengths 4 * 4 | tokens, lines of a token file | cert | key | client CA
+ *
+ * Lengths are little-endian. The last byte of the magic changes when the meaning of anything here
+ * does: after an upgrade writer and reader are of different age. There is no checksum: it is memory
+ * that nobody but us has. */
 
 #define SECRETS_TOKEN_FILE_MAX (128u * 1024u) /* SBX_TOKENS_MAX of the longest, and comments */
 #define SECRETS_PEM_MAX (1024u * 1024u)       /* a bundle of every public root is smaller */
+#define SECRETS_PARTS 4u
+#define SECRETS_HEAD (4u + 4u * SECRETS_PARTS)
 #define SECRETS_READ 16384u   /* of something that does not say how much it has */
 #define SECRETS_WAIT_MS 2000  /* for a program that writes it into a pipe */
+
+static const uint8_t secrets_magic[4] = {'s', 'k', 's', 1};
+/* Of each part in a pack. */
+static const uint32_t secrets_most[SECRETS_PARTS] = {SECRETS_TOKEN_FILE_MAX, SECRETS_PEM_MAX,
+                                                     SECRETS_PEM_MAX, SECRETS_PEM_MAX};
 
 SBX_PRIVATE void sbx_secrets_init(struct sbx_secrets *s)
 {
@@ -28202,7 +28252,7 @@ static int secrets_write_all(int fd, struct sbx_str bytes)
         bytes.p += put;
         bytes.n -= (size_t)put;
     }
-    return fsync(fd) < 0 ? -errno : 0;
+    return 0;
 }
 
 /* Beside it first: a crash leaves the old one or the new one. */
@@ -28217,6 +28267,8 @@ SBX_PRIVATE int sbx_secret_write(const char *path, struct sbx_str bytes)
     if (fd < 0)
         return -errno;
     rc = secrets_write_all(fd, bytes);
+    if (rc == 0 && fsync(fd) < 0)
+        rc = -errno;
     sbx_fd_close(&fd);
     if (rc == 0 && rename(beside, path) < 0)
         rc = -errno;
@@ -28273,6 +28325,160 @@ SBX_PRIVATE int sbx_secrets_read_tls(struct sbx_secrets *s, const char *cert, co
     sbx_secrets_deinit(&fresh);
     return rc;
 }
+
+/* --- for the next server --- */
+
+static bool secrets_is_word(struct sbx_str secret)
+{
+    return secret.n > 0 && secret.p[0] != '#' && memchr(secret.p, ' ', secret.n) == NULL;
+}
+
+static int secrets_put_tokens(struct sbx_buf *out, const struct sbx_tokens *t)
+{
+    size_t i, room = 0;
+    for (i = 0; i < t->count; i++) {
+        if (!secrets_is_word(t->list[i].secret))
+            return -EINVAL;
+        room += t->list[i].secret.n + sizeof " full\n";
+    }
+    if (room > 0)
+        (void)sbx_buf_reserve(out, room);
+    for (i = 0; i < t->count; i++) {
+        sbx_buf_add_str(out, t->list[i].secret);
+        sbx_buf_add_z(out, t->list[i].scope == SBX_SCOPE_READ ? " read\n" : " full\n");
+    }
+    return out->oom ? -ENOMEM : 0;
+}
+
+static int secrets_write_pack(int fd, const struct sbx_str parts[SECRETS_PARTS])
+{
+    uint8_t head[SECRETS_HEAD];
+    size_t i, j;
+    int rc;
+    /* Whoever else finds it among our descriptors in /proc is not to open it just so. */
+    (void)fchmod(fd, 0);
+    memcpy(head, secrets_magic, 4);
+    for (i = 0; i < SECRETS_PARTS; i++) {
+        if (parts[i].n > secrets_most[i])
+            return -EFBIG;
+        for (j = 0; j < 4; j++)
+            head[4 + 4 * i + j] = (uint8_t)(parts[i].n >> (8 * j));
+    }
+    rc = secrets_write_all(fd, (struct sbx_str){(const char *)head, sizeof head});
+    for (i = 0; i < SECRETS_PARTS && rc == 0; i++)
+        rc = secrets_write_all(fd, parts[i]);
+    return rc;
+}
+
+SBX_PRIVATE int sbx_secrets_pack(const struct sbx_secrets *s, const struct sbx_tokens *t)
+{
+    struct sbx_buf tokens;
+    int fd = -1, rc;
+    sbx_buf_init(&tokens);
+    rc = secrets_put_tokens(&tokens, t);
+    if (rc == 0)
+        rc = fd = sbx_fd_open_unnamed();
+    if (rc >= 0) {
+        const struct sbx_str parts[SECRETS_PARTS] = {
+            sbx_buf_view(&tokens), sbx_buf_view(&s->cert), sbx_buf_view(&s->key),
+            sbx_buf_view(&s->client_ca)};
+        rc = secrets_write_pack(fd, parts);
+    }
+    secrets_wipe(&tokens);
+    if (rc == 0)
+        return fd;
+    sbx_fd_close(&fd);
+    return rc;
+}
+
+/* Where each part lies in n bytes of a pack, all of which belong to one. */
+static int secrets_find_parts(const uint8_t *p, size_t n, struct sbx_str parts[SECRETS_PARTS])
+{
+    size_t i, j, at = SECRETS_HEAD;
+    if (memcmp(p, secrets_magic, 4) != 0)
+        return -EINVAL;
+    for (i = 0; i < SECRETS_PARTS; i++) {
+        uint32_t len = 0;
+        for (j = 4; j-- > 0;)
+            len = len << 8 | p[4 + 4 * i + j];
+        if (len > secrets_most[i] || len > n - at)
+            return -EINVAL;
+        parts[i] = (struct sbx_str){(const char *)p + at, len};
+        at += len;
+    }
+    return at == n ? 0 : -EINVAL;
+}
+
+static int secrets_pread_all(int fd, uint8_t *to, size_t n)
+{
+    size_t at = 0;
+    while (at < n) {
+        ssize_t got = pread(fd, to + at, n - at, (off_t)at);
+        if (got < 0 && errno != EINTR)
+            return -errno;
+        if (got == 0)
+            return -EINVAL;
+        at += got > 0 ? (size_t)got : 0;
+    }
+    return 0;
+}
+
+static int secrets_take_parts(const struct sbx_str parts[SECRETS_PARTS], struct sbx_secrets *s,
+                              struct sbx_tokens *t)
+{
+    struct sbx_err err;
+    sbx_buf_add_str(&s->cert, parts[1]);
+    sbx_buf_add_str(&s->key, parts[2]);
+    sbx_buf_add_str(&s->client_ca, parts[3]);
+    if (s->cert.oom || s->key.oom || s->client_ca.oom)
+        return -ENOMEM;
+    return parts[0].n == 0 ? 0 : sbx_tokens_parse(t, parts[0], "a pack", &err);
+}
+
+static int secrets_take_pack(const uint8_t *p, size_t n, struct sbx_secrets *s,
+                             struct sbx_tokens *t)
+{
+    struct sbx_str parts[SECRETS_PARTS];
+    struct sbx_secrets fresh;
+    struct sbx_tokens tokens, old = *t;
+    int rc = secrets_find_parts(p, n, parts);
+    if (rc < 0)
+        return rc;
+    sbx_secrets_init(&fresh);
+    sbx_tokens_init(&tokens);
+    rc = secrets_take_parts(parts, &fresh, &tokens);
+    if (rc == 0) {
+        sbx_secrets_swap(s, &fresh);
+        *t = tokens;
+        tokens = old;
+    }
+    sbx_tokens_deinit(&tokens);
+    sbx_secrets_deinit(&fresh);
+    return rc;
+}
+
+SBX_PRIVATE int sbx_secrets_unpack(int fd, struct sbx_secrets *s, struct sbx_tokens *t)
+{
+    const size_t most = SECRETS_HEAD + SECRETS_TOKEN_FILE_MAX + 3 * SECRETS_PEM_MAX;
+    struct stat st;
+    uint8_t *p;
+    size_t n;
+    int rc;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode) || st.st_size < (off_t)SECRETS_HEAD || st.st_size > (off_t)most)
+        return -EINVAL;
+    n = (size_t)st.st_size;
+    p = sbx_mem_alloc(n);
+    if (p == NULL)
+        return -ENOMEM;
+    rc = secrets_pread_all(fd, p, n);
+    if (rc == 0)
+        rc = secrets_take_pack(p, n, s, t);
+    sbx_mem_wipe(p, n);
+    sbx_mem_free(p);
+    return rc;
+}
 /* ==== end app/secrets.c ===================================================================== */
 
 /* ==== begin app/config.h ==================================================================== */
@@ -28317,9 +28523,6 @@ SBX_PRIVATE void sbx_config_deinit(struct sbx_config *c);
 /* Each takes one value of a flag. 0, or -EINVAL with the flag and the value named in err. */
 SBX_PRIVATE int sbx_config_set_port(struct sbx_config *c, const char *value, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_set_token(struct sbx_config *c, const char *value, struct sbx_err *err);
-SBX_PRIVATE int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx_err *err);
-/* Reads the token file again. On failure the old tokens stay. 0 or -errno. */
-SBX_PRIVATE int sbx_config_reload_tokens(struct sbx_config *c, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_add_listen(struct sbx_config *c, const char *value, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_add_allow_host(struct sbx_config *c, const char *value, struct sbx_err *err);
 SBX_PRIVATE int sbx_config_add_origin(struct sbx_config *c, const char *value, struct sbx_err *err);
@@ -28329,6 +28532,10 @@ SBX_PRIVATE int sbx_config_set_log_level(struct sbx_config *c, const char *value
 /* A number of at least `least` for the named flag. */
 SBX_PRIVATE int sbx_config_set_number(uint64_t *number, const char *flag, const char *value, uint64_t least,
                           struct sbx_err *err);
+
+/* Reads the token file, if one was given, for the first time or again. On failure the tokens of
+ * before stay. 0 or -errno. */
+SBX_PRIVATE int sbx_config_read_tokens(struct sbx_config *c, struct sbx_err *err);
 
 static inline bool sbx_config_wants_tls(const struct sbx_config *c)
 {
@@ -28400,17 +28607,9 @@ SBX_PRIVATE int sbx_config_set_token(struct sbx_config *c, const char *value, st
     return sbx_tokens_add(&c->tokens, sbx_str_z(value), SBX_SCOPE_FULL, "--token", err);
 }
 
-SBX_PRIVATE int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx_err *err)
+SBX_PRIVATE int sbx_config_read_tokens(struct sbx_config *c, struct sbx_err *err)
 {
-    int rc = sbx_secrets_read_tokens(&c->tokens, path, err);
-    if (rc == 0)
-        c->token_file = path;
-    return rc;
-}
-
-SBX_PRIVATE int sbx_config_reload_tokens(struct sbx_config *c, struct sbx_err *err)
-{
-    return c->token_file == NULL ? 0 : sbx_config_set_token_file(c, c->token_file, err);
+    return c->token_file == NULL ? 0 : sbx_secrets_read_tokens(&c->tokens, c->token_file, err);
 }
 
 /* Both ways: the port that the system will choose is none of those named. */
@@ -29360,18 +29559,41 @@ static void server_begin_leave(struct sbx_server *s)
     sbx_loop_set_timer(&s->host.loop, &s->check, now);
 }
 
-static void server_reload_tokens(struct sbx_server *s)
+/* For the next server: by then the files may be gone, or out of its reach, and what the keeper
+ * read at its own start may be valid no more. */
+static void server_keep_secrets(struct sbx_server *s)
+{
+    const struct sbx_config *c = s->config;
+    const struct sbx_tokens none = {NULL, 0};
+    int fds[SBX_KEEP_FDS] = {-1, -1, -1}, rc;
+    if (!sbx_keep_is_there(&s->host.keep) || (c->token_file == NULL && !sbx_config_wants_tls(c)))
+        return;
+    rc = fds[0] = sbx_secrets_pack(&c->secrets, c->token_file != NULL ? &c->tokens : &none);
+    if (rc >= 0)
+        rc = sbx_keep_put(&s->host.keep, SBX_KEEP_SECRETS, 0, 0, fds);
+    sbx_fd_close(&fds[0]);
+    if (rc < 0)
+        sbx_diag(&s->host.diag, SBX_DIAG_WARN,
+                 "the keeper did not take tokens and certificate: a next server that cannot read "
+                 "them has older ones: %s", strerror(-rc));
+}
+
+/* true: there are others now. */
+static bool server_reload_tokens(struct sbx_server *s)
 {
     struct sbx_err err;
+    int rc;
     if (s->config->token_file == NULL)
-        return;
-    if (sbx_config_reload_tokens(s->config, &err) < 0)
+        return false;
+    rc = sbx_config_read_tokens(s->config, &err);
+    if (rc < 0)
         sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old tokens stay", err.text);
     else
         sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the tokens were read again");
     /* Whoever issued one may be let in no more. */
     sbx_tickets_deinit(&s->api.tickets);
     sbx_tickets_init(&s->api.tickets);
+    return rc == 0;
 }
 
 static int server_open_tls(struct sbx_server *s, struct sbx_err *err)
@@ -29388,26 +29610,32 @@ static int server_open_tls(struct sbx_server *s, struct sbx_err *err)
     return 0;
 }
 
-static void server_reload_tls(struct sbx_server *s)
+/* true: there is another one now. */
+static bool server_reload_tls(struct sbx_server *s)
 {
     struct sbx_err err;
     if (!sbx_config_wants_tls(s->config))
-        return;
+        return false;
     if (sbx_certificates_read(&s->config->secrets, s->config, s->data_dir, &s->host.diag,
                               &err) < 0 ||
-        server_open_tls(s, &err) < 0)
+        server_open_tls(s, &err) < 0) {
         sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old certificate stays", err.text);
-    else
-        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the certificate was read again, SHA-256 %s",
-                 s->fingerprint);
+        return false;
+    }
+    sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the certificate was read again, SHA-256 %s",
+             s->fingerprint);
+    return true;
 }
 
 static void server_reload(struct sbx_server *s)
 {
+    bool tokens, tls;
     if (s->config->token_file == NULL && !sbx_config_wants_tls(s->config))
         sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: there is nothing to read again");
-    server_reload_tokens(s);
-    server_reload_tls(s);
+    tokens = server_reload_tokens(s);
+    tls = server_reload_tls(s);
+    if (tokens || tls)
+        server_keep_secrets(s);
 }
 
 static void server_begin_stop(struct sbx_server *s, int sig)
@@ -29771,6 +29999,7 @@ SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const 
         sbx_server_close(s);
         return NULL;
     }
+    server_keep_secrets(s);
     server_tell_open(s, estate);
     return s;
 }
@@ -29951,7 +30180,8 @@ static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, st
     case CLI_TOKEN:
         return sbx_config_set_token(c, v, err);
     case CLI_TOKEN_FILE:
-        return sbx_config_set_token_file(c, v, err);
+        c->token_file = v;
+        return 0;
     case CLI_NO_TOKEN:
         c->no_token = true;
         return 0;
@@ -30085,12 +30315,8 @@ static int cli_parse(struct cli_run *run, int argc, char **argv)
                 return cli_wrong("give the token once, by --token or by --token-file");
             token_given = true;
         }
-        if (cli_apply(&run->config, o->flag, value, &err) < 0) {
-            if (o->flag != CLI_TOKEN_FILE)
-                return cli_wrong(err.text);
-            fprintf(stderr, "sandbox-agent: %s\n", err.text);
-            return 1;
-        }
+        if (cli_apply(&run->config, o->flag, value, &err) < 0)
+            return cli_wrong(err.text);
         if (o->flag == CLI_TOKEN)
             cli_wipe(value);
     }
@@ -30105,7 +30331,7 @@ static int cli_token_from_env(struct sbx_config *c)
     int rc = 0;
     if (value == NULL || value[0] == '\0')
         return 0;
-    if (c->tokens.count == 0)
+    if (c->tokens.count == 0 && c->token_file == NULL)
         rc = sbx_config_set_token(c, value, &err);
     if (rc < 0)
         fprintf(stderr, "sandbox-agent: SANDBOX_AGENT_TOKEN: not a valid token\n");
@@ -30127,6 +30353,74 @@ static int cli_fail(const struct sbx_err *err)
     return 1;
 }
 
+/* --- following another server --- */
+
+/* In the place of what the config has. Only what the command line asks for: a token that was given
+ * otherwise is in the config already. */
+static void cli_use_secrets(struct sbx_config *c, struct sbx_secrets *s, struct sbx_tokens *t)
+{
+    struct sbx_tokens was = c->tokens;
+    if (sbx_config_wants_tls(c))
+        sbx_secrets_swap(&c->secrets, s);
+    if (c->token_file == NULL)
+        return;
+    c->tokens = *t;
+    *t = was;
+}
+
+/* What the server before had in use. When it was kept and cannot be had, the config is left with
+ * nothing: what the keeper read at its own start may be valid no more. */
+static void cli_take_secrets(struct cli_run *run)
+{
+    struct sbx_keep_item *item = sbx_estate_find(&run->estate, SBX_KEEP_SECRETS, 0);
+    struct sbx_secrets s;
+    struct sbx_tokens t;
+    int rc;
+    if (item == NULL)
+        return;
+    sbx_secrets_init(&s);
+    sbx_tokens_init(&t);
+    rc = sbx_secrets_unpack(item->fds[0], &s, &t);
+    sbx_fd_close(&item->fds[0]);
+    if (rc < 0)
+        fprintf(stderr, "sandbox-agent: the tokens and the certificate of before are lost: %s\n",
+                strerror(-rc));
+    cli_use_secrets(&run->config, &s, &t);
+    sbx_tokens_deinit(&t);
+    sbx_secrets_deinit(&s);
+}
+
+/* A file could not be read: is there something of before to go on with? */
+static int cli_go_on(bool there_is, const char *stays, const struct sbx_err *err)
+{
+    if (!there_is)
+        return cli_fail(err);
+    fprintf(stderr, "sandbox-agent: %s; %s\n", err->text, stays);
+    return -1;
+}
+
+/* These two: -1: go on. Otherwise the exit status. */
+
+static int cli_follow_tokens(struct cli_run *run)
+{
+    struct sbx_err err;
+    cli_take_secrets(run);
+    if (sbx_config_read_tokens(&run->config, &err) == 0)
+        return -1;
+    return cli_go_on(run->config.tokens.count > 0, "the tokens of before stay", &err);
+}
+
+static int cli_follow_tls(struct cli_run *run)
+{
+    struct sbx_err err;
+    if (cli_read_tls(run, &err) == 0)
+        return -1;
+    return cli_go_on(sbx_buf_len(&run->config.secrets.cert) > 0, "the certificate of before stays",
+                     &err);
+}
+
+/* --- serving --- */
+
 static void cli_tell_start(const struct sbx_server *server, const struct sbx_config *c)
 {
     size_t i;
@@ -30142,11 +30436,6 @@ static int cli_serve(struct cli_run *run)
     struct sbx_server *server;
     struct sbx_err err;
     int status;
-    /* The keeper has what was read at its own start; a file may have been read again since. */
-    if (run->estate.generation > 1 && sbx_config_reload_tokens(&run->config, &err) < 0)
-        fprintf(stderr, "sandbox-agent: %s; the old tokens stay\n", err.text);
-    if (run->estate.generation > 1 && cli_read_tls(run, &err) < 0)
-        fprintf(stderr, "sandbox-agent: %s; the old certificate stays\n", err.text);
     server = sbx_server_open(&run->config, sbx_datadir_path(&run->data), &run->estate, &err);
     if (server == NULL)
         return cli_fail(&err);
@@ -30215,8 +30504,8 @@ static void cli_warn_of_files(const struct sbx_config *c, const struct sbx_user 
     for (i = 0; i < sizeof files / sizeof files[0]; i++)
         if (files[i] != NULL && access(files[i], R_OK) < 0)
             sbx_diag(diag, SBX_DIAG_WARN,
-                     "--user: %s cannot be read as %s: SIGHUP keeps what was in it, and an upgrade "
-                     "goes back to this program", files[i], user->name);
+                     "--user: %s cannot be read as %s: what was in it stays, also after SIGHUP and "
+                     "an upgrade", files[i], user->name);
 }
 
 /* Ports below 1024 and files that only root may read are had before; nothing can be had after. */
@@ -30235,6 +30524,15 @@ static int cli_become(struct cli_run *run, const struct sbx_diag *diag, struct s
              user.name);
     cli_warn_of_files(&run->config, &user, diag);
     return 0;
+}
+
+/* A server in the place of one that died. */
+static int cli_follow(struct cli_run *run)
+{
+    int status = cli_follow_tokens(run);
+    if (status < 0)
+        status = cli_follow_tls(run);
+    return status < 0 ? cli_serve(run) : status;
 }
 
 /* Becomes the keeper of a server, or the server alone. */
@@ -30256,7 +30554,9 @@ static int cli_keep(struct cli_run *run, const struct sbx_diag *diag)
     if (token != NULL)
         sbx_mem_wipe(token, strlen(token));
     sbx_mem_free(token);
-    return status == SBX_KEEPER_SERVER || status == -ENOTSUP ? cli_serve(run) : status;
+    if (status != SBX_KEEPER_SERVER && status != -ENOTSUP)
+        return status;
+    return run->estate.generation > 1 ? cli_follow(run) : cli_serve(run);
 }
 
 static int cli_start(struct cli_run *run)
@@ -30285,20 +30585,35 @@ static int cli_start(struct cli_run *run)
 static int cli_continue(struct cli_run *run)
 {
     struct sbx_err err;
+    int status;
     if (sbx_datadir_find(&run->data, run->config.data_dir, &err) < 0)
         return cli_fail(&err);
     /* What the first program could not lock is not used by this one either. */
     if (sbx_estate_find(&run->estate, SBX_KEEP_LOCK, 0) == NULL)
         sbx_buf_clear(&run->data.path);
-    if (cli_read_tls(run, &err) < 0)
+    status = cli_follow_tls(run);
+    return status < 0 ? cli_serve(run) : status;
+}
+
+static int cli_begin(struct cli_run *run)
+{
+    bool follows = sbx_estate_from_environ(&run->estate);
+    struct sbx_err err;
+    int status = -1;
+    if (follows)
+        status = cli_follow_tokens(run);
+    else if (sbx_config_read_tokens(&run->config, &err) < 0)
+        status = cli_fail(&err);
+    if (status >= 0)
+        return status;
+    if (sbx_config_check(&run->config, &err) < 0)
         return cli_fail(&err);
-    return cli_serve(run);
+    return follows ? cli_continue(run) : cli_start(run);
 }
 
 static int cli_server(int argc, char **argv)
 {
     struct cli_run run = {.data = {.lock = -1}, .estate = {.link = -1}};
-    struct sbx_err err;
     int status;
     sbx_config_init(&run.config);
     if (cli_keeps_nothing())
@@ -30311,10 +30626,8 @@ static int cli_server(int argc, char **argv)
     status = cli_parse(&run, argc, argv);
     if (status < 0 && cli_token_from_env(&run.config) < 0)
         status = 1;
-    if (status < 0 && sbx_config_check(&run.config, &err) < 0)
-        status = cli_fail(&err);
     if (status < 0)
-        status = sbx_estate_from_environ(&run.estate) ? cli_continue(&run) : cli_start(&run);
+        status = cli_begin(&run);
     cli_unbind(&run);
     sbx_estate_deinit(&run.estate);
     sbx_datadir_deinit(&run.data);

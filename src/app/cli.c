@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "net/listener.h"
 #include "net/tls.h"
+#include "os/fd.h"
 #include "os/user.h"
 #include "proc/db.h"
 #include "proc/keeper.h"
@@ -136,7 +137,8 @@ static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, st
     case CLI_TOKEN:
         return sbx_config_set_token(c, v, err);
     case CLI_TOKEN_FILE:
-        return sbx_config_set_token_file(c, v, err);
+        c->token_file = v;
+        return 0;
     case CLI_NO_TOKEN:
         c->no_token = true;
         return 0;
@@ -270,12 +272,8 @@ static int cli_parse(struct cli_run *run, int argc, char **argv)
                 return cli_wrong("give the token once, by --token or by --token-file");
             token_given = true;
         }
-        if (cli_apply(&run->config, o->flag, value, &err) < 0) {
-            if (o->flag != CLI_TOKEN_FILE)
-                return cli_wrong(err.text);
-            fprintf(stderr, "sandbox-agent: %s\n", err.text);
-            return 1;
-        }
+        if (cli_apply(&run->config, o->flag, value, &err) < 0)
+            return cli_wrong(err.text);
         if (o->flag == CLI_TOKEN)
             cli_wipe(value);
     }
@@ -290,7 +288,7 @@ static int cli_token_from_env(struct sbx_config *c)
     int rc = 0;
     if (value == NULL || value[0] == '\0')
         return 0;
-    if (c->tokens.count == 0)
+    if (c->tokens.count == 0 && c->token_file == NULL)
         rc = sbx_config_set_token(c, value, &err);
     if (rc < 0)
         fprintf(stderr, "sandbox-agent: SANDBOX_AGENT_TOKEN: not a valid token\n");
@@ -312,6 +310,74 @@ static int cli_fail(const struct sbx_err *err)
     return 1;
 }
 
+/* --- following another server --- */
+
+/* In the place of what the config has. Only what the command line asks for: a token that was given
+ * otherwise is in the config already. */
+static void cli_use_secrets(struct sbx_config *c, struct sbx_secrets *s, struct sbx_tokens *t)
+{
+    struct sbx_tokens was = c->tokens;
+    if (sbx_config_wants_tls(c))
+        sbx_secrets_swap(&c->secrets, s);
+    if (c->token_file == NULL)
+        return;
+    c->tokens = *t;
+    *t = was;
+}
+
+/* What the server before had in use. When it was kept and cannot be had, the config is left with
+ * nothing: what the keeper read at its own start may be valid no more. */
+static void cli_take_secrets(struct cli_run *run)
+{
+    struct sbx_keep_item *item = sbx_estate_find(&run->estate, SBX_KEEP_SECRETS, 0);
+    struct sbx_secrets s;
+    struct sbx_tokens t;
+    int rc;
+    if (item == NULL)
+        return;
+    sbx_secrets_init(&s);
+    sbx_tokens_init(&t);
+    rc = sbx_secrets_unpack(item->fds[0], &s, &t);
+    sbx_fd_close(&item->fds[0]);
+    if (rc < 0)
+        fprintf(stderr, "sandbox-agent: the tokens and the certificate of before are lost: %s\n",
+                strerror(-rc));
+    cli_use_secrets(&run->config, &s, &t);
+    sbx_tokens_deinit(&t);
+    sbx_secrets_deinit(&s);
+}
+
+/* A file could not be read: is there something of before to go on with? */
+static int cli_go_on(bool there_is, const char *stays, const struct sbx_err *err)
+{
+    if (!there_is)
+        return cli_fail(err);
+    fprintf(stderr, "sandbox-agent: %s; %s\n", err->text, stays);
+    return -1;
+}
+
+/* These two: -1: go on. Otherwise the exit status. */
+
+static int cli_follow_tokens(struct cli_run *run)
+{
+    struct sbx_err err;
+    cli_take_secrets(run);
+    if (sbx_config_read_tokens(&run->config, &err) == 0)
+        return -1;
+    return cli_go_on(run->config.tokens.count > 0, "the tokens of before stay", &err);
+}
+
+static int cli_follow_tls(struct cli_run *run)
+{
+    struct sbx_err err;
+    if (cli_read_tls(run, &err) == 0)
+        return -1;
+    return cli_go_on(sbx_buf_len(&run->config.secrets.cert) > 0, "the certificate of before stays",
+                     &err);
+}
+
+/* --- serving --- */
+
 static void cli_tell_start(const struct sbx_server *server, const struct sbx_config *c)
 {
     size_t i;
@@ -327,11 +393,6 @@ static int cli_serve(struct cli_run *run)
     struct sbx_server *server;
     struct sbx_err err;
     int status;
-    /* The keeper has what was read at its own start; a file may have been read again since. */
-    if (run->estate.generation > 1 && sbx_config_reload_tokens(&run->config, &err) < 0)
-        fprintf(stderr, "sandbox-agent: %s; the old tokens stay\n", err.text);
-    if (run->estate.generation > 1 && cli_read_tls(run, &err) < 0)
-        fprintf(stderr, "sandbox-agent: %s; the old certificate stays\n", err.text);
     server = sbx_server_open(&run->config, sbx_datadir_path(&run->data), &run->estate, &err);
     if (server == NULL)
         return cli_fail(&err);
@@ -400,8 +461,8 @@ static void cli_warn_of_files(const struct sbx_config *c, const struct sbx_user 
     for (i = 0; i < sizeof files / sizeof files[0]; i++)
         if (files[i] != NULL && access(files[i], R_OK) < 0)
             sbx_diag(diag, SBX_DIAG_WARN,
-                     "--user: %s cannot be read as %s: SIGHUP keeps what was in it, and an upgrade "
-                     "goes back to this program", files[i], user->name);
+                     "--user: %s cannot be read as %s: what was in it stays, also after SIGHUP and "
+                     "an upgrade", files[i], user->name);
 }
 
 /* Ports below 1024 and files that only root may read are had before; nothing can be had after. */
@@ -420,6 +481,15 @@ static int cli_become(struct cli_run *run, const struct sbx_diag *diag, struct s
              user.name);
     cli_warn_of_files(&run->config, &user, diag);
     return 0;
+}
+
+/* A server in the place of one that died. */
+static int cli_follow(struct cli_run *run)
+{
+    int status = cli_follow_tokens(run);
+    if (status < 0)
+        status = cli_follow_tls(run);
+    return status < 0 ? cli_serve(run) : status;
 }
 
 /* Becomes the keeper of a server, or the server alone. */
@@ -441,7 +511,9 @@ static int cli_keep(struct cli_run *run, const struct sbx_diag *diag)
     if (token != NULL)
         sbx_mem_wipe(token, strlen(token));
     sbx_mem_free(token);
-    return status == SBX_KEEPER_SERVER || status == -ENOTSUP ? cli_serve(run) : status;
+    if (status != SBX_KEEPER_SERVER && status != -ENOTSUP)
+        return status;
+    return run->estate.generation > 1 ? cli_follow(run) : cli_serve(run);
 }
 
 static int cli_start(struct cli_run *run)
@@ -470,20 +542,35 @@ static int cli_start(struct cli_run *run)
 static int cli_continue(struct cli_run *run)
 {
     struct sbx_err err;
+    int status;
     if (sbx_datadir_find(&run->data, run->config.data_dir, &err) < 0)
         return cli_fail(&err);
     /* What the first program could not lock is not used by this one either. */
     if (sbx_estate_find(&run->estate, SBX_KEEP_LOCK, 0) == NULL)
         sbx_buf_clear(&run->data.path);
-    if (cli_read_tls(run, &err) < 0)
+    status = cli_follow_tls(run);
+    return status < 0 ? cli_serve(run) : status;
+}
+
+static int cli_begin(struct cli_run *run)
+{
+    bool follows = sbx_estate_from_environ(&run->estate);
+    struct sbx_err err;
+    int status = -1;
+    if (follows)
+        status = cli_follow_tokens(run);
+    else if (sbx_config_read_tokens(&run->config, &err) < 0)
+        status = cli_fail(&err);
+    if (status >= 0)
+        return status;
+    if (sbx_config_check(&run->config, &err) < 0)
         return cli_fail(&err);
-    return cli_serve(run);
+    return follows ? cli_continue(run) : cli_start(run);
 }
 
 static int cli_server(int argc, char **argv)
 {
     struct cli_run run = {.data = {.lock = -1}, .estate = {.link = -1}};
-    struct sbx_err err;
     int status;
     sbx_config_init(&run.config);
     if (cli_keeps_nothing())
@@ -496,10 +583,8 @@ static int cli_server(int argc, char **argv)
     status = cli_parse(&run, argc, argv);
     if (status < 0 && cli_token_from_env(&run.config) < 0)
         status = 1;
-    if (status < 0 && sbx_config_check(&run.config, &err) < 0)
-        status = cli_fail(&err);
     if (status < 0)
-        status = sbx_estate_from_environ(&run.estate) ? cli_continue(&run) : cli_start(&run);
+        status = cli_begin(&run);
     cli_unbind(&run);
     sbx_estate_deinit(&run.estate);
     sbx_datadir_deinit(&run.data);

@@ -61,17 +61,9 @@ int sbx_config_set_token(struct sbx_config *c, const char *value, struct sbx_err
     return sbx_tokens_add(&c->tokens, sbx_str_z(value), SBX_SCOPE_FULL, "--token", err);
 }
 
-int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx_err *err)
+int sbx_config_read_tokens(struct sbx_config *c, struct sbx_err *err)
 {
-    int rc = sbx_secrets_read_tokens(&c->tokens, path, err);
-    if (rc == 0)
-        c->token_file = path;
-    return rc;
-}
-
-int sbx_config_reload_tokens(struct sbx_config *c, struct sbx_err *err)
-{
-    return c->token_file == NULL ? 0 : sbx_config_set_token_file(c, c->token_file, err);
+    return c->token_file == NULL ? 0 : sbx_secrets_read_tokens(&c->tokens, c->token_file, err);
 }
 
 /* Both ways: the port that the system will choose is none of those named. */

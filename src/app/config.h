@@ -50,9 +50,6 @@ void sbx_config_deinit(struct sbx_config *c);
 /* Each takes one value of a flag. 0, or -EINVAL with the flag and the value named in err. */
 int sbx_config_set_port(struct sbx_config *c, const char *value, struct sbx_err *err);
 int sbx_config_set_token(struct sbx_config *c, const char *value, struct sbx_err *err);
-int sbx_config_set_token_file(struct sbx_config *c, const char *path, struct sbx_err *err);
-/* Reads the token file again. On failure the old tokens stay. 0 or -errno. */
-int sbx_config_reload_tokens(struct sbx_config *c, struct sbx_err *err);
 int sbx_config_add_listen(struct sbx_config *c, const char *value, struct sbx_err *err);
 int sbx_config_add_allow_host(struct sbx_config *c, const char *value, struct sbx_err *err);
 int sbx_config_add_origin(struct sbx_config *c, const char *value, struct sbx_err *err);
@@ -62,6 +59,10 @@ int sbx_config_set_log_level(struct sbx_config *c, const char *value, struct sbx
 /* A number of at least `least` for the named flag. */
 int sbx_config_set_number(uint64_t *number, const char *flag, const char *value, uint64_t least,
                           struct sbx_err *err);
+
+/* Reads the token file, if one was given, for the first time or again. On failure the tokens of
+ * before stay. 0 or -errno. */
+int sbx_config_read_tokens(struct sbx_config *c, struct sbx_err *err);
 
 static inline bool sbx_config_wants_tls(const struct sbx_config *c)
 {

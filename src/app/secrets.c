@@ -1,5 +1,11 @@
 /* secrets.c - see secrets.h. Memory that had a secret is wiped before it is given back; copies that
- * the C library or the kernel made on the way are not ours to find. */
+ * the C library or the kernel made on the way are not ours to find.
+ *
+ *   pack  magic 4 | lengths 4 * 4 | tokens, lines of a token file | cert | key | client CA
+ *
+ * Lengths are little-endian. The last byte of the magic changes when the meaning of anything here
+ * does: after an upgrade writer and reader are of different age. There is no checksum: it is memory
+ * that nobody but us has. */
 #include "app/secrets.h"
 #include "base/mem.h"
 #include "os/fd.h"
@@ -14,8 +20,15 @@
 
 #define SECRETS_TOKEN_FILE_MAX (128u * 1024u) /* SBX_TOKENS_MAX of the longest, and comments */
 #define SECRETS_PEM_MAX (1024u * 1024u)       /* a bundle of every public root is smaller */
+#define SECRETS_PARTS 4u
+#define SECRETS_HEAD (4u + 4u * SECRETS_PARTS)
 #define SECRETS_READ 16384u   /* of something that does not say how much it has */
 #define SECRETS_WAIT_MS 2000  /* for a program that writes it into a pipe */
+
+static const uint8_t secrets_magic[4] = {'s', 'k', 's', 1};
+/* Of each part in a pack. */
+static const uint32_t secrets_most[SECRETS_PARTS] = {SECRETS_TOKEN_FILE_MAX, SECRETS_PEM_MAX,
+                                                     SECRETS_PEM_MAX, SECRETS_PEM_MAX};
 
 void sbx_secrets_init(struct sbx_secrets *s)
 {
@@ -104,7 +117,7 @@ static int secrets_write_all(int fd, struct sbx_str bytes)
         bytes.p += put;
         bytes.n -= (size_t)put;
     }
-    return fsync(fd) < 0 ? -errno : 0;
+    return 0;
 }
 
 /* Beside it first: a crash leaves the old one or the new one. */
@@ -119,6 +132,8 @@ int sbx_secret_write(const char *path, struct sbx_str bytes)
     if (fd < 0)
         return -errno;
     rc = secrets_write_all(fd, bytes);
+    if (rc == 0 && fsync(fd) < 0)
+        rc = -errno;
     sbx_fd_close(&fd);
     if (rc == 0 && rename(beside, path) < 0)
         rc = -errno;
@@ -173,5 +188,159 @@ int sbx_secrets_read_tls(struct sbx_secrets *s, const char *cert, const char *ke
     if (rc == 0)
         sbx_secrets_swap(s, &fresh);
     sbx_secrets_deinit(&fresh);
+    return rc;
+}
+
+/* --- for the next server --- */
+
+static bool secrets_is_word(struct sbx_str secret)
+{
+    return secret.n > 0 && secret.p[0] != '#' && memchr(secret.p, ' ', secret.n) == NULL;
+}
+
+static int secrets_put_tokens(struct sbx_buf *out, const struct sbx_tokens *t)
+{
+    size_t i, room = 0;
+    for (i = 0; i < t->count; i++) {
+        if (!secrets_is_word(t->list[i].secret))
+            return -EINVAL;
+        room += t->list[i].secret.n + sizeof " full\n";
+    }
+    if (room > 0)
+        (void)sbx_buf_reserve(out, room);
+    for (i = 0; i < t->count; i++) {
+        sbx_buf_add_str(out, t->list[i].secret);
+        sbx_buf_add_z(out, t->list[i].scope == SBX_SCOPE_READ ? " read\n" : " full\n");
+    }
+    return out->oom ? -ENOMEM : 0;
+}
+
+static int secrets_write_pack(int fd, const struct sbx_str parts[SECRETS_PARTS])
+{
+    uint8_t head[SECRETS_HEAD];
+    size_t i, j;
+    int rc;
+    /* Whoever else finds it among our descriptors in /proc is not to open it just so. */
+    (void)fchmod(fd, 0);
+    memcpy(head, secrets_magic, 4);
+    for (i = 0; i < SECRETS_PARTS; i++) {
+        if (parts[i].n > secrets_most[i])
+            return -EFBIG;
+        for (j = 0; j < 4; j++)
+            head[4 + 4 * i + j] = (uint8_t)(parts[i].n >> (8 * j));
+    }
+    rc = secrets_write_all(fd, (struct sbx_str){(const char *)head, sizeof head});
+    for (i = 0; i < SECRETS_PARTS && rc == 0; i++)
+        rc = secrets_write_all(fd, parts[i]);
+    return rc;
+}
+
+int sbx_secrets_pack(const struct sbx_secrets *s, const struct sbx_tokens *t)
+{
+    struct sbx_buf tokens;
+    int fd = -1, rc;
+    sbx_buf_init(&tokens);
+    rc = secrets_put_tokens(&tokens, t);
+    if (rc == 0)
+        rc = fd = sbx_fd_open_unnamed();
+    if (rc >= 0) {
+        const struct sbx_str parts[SECRETS_PARTS] = {
+            sbx_buf_view(&tokens), sbx_buf_view(&s->cert), sbx_buf_view(&s->key),
+            sbx_buf_view(&s->client_ca)};
+        rc = secrets_write_pack(fd, parts);
+    }
+    secrets_wipe(&tokens);
+    if (rc == 0)
+        return fd;
+    sbx_fd_close(&fd);
+    return rc;
+}
+
+/* Where each part lies in n bytes of a pack, all of which belong to one. */
+static int secrets_find_parts(const uint8_t *p, size_t n, struct sbx_str parts[SECRETS_PARTS])
+{
+    size_t i, j, at = SECRETS_HEAD;
+    if (memcmp(p, secrets_magic, 4) != 0)
+        return -EINVAL;
+    for (i = 0; i < SECRETS_PARTS; i++) {
+        uint32_t len = 0;
+        for (j = 4; j-- > 0;)
+            len = len << 8 | p[4 + 4 * i + j];
+        if (len > secrets_most[i] || len > n - at)
+            return -EINVAL;
+        parts[i] = (struct sbx_str){(const char *)p + at, len};
+        at += len;
+    }
+    return at == n ? 0 : -EINVAL;
+}
+
+static int secrets_pread_all(int fd, uint8_t *to, size_t n)
+{
+    size_t at = 0;
+    while (at < n) {
+        ssize_t got = pread(fd, to + at, n - at, (off_t)at);
+        if (got < 0 && errno != EINTR)
+            return -errno;
+        if (got == 0)
+            return -EINVAL;
+        at += got > 0 ? (size_t)got : 0;
+    }
+    return 0;
+}
+
+static int secrets_take_parts(const struct sbx_str parts[SECRETS_PARTS], struct sbx_secrets *s,
+                              struct sbx_tokens *t)
+{
+    struct sbx_err err;
+    sbx_buf_add_str(&s->cert, parts[1]);
+    sbx_buf_add_str(&s->key, parts[2]);
+    sbx_buf_add_str(&s->client_ca, parts[3]);
+    if (s->cert.oom || s->key.oom || s->client_ca.oom)
+        return -ENOMEM;
+    return parts[0].n == 0 ? 0 : sbx_tokens_parse(t, parts[0], "a pack", &err);
+}
+
+static int secrets_take_pack(const uint8_t *p, size_t n, struct sbx_secrets *s,
+                             struct sbx_tokens *t)
+{
+    struct sbx_str parts[SECRETS_PARTS];
+    struct sbx_secrets fresh;
+    struct sbx_tokens tokens, old = *t;
+    int rc = secrets_find_parts(p, n, parts);
+    if (rc < 0)
+        return rc;
+    sbx_secrets_init(&fresh);
+    sbx_tokens_init(&tokens);
+    rc = secrets_take_parts(parts, &fresh, &tokens);
+    if (rc == 0) {
+        sbx_secrets_swap(s, &fresh);
+        *t = tokens;
+        tokens = old;
+    }
+    sbx_tokens_deinit(&tokens);
+    sbx_secrets_deinit(&fresh);
+    return rc;
+}
+
+int sbx_secrets_unpack(int fd, struct sbx_secrets *s, struct sbx_tokens *t)
+{
+    const size_t most = SECRETS_HEAD + SECRETS_TOKEN_FILE_MAX + 3 * SECRETS_PEM_MAX;
+    struct stat st;
+    uint8_t *p;
+    size_t n;
+    int rc;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode) || st.st_size < (off_t)SECRETS_HEAD || st.st_size > (off_t)most)
+        return -EINVAL;
+    n = (size_t)st.st_size;
+    p = sbx_mem_alloc(n);
+    if (p == NULL)
+        return -ENOMEM;
+    rc = secrets_pread_all(fd, p, n);
+    if (rc == 0)
+        rc = secrets_take_pack(p, n, s, t);
+    sbx_mem_wipe(p, n);
+    sbx_mem_free(p);
     return rc;
 }

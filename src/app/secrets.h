@@ -14,7 +14,6 @@ struct sbx_secrets {
     struct sbx_buf cert, key, client_ca;
 };
 
-
 void sbx_secrets_init(struct sbx_secrets *s);
 void sbx_secrets_deinit(struct sbx_secrets *s); /* wipes them */
 /* a has what b had, and the other way round. */
@@ -34,5 +33,13 @@ int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, struct sbx_e
  * -errno. What is in them is looked at by sbx_tls_open. */
 int sbx_secrets_read_tls(struct sbx_secrets *s, const char *cert, const char *key,
                          const char *client_ca, struct sbx_err *err);
+
+/* For the server that follows this one: both in an unnamed file, which only descriptors lead to.
+ * The tokens are those of a token file: a blank in one, or a '#' at its start, is -EINVAL. The
+ * descriptor or -errno. */
+int sbx_secrets_pack(const struct sbx_secrets *s, const struct sbx_tokens *t);
+/* What such a file has in the place of what is in both, which stays when anything is wrong with it.
+ * Not at the descriptor's offset, which others share. 0 or -errno. */
+int sbx_secrets_unpack(int fd, struct sbx_secrets *s, struct sbx_tokens *t);
 
 #endif

@@ -204,18 +204,41 @@ static void server_begin_leave(struct sbx_server *s)
     sbx_loop_set_timer(&s->host.loop, &s->check, now);
 }
 
-static void server_reload_tokens(struct sbx_server *s)
+/* For the next server: by then the files may be gone, or out of its reach, and what the keeper
+ * read at its own start may be valid no more. */
+static void server_keep_secrets(struct sbx_server *s)
+{
+    const struct sbx_config *c = s->config;
+    const struct sbx_tokens none = {NULL, 0};
+    int fds[SBX_KEEP_FDS] = {-1, -1, -1}, rc;
+    if (!sbx_keep_is_there(&s->host.keep) || (c->token_file == NULL && !sbx_config_wants_tls(c)))
+        return;
+    rc = fds[0] = sbx_secrets_pack(&c->secrets, c->token_file != NULL ? &c->tokens : &none);
+    if (rc >= 0)
+        rc = sbx_keep_put(&s->host.keep, SBX_KEEP_SECRETS, 0, 0, fds);
+    sbx_fd_close(&fds[0]);
+    if (rc < 0)
+        sbx_diag(&s->host.diag, SBX_DIAG_WARN,
+                 "the keeper did not take tokens and certificate: a next server that cannot read "
+                 "them has older ones: %s", strerror(-rc));
+}
+
+/* true: there are others now. */
+static bool server_reload_tokens(struct sbx_server *s)
 {
     struct sbx_err err;
+    int rc;
     if (s->config->token_file == NULL)
-        return;
-    if (sbx_config_reload_tokens(s->config, &err) < 0)
+        return false;
+    rc = sbx_config_read_tokens(s->config, &err);
+    if (rc < 0)
         sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old tokens stay", err.text);
     else
         sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the tokens were read again");
     /* Whoever issued one may be let in no more. */
     sbx_tickets_deinit(&s->api.tickets);
     sbx_tickets_init(&s->api.tickets);
+    return rc == 0;
 }
 
 static int server_open_tls(struct sbx_server *s, struct sbx_err *err)
@@ -232,26 +255,32 @@ static int server_open_tls(struct sbx_server *s, struct sbx_err *err)
     return 0;
 }
 
-static void server_reload_tls(struct sbx_server *s)
+/* true: there is another one now. */
+static bool server_reload_tls(struct sbx_server *s)
 {
     struct sbx_err err;
     if (!sbx_config_wants_tls(s->config))
-        return;
+        return false;
     if (sbx_certificates_read(&s->config->secrets, s->config, s->data_dir, &s->host.diag,
                               &err) < 0 ||
-        server_open_tls(s, &err) < 0)
+        server_open_tls(s, &err) < 0) {
         sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old certificate stays", err.text);
-    else
-        sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the certificate was read again, SHA-256 %s",
-                 s->fingerprint);
+        return false;
+    }
+    sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: the certificate was read again, SHA-256 %s",
+             s->fingerprint);
+    return true;
 }
 
 static void server_reload(struct sbx_server *s)
 {
+    bool tokens, tls;
     if (s->config->token_file == NULL && !sbx_config_wants_tls(s->config))
         sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: there is nothing to read again");
-    server_reload_tokens(s);
-    server_reload_tls(s);
+    tokens = server_reload_tokens(s);
+    tls = server_reload_tls(s);
+    if (tokens || tls)
+        server_keep_secrets(s);
 }
 
 static void server_begin_stop(struct sbx_server *s, int sig)
@@ -615,6 +644,7 @@ struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_d
         sbx_server_close(s);
         return NULL;
     }
+    server_keep_secrets(s);
     server_tell_open(s, estate);
     return s;
 }

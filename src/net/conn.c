@@ -38,8 +38,8 @@
 #define CONN_LINGER_US 2000000u
 #define CONN_HANDSHAKES_US 4000u /* for all of them in one turn: each costs a millisecond or more */
 #define CONN_REFUSAL_US 1000000u /* for the handshake of a client that is one too many */
-#define CONN_TURN_BUDGET (8u * 1024u * 1024u) /* and for all of them, as far as each gets ... */
-#define CONN_SMALL (64u * 1024u)              /* ... as much as this */
+#define CONN_TURN_BUDGET (4u * 1024u * 1024u) /* and for all of them, as far as each gets ... */
+#define CONN_SMALL (16u * 1024u)              /* ... as much as this */
 
 /* --- what to wait for --- */
 
@@ -97,8 +97,8 @@ static size_t conn_write_budget(const struct sbx_conn *c)
 {
     struct sbx_net *net = c->net;
     size_t share;
-    if (net->written_us != net->loop->now_us) {
-        net->written_us = net->loop->now_us;
+    if (net->written_pass != net->loop->pass) {
+        net->written_pass = net->loop->pass;
         net->writers_before = net->writers;
         net->writers = 0;
     }
@@ -262,6 +262,26 @@ static void conn_end_source(struct sbx_conn *c)
     s->ops->gone(s, c);
 }
 
+/* So many streams that begin together must not fill their queues in one turn. */
+static bool conn_may_pull(struct sbx_net *net)
+{
+    if (net->pulled_pass != net->loop->pass) {
+        net->pulled_pass = net->loop->pass;
+        net->pulled = 0;
+    }
+    return net->pulled < CONN_TURN_BUDGET;
+}
+
+static enum sbx_pull conn_pull(struct sbx_conn *c)
+{
+    struct sbx_net *net = c->net;
+    size_t before = c->out.bytes;
+    enum sbx_pull rc = c->source->ops->pull(c->source, c);
+    if (c->out.bytes > before)
+        net->pulled += c->out.bytes - before;
+    return rc;
+}
+
 static void conn_run_step(struct sbx_task *t)
 {
     struct sbx_conn *c = SBX_LIST_OF(t, struct sbx_conn, step);
@@ -279,7 +299,11 @@ static void conn_run_step(struct sbx_task *t)
         c->more = true; /* asked again when there is room */
         return;
     }
-    switch (c->source->ops->pull(c->source, c)) {
+    if (!conn_may_pull(c->net)) {
+        sbx_conn_wake(c); /* in the next turn, before those that ask later */
+        return;
+    }
+    switch (conn_pull(c)) {
     case SBX_PULL_IDLE:
         c->more = false;
         break;

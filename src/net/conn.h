@@ -92,7 +92,9 @@ struct sbx_net {
     unsigned heavy_done;
     struct sbx_list shaking;    /* connections whose handshake can go on, first come first */
     struct sbx_task shake;      /* PULL */
-    uint64_t written_us;        /* turn in which `writers` connections had much to write */
+    uint64_t pulled_pass;       /* of the loop, in which sources produced `pulled` bytes */
+    size_t pulled;
+    uint64_t written_pass;      /* in which `writers` connections had much to write */
     size_t writers, writers_before; /* and in the one before */
 };
 

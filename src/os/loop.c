@@ -330,6 +330,7 @@ static void loop_run_phase(struct sbx_list *tasks)
 static void loop_run_phases(struct sbx_loop *loop)
 {
     size_t i;
+    loop->pass++;
     for (i = 0; i < SBX_PHASES; i++) {
         if (i == SBX_PHASE_FLUSH)
             loop_run_phase(&loop->tasks[SBX_PHASE_COMMIT]);

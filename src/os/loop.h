@@ -59,6 +59,7 @@ struct sbx_loop {
     struct sbx_timers timers;
     struct sbx_list tasks[SBX_PHASES];
     uint64_t now_us;     /* monotonic time of this turn */
+    uint64_t pass;        /* counts how often the phases were run: what is bounded in each */
     bool stopping;
     bool held;
 };

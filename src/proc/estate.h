@@ -1,5 +1,5 @@
 /* estate.h - what a server leaves behind when it ends, in the keeping of its parent, and what the
- * next one takes over: listening sockets, memory, pipe ends and terminals, exits. */
+ * next one takes over: listening sockets, memory, pipe ends and terminals, exits, secrets. */
 #ifndef SBX_PROC_ESTATE_H
 #define SBX_PROC_ESTATE_H
 
@@ -16,7 +16,8 @@ enum sbx_keep_kind {
     SBX_KEEP_PROCESS,  /* fds: stdin or -1; stdout or the terminal; stderr or -1 */
     SBX_KEEP_LISTENER, /* fds[0] */
     SBX_KEEP_MEMORY,   /* fds[0]: of os/shm */
-    SBX_KEEP_LOCK      /* fds[0]: the locked file of the data directory */
+    SBX_KEEP_LOCK,     /* fds[0]: the locked file of the data directory */
+    SBX_KEEP_SECRETS   /* fds[0]: an unnamed file in memory with tokens and keys */
 };
 
 struct sbx_keep_item {

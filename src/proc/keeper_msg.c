@@ -92,7 +92,7 @@ static bool keeper_msg_is_clear(const struct sbx_exit *e)
 static bool keeper_msg_is_valid(const struct sbx_keeper_msg *m)
 {
     bool clear = keeper_msg_is_clear(&m->exit);
-    if (m->kind > SBX_KEEP_LOCK || m->fds > KEEPER_MSG_ALL_FDS)
+    if (m->kind > SBX_KEEP_SECRETS || m->fds > KEEPER_MSG_ALL_FDS)
         return false;
     switch (m->type) {
     case SBX_KEEPER_MSG_PUT:
@@ -159,7 +159,7 @@ int sbx_keeper_item_decode(const uint8_t *p, size_t n, struct sbx_keep_item *ite
     size_t i;
     if (n != SBX_KEEPER_ITEM_BYTES || memcmp(p, keeper_msg_item_magic, 4) != 0)
         return -EINVAL;
-    if (p[4] > SBX_KEEP_LOCK || p[5] > 1 || p[7] != 0)
+    if (p[4] > SBX_KEEP_SECRETS || p[5] > 1 || p[7] != 0)
         return -EINVAL;
     item->kind = p[4];
     item->exited = p[5] != 0;

@@ -23,7 +23,7 @@ static void check_message(const uint8_t *p, size_t n)
     struct sbx_keeper_msg m;
     if (sbx_keeper_msg_decode(p, n, &m) < 0)
         return;
-    assert(n == sizeof again && m.kind <= SBX_KEEP_LOCK && m.fds < 1u << SBX_KEEP_FDS);
+    assert(n == sizeof again && m.kind <= SBX_KEEP_SECRETS && m.fds < 1u << SBX_KEEP_FDS);
     assert(m.pid >= 0 && m.pid != 1);
     check_exit(&m.exit);
     sbx_keeper_msg_encode(&m, again);
@@ -37,7 +37,7 @@ static void check_item(const uint8_t *p, size_t n)
     size_t i;
     if (sbx_keeper_item_decode(p, n, &item) < 0)
         return;
-    assert(n == sizeof again && item.kind <= SBX_KEEP_LOCK);
+    assert(n == sizeof again && item.kind <= SBX_KEEP_SECRETS);
     assert(item.pid == 0 || (item.kind == SBX_KEEP_PROCESS && item.pid > 1));
     for (i = 0; i < SBX_KEEP_FDS; i++)
         assert(item.fds[i] == -1 || item.fds[i] > 2);

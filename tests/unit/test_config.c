@@ -113,6 +113,12 @@ static void write_file(const char *path, const char *text, size_t n)
     assert_int_equal(fclose(f), 0);
 }
 
+static int read_token_file(const char *path)
+{
+    c.token_file = path;
+    return sbx_config_read_tokens(&c, &err);
+}
+
 static int token_file(const char *text, size_t n)
 {
     char path[] = "/tmp/config.XXXXXX";
@@ -120,7 +126,7 @@ static int token_file(const char *text, size_t n)
     assert_true(fd >= 0);
     (void)close(fd);
     write_file(path, text, n);
-    rc = sbx_config_set_token_file(&c, path, &err);
+    rc = read_token_file(path);
     assert_int_equal(unlink(path), 0);
     return rc;
 }
@@ -149,10 +155,10 @@ static void test_token_file(void **state)
     assert_null(strstr(err.text, "xxx"));
     assert_int_equal(c.tokens.count, 3); /* the last ones that were right */
     assert_int_equal(token_file(text, 1024), 0);
-    assert_int_equal(sbx_config_set_token_file(&c, "/no/such/file", &err), -ENOENT);
+    assert_int_equal(read_token_file("/no/such/file"), -ENOENT);
     assert_string_equal(err.text,
                         "cannot read --token-file /no/such/file: No such file or directory");
-    assert_int_equal(sbx_config_set_token_file(&c, "/", &err), -EISDIR);
+    assert_int_equal(read_token_file("/"), -EISDIR);
 }
 
 /* A file that has become bad or is gone leaves the tokens as they were. */
@@ -164,21 +170,21 @@ static void test_token_file_is_read_again(void **state)
     assert_true(fd >= 0);
     (void)close(fd);
     assert_int_equal(sbx_config_set_token(&c, "from a flag", &err), 0);
-    assert_int_equal(sbx_config_reload_tokens(&c, &err), 0);
+    assert_int_equal(sbx_config_read_tokens(&c, &err), 0);
     expect_token(0, "from a flag", SBX_SCOPE_FULL);
     write_file(path, "first\nother\n", 12);
-    assert_int_equal(sbx_config_set_token_file(&c, path, &err), 0);
+    assert_int_equal(read_token_file(path), 0);
     write_file(path, "second read\n", 12);
-    assert_int_equal(sbx_config_reload_tokens(&c, &err), 0);
+    assert_int_equal(sbx_config_read_tokens(&c, &err), 0);
     assert_int_equal(c.tokens.count, 1);
     expect_token(0, "second", SBX_SCOPE_READ);
     write_file(path, "fine\na b c\n", 11);
-    expect_refused(sbx_config_reload_tokens(&c, &err), path);
+    expect_refused(sbx_config_read_tokens(&c, &err), path);
     assert_non_null(strstr(err.text, "line 2"));
     write_file(path, "", 0);
-    expect_refused(sbx_config_reload_tokens(&c, &err), path);
+    expect_refused(sbx_config_read_tokens(&c, &err), path);
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(sbx_config_reload_tokens(&c, &err), -ENOENT);
+    assert_int_equal(sbx_config_read_tokens(&c, &err), -ENOENT);
     assert_int_equal(c.tokens.count, 1);
     expect_token(0, "second", SBX_SCOPE_READ);
 }

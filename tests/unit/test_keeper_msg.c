@@ -23,6 +23,7 @@ static const struct sbx_keeper_msg good_messages[] = {
     {.type = SBX_KEEPER_MSG_EXIT, .number = 4, .exit = {SBX_EXIT_CODE, 255, false}},
     {.type = SBX_KEEPER_MSG_EXIT, .number = 4, .exit = {SBX_EXIT_SIGNAL, 11, true}},
     {.type = SBX_KEEPER_MSG_EXIT, .number = 4, .exit = {SBX_EXIT_UNKNOWN, 0, false}},
+    {.type = SBX_KEEPER_MSG_PUT, .kind = SBX_KEEP_SECRETS, .fds = 1},
 };
 
 #define GOOD_MESSAGES (sizeof good_messages / sizeof good_messages[0])
@@ -108,11 +109,12 @@ static void test_wrong_values(void **state)
         size_t message, at;
         uint8_t value;
     } wrong[] = {
-        {0, 4, 0}, {0, 4, 6}, {0, 5, 4}, {0, 5, 1} /* a listener with a pid */, {0, 6, 8},
+        {0, 4, 0}, {0, 4, 6}, {0, 5, 5}, {0, 5, 1} /* a listener with a pid */, {0, 6, 8},
         {0, 7, 1}, {0, 19, 0xff} /* negative pid */, {1, 16, 1},
         {2, 6, 0}, {2, 6, 3} /* two at once */, {2, 5, 1}, {3, 6, 1}, {3, 16, 1}, {4, 8, 1},
         {4, 5, 1}, {5, 20, 3}, {5, 25, 1} /* code above 255 */, {5, 7, 1} /* core of an exit */,
         {6, 24, 0}, {6, 7, 2}, {7, 24, 1}, {5, 28, 1}, {5, 31, 1},
+        {8, 5, 5}, {8, 16, 2} /* secrets with a pid */,
     };
     uint8_t bytes[SBX_KEEPER_MSG_BYTES];
     struct sbx_keeper_msg m;
@@ -138,12 +140,13 @@ static void test_items(void **state)
         {.kind = SBX_KEEP_PROCESS, .pid = 70, .fds = {-1, -1, -1}, .exited = true,
          .exit = {SBX_EXIT_SIGNAL, 9, false}},
         {.kind = SBX_KEEP_LOCK, .fds = {9, -1, -1}},
+        {.kind = SBX_KEEP_SECRETS, .fds = {3, -1, -1}},
     };
     uint8_t bytes[SBX_KEEPER_ITEM_BYTES];
     struct sbx_keep_item it;
     size_t i;
     (void)state;
-    for (i = 0; i < 3; i++) {
+    for (i = 0; i < sizeof items / sizeof items[0]; i++) {
         sbx_keeper_item_encode(&items[i], bytes);
         assert_int_equal(sbx_keeper_item_decode(bytes, sizeof bytes, &it), 0);
         assert_int_equal(it.kind, items[i].kind);
@@ -161,7 +164,8 @@ static void test_wrong_items(void **state)
         {.kind = SBX_KEEP_PROCESS, .pid = 1, .fds = {-1, -1, -1}},
         {.kind = SBX_KEEP_PROCESS, .pid = -5, .fds = {-1, -1, -1}},
         {.kind = SBX_KEEP_MEMORY, .pid = 5, .fds = {-1, -1, -1}},
-        {.kind = 4, .fds = {-1, -1, -1}},
+        {.kind = SBX_KEEP_SECRETS + 1, .fds = {-1, -1, -1}},
+        {.kind = SBX_KEEP_SECRETS, .pid = 5, .fds = {3, -1, -1}},
         {.kind = SBX_KEEP_MEMORY, .fds = {2, -1, -1}},
         {.kind = SBX_KEEP_MEMORY, .fds = {-1, 0, -1}},
         {.kind = SBX_KEEP_MEMORY, .fds = {-1, -1, -2}},

@@ -446,6 +446,247 @@ static void test_tls_files_with_little_memory(void **state)
     assert_int_equal(gate_each(read_tls_with_little_memory, NULL), 3);
 }
 
+/* --- for the next server --- */
+
+static void secrets_of(const char *cert, const char *key, const char *ca)
+{
+    sbx_secrets_init(&s);
+    sbx_buf_add_z(&s.cert, cert);
+    sbx_buf_add_z(&s.key, key);
+    sbx_buf_add_z(&s.client_ca, ca);
+}
+
+static void tokens_of(const char *text)
+{
+    sbx_tokens_init(&tokens);
+    if (text[0] != '\0')
+        assert_int_equal(sbx_tokens_parse(&tokens, sbx_str_z(text), "test", &err), 0);
+}
+
+static void forget(void)
+{
+    sbx_secrets_deinit(&s);
+    sbx_tokens_deinit(&tokens);
+}
+
+static int packed(const char *lines, const char *cert, const char *key, const char *ca)
+{
+    int fd;
+    secrets_of(cert, key, ca);
+    tokens_of(lines);
+    fd = sbx_secrets_pack(&s, &tokens);
+    assert_true(fd > 2);
+    forget();
+    return fd;
+}
+
+static void test_pack(void **state)
+{
+    struct stat st;
+    int fd = packed("one\ntwo read\nth#ree\xc3\xa4\n", "cert", "a key", "client ca"), i;
+    (void)state;
+    assert_int_not_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0);
+    assert_int_equal(st.st_nlink, 0);
+    /* Twice, whatever the offset is, and over what was there. */
+    secrets_of("old", "", "old");
+    tokens_of("old\n");
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(lseek(fd, i * 7, SEEK_SET), i * 7);
+        assert_int_equal(sbx_secrets_unpack(fd, &s, &tokens), 0);
+        expect_secrets("cert", "a key", "client ca");
+        expect_tokens(3, "th#ree\xc3\xa4", SBX_SCOPE_FULL);
+        assert_true(sbx_str_eq_z(tokens.list[0].secret, "one"));
+        assert_int_equal(tokens.list[0].scope, SBX_SCOPE_FULL);
+        assert_true(sbx_str_eq_z(tokens.list[1].secret, "two"));
+        assert_int_equal(tokens.list[1].scope, SBX_SCOPE_READ);
+        assert_int_equal(lseek(fd, 0, SEEK_CUR), i * 7);
+    }
+    forget();
+    sbx_fd_close(&fd);
+}
+
+static void test_pack_of_empty_parts(void **state)
+{
+    static const char *const parts[][4] = {
+        {"", "", "", ""}, {"one\n", "", "", ""}, {"", "cert", "key", ""}, {"", "", "", "ca"},
+    };
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const char *const *p = parts[i];
+        int fd = packed(p[0], p[1], p[2], p[3]);
+        secrets_of("old", "old", "old");
+        tokens_of("old\n");
+        assert_int_equal(sbx_secrets_unpack(fd, &s, &tokens), 0);
+        expect_secrets(p[1], p[2], p[3]);
+        if (p[0][0] == '\0')
+            assert_int_equal(tokens.count, 0);
+        else
+            expect_tokens(1, "one", SBX_SCOPE_FULL);
+        forget();
+        sbx_fd_close(&fd);
+    }
+}
+
+/* The most there can be: every token of the longest, PEM files of the largest. */
+static void test_pack_of_the_largest(void **state)
+{
+    char secret[SBX_TOKEN_MAX], *pem = malloc(1024u * 1024u + 1);
+    size_t i;
+    int fd;
+    (void)state;
+    assert_non_null(pem);
+    memset(secret, 'x', sizeof secret);
+    memset(pem, 'p', 1024u * 1024u + 1);
+    secrets_of("", "", "");
+    sbx_tokens_init(&tokens);
+    sbx_buf_add(&s.cert, pem, 1024u * 1024u);
+    sbx_buf_add(&s.key, pem, 1024u * 1024u);
+    sbx_buf_add(&s.client_ca, pem, 1024u * 1024u);
+    for (i = 0; i < SBX_TOKENS_MAX; i++) {
+        secret[0] = (char)('0' + i);
+        assert_int_equal(sbx_tokens_add(&tokens, (struct sbx_str){secret, sizeof secret},
+                                        SBX_SCOPE_READ, "test", &err), 0);
+    }
+    fd = sbx_secrets_pack(&s, &tokens);
+    assert_true(fd > 2);
+    sbx_buf_add_z(&s.client_ca, "p");
+    assert_int_equal(sbx_secrets_pack(&s, &tokens), -EFBIG);
+    forget();
+    assert_int_equal(sbx_secrets_unpack(fd, &s, &tokens), 0);
+    assert_int_equal(tokens.count, SBX_TOKENS_MAX);
+    assert_int_equal(sbx_buf_len(&s.client_ca), 1024u * 1024u);
+    forget();
+    sbx_fd_close(&fd);
+    free(pem);
+}
+
+/* They would come back as others, or not at all. */
+static void test_pack_of_tokens_that_are_no_words(void **state)
+{
+    static const char *const bad[] = {"two words", "#comment"};
+    size_t i;
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        secrets_of("", "", "");
+        sbx_tokens_init(&tokens);
+        assert_int_equal(sbx_tokens_add(&tokens, sbx_str_z(bad[i]), SBX_SCOPE_FULL, "test", &err),
+                         0);
+        assert_int_equal(sbx_secrets_pack(&s, &tokens), -EINVAL);
+        forget();
+    }
+}
+
+static void expect_unpack_fails(int fd, int code)
+{
+    secrets_of("cert", "key", "ca");
+    tokens_of("old\n");
+    assert_int_equal(sbx_secrets_unpack(fd, &s, &tokens), code);
+    expect_secrets("cert", "key", "ca");
+    expect_tokens(1, "old", SBX_SCOPE_FULL);
+    forget();
+}
+
+/* Each byte of the head as each other value. */
+static void test_pack_with_a_damaged_head(void **state)
+{
+    int fd = packed("one\ntwo read\n", "cert", "key!", "ca"), value;
+    off_t at;
+    (void)state;
+    for (at = 0; at < 20; at++) {
+        uint8_t was, b;
+        assert_int_equal(pread(fd, &was, 1, at), 1);
+        for (value = 0; value < 256; value++) {
+            b = (uint8_t)value;
+            assert_int_equal(pwrite(fd, &b, 1, at), 1);
+            if (b != was)
+                expect_unpack_fails(fd, -EINVAL);
+        }
+        assert_int_equal(pwrite(fd, &was, 1, at), 1);
+    }
+    assert_int_equal(sbx_secrets_unpack(fd, &s, &tokens), 0);
+    forget();
+    sbx_fd_close(&fd);
+}
+
+/* Lengths of which the sum is right, and a line that is no token. */
+static void test_pack_with_damaged_tokens(void **state)
+{
+    int fd = packed("one\ntwo read\n", "cert", "key!", "ca");
+    (void)state;
+    assert_int_equal(pwrite(fd, "\x02", 1, 8), 1);  /* cert 4 -> 2 */
+    assert_int_equal(pwrite(fd, "\x13", 1, 4), 1);  /* tokens 18 -> 20: one with "ce" behind */
+    expect_unpack_fails(fd, -EINVAL);
+    assert_int_equal(pwrite(fd, "\x04", 1, 8), 1);
+    assert_int_equal(pwrite(fd, "\x12", 1, 4), 1);
+    assert_int_equal(pwrite(fd, "\n", 1, 20), 1); /* "\nne full": a shorter token */
+    assert_int_equal(pwrite(fd, "\0", 1, 21), 1);
+    expect_unpack_fails(fd, -EINVAL);
+    sbx_fd_close(&fd);
+}
+
+static void test_pack_that_is_cut(void **state)
+{
+    int fd = packed("one\ntwo read\n", "cert", "key!", "ca"), null = sbx_fd_open_null(false);
+    struct stat st;
+    off_t n;
+    (void)state;
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(ftruncate(fd, st.st_size + 1), 0);
+    expect_unpack_fails(fd, -EINVAL);
+    for (n = st.st_size - 1; n >= 0; n--) {
+        assert_int_equal(ftruncate(fd, n), 0);
+        expect_unpack_fails(fd, -EINVAL);
+    }
+    assert_int_equal(ftruncate(fd, (off_t)1 << 40), 0); /* is not tried to be read */
+    expect_unpack_fails(fd, -EINVAL);
+    sbx_fd_close(&fd);
+    expect_unpack_fails(-1, -EBADF);
+    expect_unpack_fails(null, -EINVAL);
+    sbx_fd_close(&null);
+}
+
+static void pack_with_little_memory(void *ctx, const struct gate *g)
+{
+    int fd = sbx_secrets_pack(&s, &tokens);
+    (void)ctx;
+    if (gate_hit(g)) {
+        assert_int_equal(fd, -ENOMEM);
+        return;
+    }
+    assert_true(fd > 2);
+    sbx_fd_close(&fd);
+}
+
+static void unpack_with_little_memory(void *ctx, const struct gate *g)
+{
+    struct sbx_secrets some;
+    struct sbx_tokens t;
+    int rc;
+    sbx_secrets_init(&some);
+    sbx_tokens_init(&t);
+    rc = sbx_secrets_unpack(*(int *)ctx, &some, &t);
+    assert_int_equal(rc, gate_hit(g) ? -ENOMEM : 0);
+    assert_int_equal(t.count, rc == 0 ? 2 : 0);
+    assert_int_equal(sbx_buf_len(&some.key), rc == 0 ? 4 : 0);
+    sbx_secrets_deinit(&some);
+    sbx_tokens_deinit(&t);
+}
+
+static void test_pack_with_little_memory(void **state)
+{
+    int fd = packed("one\ntwo read\n", "cert", "key!", "ca");
+    (void)state;
+    secrets_of("cert", "key!", "ca");
+    tokens_of("one\ntwo read\n");
+    assert_int_equal(gate_each(pack_with_little_memory, NULL), 1);
+    assert_int_equal(gate_each(unpack_with_little_memory, &fd), 8);
+    forget();
+    sbx_fd_close(&fd);
+}
+
 static void test_wipe(void **state)
 {
     char text[6] = "secret";
@@ -480,6 +721,14 @@ int main(void)
         TEST(test_tls_files),
         TEST(test_swap),
         TEST(test_tls_files_with_little_memory),
+        TEST(test_pack),
+        TEST(test_pack_of_empty_parts),
+        TEST(test_pack_of_the_largest),
+        TEST(test_pack_of_tokens_that_are_no_words),
+        TEST(test_pack_with_a_damaged_head),
+        TEST(test_pack_with_damaged_tokens),
+        TEST(test_pack_that_is_cut),
+        TEST(test_pack_with_little_memory),
         TEST(test_wipe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { Api, define, eq, has, here, lacks, ok, until } from '../lib.mjs';
+import { Api, define, eq, has, here, lacks, match, ok, until } from '../lib.mjs';
+import { skip } from '../lib/assert.mjs';
 import { hasStore, quote } from '../lib/server.mjs';
 import { send } from '../lib/tree.mjs';
 import { onDisk } from '../lib/store.mjs';
@@ -69,6 +70,67 @@ secrets('reload-bad', 'SIGHUP with a bad file keeps the old tokens; the message 
     await hangup(s, /tokens were read again/);
     eq([await ask(s, 'first'), await ask(s, 'second')], [200, 401]);
   }));
+// The next server, one way or the other: it is there, and the one before is not any more.
+const NEXT = [
+  ['kill', 'kill -9', (s) => s.killServer()],
+  ['upgrade', 'an upgrade', async (s) => {
+    const old = s.serverPid(), from = s.log.length;
+    s.known = 0;
+    send(s.keeperPid(), 'SIGUSR2');
+    await s.successor(old);
+    await until(() => !here(old), { what: 'the end of the old server' });
+    await until(() => s.log.includes('upgraded', from), { what: 'the message', last: () => s.log });
+  }],
+];
+for (const [name, what, next] of NEXT) secrets(`reload-kept-${name}`, `what SIGHUP read is valid after ${what}, though the file is gone; what it revoked is not`, async (ctx) => {
+  if (!hasStore()) skip('this server has no keeper');
+  await withTokens(ctx, 'first\nsecond read\n', async (s, put, f) => {
+    const all = async () => Promise.all(['first', 'second', 'third', 'fourth'].map((t) => ask(s, t)));
+    const create = async (t) => (await new Api(s.url, t).post('/v1/processes/run', { command: 'true' })).status;
+    const same = async (when) => {
+      eq(await all(), [401, 401, 200, 200], when);
+      eq([await create('third'), await create('fourth')], [200, 403], when);
+    };
+    put('third\nfourth read\n');
+    await hangup(s, /tokens were read again/);
+    fs.unlinkSync(f);
+    s.api.token = 'third';
+    for (const time of ['once', 'twice']) {
+      const from = s.log.length;
+      await next(s);
+      await same(time);
+      match(s.log.slice(from), /No such file or directory; the tokens of before stay/);
+    }
+    put('# broken\nsecond write\n');
+    await next(s);
+    await same('with a bad file');
+    has(s.log, 'line 2 is neither full nor read; the tokens of before stay');
+    put('first\n');
+    s.api.token = 'first';
+    await next(s);
+    eq(await all(), [200, 401, 401, 401], 'a file that is there counts');
+    fs.unlinkSync(f);
+    await next(s);
+    eq(await all(), [200, 401, 401, 401], 'and then what was in it');
+  });
+});
+secrets('flag-kept', 'a token of --token with blanks, and one of the environment, are valid in every next server', async (ctx) => {
+  if (!hasStore()) skip('this server has no keeper');
+  for (const o of [{ flags: `--token ${quote('open sesame # now')}` }, { env: { SANDBOX_AGENT_TOKEN: 'open sesame # now' } }])
+    await ctx.withServer({ auth: 'none', ...o }, async (s) => {
+      s.api.token = 'open sesame # now';
+      for (const [, what, next] of NEXT) {
+        await next(s);
+        eq([await ask(s), await ask(s, 'open'), await ask(s, 'open sesame # now')], [401, 401, 200], what);
+      }
+    });
+});
+secrets('environment-and-file', 'a token of the environment is no token where there is a token file', async (ctx) => ctx.withServer({}, async (home) => {
+  const f = tokenFile(home, 'of-file\n');
+  await ctx.withServer({ auth: 'none', env: { SANDBOX_AGENT_TOKEN: 'of-environment' }, flags: `--token-file ${quote(f)}` }, async (s) => {
+    eq([await ask(s, 'of-environment'), await ask(s, 'of-file')], [401, 200]);
+  });
+}));
 secrets('start-bad', 'a bad file at the start is a message of one line and status 1', async (ctx) => ctx.withServer({}, async (home) => {
   const f = tokenFile(home, 'fine\nhush hush hush\n');
   const r = await ctx.command(['server', '--token-file', f]);

@@ -5,7 +5,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { spawn, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { Api, RawWs, define, eq, fail, frame, has, includes, lacks, match, ok, oneOf, problem, secs, show, skip, text, until, within } from '../lib.mjs';
+import { Api, RawWs, define, eq, fail, frame, has, here, includes, lacks, match, ok, oneOf, problem, secs, show, skip, text, until, within } from '../lib.mjs';
 import { Body } from '../lib/body.mjs';
 import { farReader, sha256 } from '../lib/far_reader.mjs';
 import { reader } from '../lib/helpers.mjs';
@@ -619,6 +619,29 @@ tls('better', 'reload-client-ca', 'SIGHUP with another client authority: its cli
   fs.writeFileSync(ca, p.pem('clients.pem'));
   s.signal('SIGHUP');
   await until(async () => (await status(api).catch(() => 0)) === 200, READY);
+}, '--tls-client-ca CA'));
+tls('better', 'reload-kept', 'the certificate and the client authority that SIGHUP read are those of the next servers, though the files are gone', async (ctx) => replaceable(ctx, async ({ s, api, put, cert, key, ca, p }) => {
+  if (!s.hasKeeper()) skip('this server has no keeper');
+  put('rsa.pem', 'rsa.key');
+  fs.writeFileSync(ca, p.pem('strangers.pem'));
+  s.signal('SIGHUP');
+  await until(async () => (await status(as(api, 'stranger')).catch(() => 0)) === 200, READY);
+  for (const f of [cert, key, ca]) fs.rmSync(f);
+  Object.assign(s.api.tls, clientCert('stranger'));
+  for (const [what, next] of [['kill -9', () => s.killServer()], ['an upgrade', async () => {
+    const old = s.serverPid();
+    s.known = 0;
+    s.signal('SIGUSR2');
+    await s.successor(old);
+    await until(() => !here(old), { what: 'the end of the old server' });
+  }]]) {
+    const from = s.log.length;
+    await next();
+    has(s.log.slice(from), 'the certificate of before stays', what);
+    eq((await shown(as(api, 'stranger'))).fingerprint256, fingerprint(p, 'rsa.pem'), what);
+    eq(await status(as(api, 'stranger')), 200, what);
+    await refusedBy(status(as(api, 'client')), `the old authority after ${what}`);
+  }
 }, '--tls-client-ca CA'));
 tls('better', 'reload-often', 'many reloads under load leave nothing behind', async (ctx) => replaceable(ctx, async ({ s, api, put }) => {
   let going = true, answers = 0;

@@ -127,10 +127,13 @@ user('without-keeper', 'all the same without a keeper', async (ctx, who) => {
     eq((await new Api(`unix:${path.join(s.dir, 'agent.sock')}`).get('/v1/health')).status, 200);
   });
 });
-user('files-of-root', 'a token file and a TLS key that only root may read are read; SIGHUP and the next server keep what was in them', async (ctx, who) => {
-  const cert = withCert('ec'), tokens = path.join(who.dir, 'tokens');
+user('files-of-root', 'a token file and a TLS key that only root may read are read; SIGHUP, the next server and an upgrade keep what was in them', async (ctx, who) => {
+  const cert = withCert('ec'), tokens = path.join(who.dir, 'tokens'), bin = path.join(who.dir, 'sandbox-agent');
+  fs.chmodSync(who.dir, 0o755);
+  fs.copyFileSync(settings.bin, bin);
+  fs.chmodSync(bin, 0o755);
   fs.writeFileSync(tokens, 'sesame\nlooker read\n', { mode: 0o600 });
-  await ctx.withServer(asNobody({ ...cert, token: undefined, auth: 'none', flags: `${cert.flags} --token-file ${quote(tokens)}`, env: {}, pre: `chown ${who.uid} .` }, who), async (s) => {
+  await ctx.withServer(asNobody({ bin, ...cert, token: undefined, auth: 'none', flags: `${cert.flags} --token-file ${quote(tokens)}`, env: {}, pre: `chown ${who.uid} .` }, who), async (s) => {
     const ask = async (token) => (await new Api(s.url, token, s.o.tls).get('/v1/processes')).status;
     const same = async (when) => eq([await ask(), await ask('sesame'), await ask('looker')], [401, 200, 200], when);
     await same('at first');
@@ -145,6 +148,18 @@ user('files-of-root', 'a token file and a TLS key that only root may read are re
     s.api.token = 'sesame';
     await s.killServer();
     await same('after kill -9');
+    for (const time of ['an upgrade', 'another one']) {
+      const old = s.serverPid(), from = s.log.length;
+      s.known = 0;
+      send(s.keeperPid(), 'SIGUSR2');
+      await s.successor(old);
+      await until(() => !here(old), { what: 'the end of the old server' });
+      await until(() => s.log.includes('upgraded', from), { what: 'the message', last: () => s.log });
+      has(s.log.slice(from), 'the tokens of before stay');
+      has(s.log.slice(from), 'the certificate of before stays');
+      await same(`after ${time}`);
+    }
+    isNobody(s.serverPid(), who, 'the new server');
   });
 });
 user('upgrade', 'an upgrade keeps user, port, socket and token', async (ctx, who) => {
@@ -159,7 +174,7 @@ user('upgrade', 'an upgrade keeps user, port, socket and token', async (ctx, who
     send(s.keeperPid(), 'SIGUSR2');
     await s.successor(old);
     await until(() => !here(old), { what: 'the end of the old server' });
-    has(s.log, 'upgraded');
+    await until(() => /upgraded/.test(s.log), { what: 'the message', last: () => s.log });
     isNobody(s.serverPid(), who, 'the new server');
     eq(statusOf(s.serverPid()).NoNewPrivs, '1');
     eq(new URL(s.url).port, String(own));
