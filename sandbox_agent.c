@@ -7241,11 +7241,12 @@ SBX_PRIVATE int sbx_stream_init_tls(struct sbx_stream *s, int fd, struct sbx_tls
  *   - a read takes whole records, so no byte is left in the library that poll() cannot tell of; how
  *     the connection ended may be known before all bytes are delivered: `fate`, told by `more`;
  *   - close_notify is sent once, and never after a failure;
- *   - one call takes so many bytes and no more (`allowance`). The library goes on by itself after an
- *     alert or a refused renegotiation, so a peer that sends nothing else would keep it, and all of us,
- *     in one call for ever. What brings no data is bounded in all, too (`idle`);
- *   - the library has nothing to say while it reads. Where it has and cannot (an alert on a full socket),
- *     it would take the next write for the end of that one: such a connection is given up.
+ *   - one call takes so many bytes and no more (`allowance`). The library goes on by itself after
+ *     an alert or a refused renegotiation, so a peer that sends nothing else would keep it, and all
+ *     of us, in one call for ever. What brings no data is bounded in all, too (`idle`);
+ *   - the library has nothing to say while it reads. Where it has and cannot (an alert on a full
+ *     socket), it would take the next write for the end of that one: such a connection is given
+ *     up.
  *
  * Offered are TLS 1.2 with forward secrecy and AEAD, and 1.3 where the library has it; the
  * defaults of the library refuse renegotiation. Sessions are resumed by tickets, which need no
@@ -10131,8 +10132,9 @@ static void listener_out_of_fds(struct sbx_listener *l)
     l->exhausted = true;
     sbx_fd_close(&l->reserve);
     fd = listener_accept(l->io.fd);
+    /* A handshake would hold the only descriptor for as long as the peer likes. */
     if (fd >= 0 && listener_tls(l) != NULL)
-        sbx_fd_close(&fd); /* a handshake would hold the only descriptor for as long as the peer likes */
+        sbx_fd_close(&fd);
     else if (fd >= 0)
         sbx_conn_turn_away(l->net, fd, listener_tls(l), "descriptors");
     sbx_io_stop(&l->io);

@@ -111,8 +111,9 @@ static void listener_out_of_fds(struct sbx_listener *l)
     l->exhausted = true;
     sbx_fd_close(&l->reserve);
     fd = listener_accept(l->io.fd);
+    /* A handshake would hold the only descriptor for as long as the peer likes. */
     if (fd >= 0 && listener_tls(l) != NULL)
-        sbx_fd_close(&fd); /* a handshake would hold the only descriptor for as long as the peer likes */
+        sbx_fd_close(&fd);
     else if (fd >= 0)
         sbx_conn_turn_away(l->net, fd, listener_tls(l), "descriptors");
     sbx_io_stop(&l->io);

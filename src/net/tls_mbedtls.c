@@ -14,11 +14,12 @@
  *   - a read takes whole records, so no byte is left in the library that poll() cannot tell of; how
  *     the connection ended may be known before all bytes are delivered: `fate`, told by `more`;
  *   - close_notify is sent once, and never after a failure;
- *   - one call takes so many bytes and no more (`allowance`). The library goes on by itself after an
- *     alert or a refused renegotiation, so a peer that sends nothing else would keep it, and all of us,
- *     in one call for ever. What brings no data is bounded in all, too (`idle`);
- *   - the library has nothing to say while it reads. Where it has and cannot (an alert on a full socket),
- *     it would take the next write for the end of that one: such a connection is given up.
+ *   - one call takes so many bytes and no more (`allowance`). The library goes on by itself after
+ *     an alert or a refused renegotiation, so a peer that sends nothing else would keep it, and all
+ *     of us, in one call for ever. What brings no data is bounded in all, too (`idle`);
+ *   - the library has nothing to say while it reads. Where it has and cannot (an alert on a full
+ *     socket), it would take the next write for the end of that one: such a connection is given
+ *     up.
  *
  * Offered are TLS 1.2 with forward secrecy and AEAD, and 1.3 where the library has it; the
  * defaults of the library refuse renegotiation. Sessions are resumed by tickets, which need no
