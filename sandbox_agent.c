@@ -7595,6 +7595,16 @@ static int tls_sniff(const struct sbx_stream *stream)
     return (first >= 'A' && first <= 'Z') || first == '\r' || first == '\n' ? -EPROTOTYPE : -EPROTO;
 }
 
+static bool tls_is_1_2(const mbedtls_ssl_context *ssl)
+{
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+    return mbedtls_ssl_get_version_number(ssl) == MBEDTLS_SSL_VERSION_TLS1_2;
+#else
+    (void)ssl; /* nothing older is taken, and nothing newer known */
+    return true;
+#endif
+}
+
 /* The alert is out; that the peer may read it, the rest is to be ended like any connection. */
 static int tls_fail(struct sbx_stream *stream, const char *reason, struct sbx_err *err)
 {
@@ -7628,8 +7638,8 @@ static int tls_handshake(struct sbx_stream *stream, struct sbx_err *err)
     if (tls_wants(rc))
         return -EAGAIN;
     if (rc != 0) {
-        /* The one failure that the library does not tell of (RFC 5246, 7.4.6). */
-        if (rc == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE)
+        /* The one failure of TLS 1.2 that the library does not tell of (RFC 5246, 7.4.6). */
+        if (rc == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE && tls_is_1_2(&s->ssl))
             (void)mbedtls_ssl_send_alert_message(&s->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
                                                  MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
         mbedtls_strerror(rc, reason, sizeof reason);

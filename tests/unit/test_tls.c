@@ -601,7 +601,12 @@ static void test_client_certificate_is_missing(void **state)
         UNTIL(client.end != 0);
         rc = client.end;
     }
-    assert_int_equal(rc, MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE); /* told, not cut off */
+    /* Told, not cut off. With 1.3 the library sends its alert under the keys of the handshake, which
+     * its own client has given up by then. */
+    if (strcmp(mbedtls_ssl_get_version(&client.ssl), "TLSv1.3") == 0)
+        assert_int_equal(rc, MBEDTLS_ERR_SSL_INVALID_MAC);
+    else
+        assert_int_equal(rc, MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE);
     sbx_fd_close(&rig.peer);
     RIG_UNTIL(&rig, rig.net.count == 0);
     assert_int_equal(rig.requests + rig.refusals, 0);
