@@ -601,8 +601,8 @@ static void test_client_certificate_is_missing(void **state)
         UNTIL(client.end != 0);
         rc = client.end;
     }
-    /* Told, not cut off. With 1.3 the library sends its alert under the keys of the handshake, which
-     * its own client has given up by then. */
+    /* Told, not cut off. With 1.3 the library sends its alert under the keys of the handshake,
+     * which its own client has given up by then. */
     if (strcmp(mbedtls_ssl_get_version(&client.ssl), "TLSv1.3") == 0)
         assert_int_equal(rc, MBEDTLS_ERR_SSL_INVALID_MAC);
     else
