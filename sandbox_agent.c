@@ -28170,7 +28170,7 @@ SBX_PRIVATE int sbx_secrets_unpack(int fd, struct sbx_secrets *s, struct sbx_tok
 #define SECRETS_PARTS 4u
 #define SECRETS_HEAD (4u + 4u * SECRETS_PARTS)
 #define SECRETS_READ 16384u   /* of something that does not say how much it has */
-#define SECRETS_WAIT_MS 2000  /* for a program that writes it into a pipe */
+#define SECRETS_WAIT_US 2000000u /* in all, for a program that writes it into a pipe */
 
 static const uint8_t secrets_magic[4] = {'s', 'k', 's', 1};
 /* Of each part in a pack. */
@@ -28214,22 +28214,25 @@ static size_t secrets_room(int fd, size_t most)
 }
 
 /* As read. In a pipe that somebody holds open may be nothing yet. */
-static ssize_t secrets_read_some(int fd, uint8_t *to, size_t room)
+static ssize_t secrets_read_some(int fd, uint8_t *to, size_t room, uint64_t end_us)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
+    uint64_t now = sbx_clock_mono_us();
     ssize_t got = sbx_fd_read(fd, to, room);
-    if (got == -EAGAIN && poll(&p, 1, SECRETS_WAIT_MS) > 0)
+    if (got == -EAGAIN && now < end_us && poll(&p, 1, (int)((end_us - now) / 1000)) > 0)
         got = sbx_fd_read(fd, to, room);
     return got == -EAGAIN ? -ETIMEDOUT : got;
 }
 
 static int secrets_read_fd(struct sbx_buf *out, int fd, size_t most)
 {
+    uint64_t end_us = sbx_clock_mono_us() + SECRETS_WAIT_US;
     size_t had = sbx_buf_len(out);
     bool room = sbx_buf_reserve(out, secrets_room(fd, most)) != NULL;
     for (;;) {
         uint8_t *to = room ? sbx_buf_reserve(out, 1) : NULL;
-        ssize_t got = to == NULL ? -ENOMEM : secrets_read_some(fd, to, out->cap - out->tail);
+        size_t space = out->cap - out->tail;
+        ssize_t got = to == NULL ? -ENOMEM : secrets_read_some(fd, to, space, end_us);
         if (got <= 0)
             return (int)got;
         sbx_buf_commit(out, (size_t)got);

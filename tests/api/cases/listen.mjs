@@ -169,7 +169,7 @@ listen('unix-file-gone', 'a file that was removed is made anew by the next serve
     fs.rmSync(dir, { recursive: true });
     await s.killServer();
     eq(await health(api), 200);
-    has(s.log, `cannot listen on unix:${sock}`);
+    await until(() => s.log.includes(`cannot listen on unix:${sock}`), { what: 'the message', last: () => s.log });
   });
 });
 

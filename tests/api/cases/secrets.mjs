@@ -99,12 +99,12 @@ for (const [name, what, next] of NEXT) secrets(`reload-kept-${name}`, `what SIGH
       const from = s.log.length;
       await next(s);
       await same(time);
-      match(s.log.slice(from), /No such file or directory; the tokens of before stay/);
+      await until(() => s.log.includes('No such file or directory; the tokens of before stay', from), { what: 'the message', last: () => s.log });
     }
     put('# broken\nsecond write\n');
     await next(s);
     await same('with a bad file');
-    has(s.log, 'line 2 is neither full nor read; the tokens of before stay');
+    await until(() => s.log.includes('line 2 is neither full nor read; the tokens of before stay'), { what: 'the message', last: () => s.log });
     put('first\n');
     s.api.token = 'first';
     await next(s);

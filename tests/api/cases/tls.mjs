@@ -575,7 +575,7 @@ tls('better', 'reload', 'SIGHUP: new connections get the new certificate, those 
     await w.waitOut(`got:${name}`);
     kept.write(HEALTH, 'GET');
     eq((await kept.answer(kept.answers.length + 1)).status, 200);
-    has(s.log, fingerprint(p, `${name}.pem`), 'what is said on stderr');
+    await until(() => s.log.includes(fingerprint(p, `${name}.pem`)), { what: 'the fingerprint on stderr', last: () => s.log });
   }
 }));
 tls('better', 'reload-bad', 'SIGHUP with a bad file: the old certificate stays, and stderr says why', async (ctx) => replaceable(ctx, async ({ s, api, put, cert, key, p }) => {
@@ -637,7 +637,7 @@ tls('better', 'reload-kept', 'the certificate and the client authority that SIGH
   }]]) {
     const from = s.log.length;
     await next();
-    has(s.log.slice(from), 'the certificate of before stays', what);
+    await until(() => s.log.slice(from).includes('the certificate of before stays'), { what: `the message after ${what}`, last: () => s.log.slice(from) });
     eq((await shown(as(api, 'stranger'))).fingerprint256, fingerprint(p, 'rsa.pem'), what);
     eq(await status(as(api, 'stranger')), 200, what);
     await refusedBy(status(as(api, 'client')), `the old authority after ${what}`);

@@ -156,7 +156,7 @@ user('files-of-root', 'a token file and a TLS key that only root may read are re
       await until(() => !here(old), { what: 'the end of the old server' });
       await until(() => s.log.includes('upgraded', from), { what: 'the message', last: () => s.log });
       has(s.log.slice(from), 'the tokens of before stay');
-      has(s.log.slice(from), 'the certificate of before stays');
+      await until(() => s.log.slice(from).includes('the certificate of before stays'), { what: 'the message', last: () => s.log.slice(from) });
       await same(`after ${time}`);
     }
     isNobody(s.serverPid(), who, 'the new server');
