@@ -122,19 +122,10 @@ static bool cors_is_host(struct sbx_str authority, struct sbx_str origin, struct
 {
     struct sbx_str same = host;
     const char *port = sbx_str_starts_with(origin, "https://") ? ":443" : ":80";
-    size_t tail = strlen(port), i;
+    size_t tail = strlen(port);
     if (same.n > tail && memcmp(same.p + same.n - tail, port, tail) == 0)
         same.n -= tail;
-    if (same.n == 0 || same.n != authority.n)
-        return false;
-    for (i = 0; i < same.n; i++) {
-        char a = same.p[i], b = authority.p[i];
-        a = (char)(a >= 'A' && a <= 'Z' ? a + 32 : a);
-        b = (char)(b >= 'A' && b <= 'Z' ? b + 32 : b);
-        if (a != b)
-            return false;
-    }
-    return true;
+    return same.n > 0 && sbx_str_ieq(same, authority);
 }
 
 bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host)

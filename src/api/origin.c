@@ -132,26 +132,11 @@ int sbx_host_pattern_check(const char *pattern)
     return origin_is_name(a.name) ? 0 : -EINVAL;
 }
 
-static bool origin_same_text(struct sbx_str a, struct sbx_str b)
-{
-    size_t i;
-    if (a.n != b.n)
-        return false;
-    for (i = 0; i < a.n; i++) {
-        char x = a.p[i], y = b.p[i];
-        x = (char)(x >= 'A' && x <= 'Z' ? x + 32 : x);
-        y = (char)(y >= 'A' && y <= 'Z' ? y + 32 : y);
-        if (x != y)
-            return false;
-    }
-    return true;
-}
-
 static bool origin_is_below(struct sbx_str name, struct sbx_str parent)
 {
     size_t before = name.n - parent.n;
     return name.n > parent.n + 1 && name.p[before - 1] == '.' &&
-           origin_same_text(origin_from(name, before), parent);
+           sbx_str_ieq(origin_from(name, before), parent);
 }
 
 /* A Host without a port is one with the default port, and whether that is 80 or 443 is known
@@ -174,7 +159,7 @@ static bool origin_matches(const char *pattern, const struct origin_authority *a
         return false;
     if (!origin_same_port(p.port, a->port))
         return false;
-    return wild ? origin_is_below(a->name, p.name) : origin_same_text(a->name, p.name);
+    return wild ? origin_is_below(a->name, p.name) : sbx_str_ieq(a->name, p.name);
 }
 
 static bool origin_is_allowed(const struct sbx_hosts *hosts, const struct origin_authority *a)

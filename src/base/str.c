@@ -24,13 +24,20 @@ static char str_lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
 
-bool sbx_str_ieq_z(struct sbx_str a, const char *z)
+bool sbx_str_ieq(struct sbx_str a, struct sbx_str b)
 {
     size_t i;
+    if (a.n != b.n)
+        return false;
     for (i = 0; i < a.n; i++)
-        if (z[i] == '\0' || str_lower(a.p[i]) != str_lower(z[i]))
+        if (str_lower(a.p[i]) != str_lower(b.p[i]))
             return false;
-    return z[i] == '\0';
+    return true;
+}
+
+bool sbx_str_ieq_z(struct sbx_str a, const char *z)
+{
+    return sbx_str_ieq(a, sbx_str_z(z));
 }
 
 bool sbx_str_starts_with(struct sbx_str s, const char *z)

@@ -18,6 +18,7 @@ struct sbx_str {
 struct sbx_str sbx_str_z(const char *z); /* view of a NUL-terminated string; NULL gives empty */
 bool sbx_str_eq(struct sbx_str a, struct sbx_str b);
 bool sbx_str_eq_z(struct sbx_str a, const char *z);
+bool sbx_str_ieq(struct sbx_str a, struct sbx_str b);
 bool sbx_str_ieq_z(struct sbx_str a, const char *z); /* ASCII case folded (RFC 9110, 5.1) */
 bool sbx_str_starts_with(struct sbx_str s, const char *z);
 struct sbx_str sbx_str_trim(struct sbx_str s); /* without SP and HTAB at both ends (OWS) */
