@@ -384,6 +384,7 @@ struct sbx_str {
 SBX_PRIVATE struct sbx_str sbx_str_z(const char *z); /* view of a NUL-terminated string; NULL gives empty */
 SBX_PRIVATE bool sbx_str_eq(struct sbx_str a, struct sbx_str b);
 SBX_PRIVATE bool sbx_str_eq_z(struct sbx_str a, const char *z);
+SBX_PRIVATE bool sbx_str_ieq(struct sbx_str a, struct sbx_str b);
 SBX_PRIVATE bool sbx_str_ieq_z(struct sbx_str a, const char *z); /* ASCII case folded (RFC 9110, 5.1) */
 SBX_PRIVATE bool sbx_str_starts_with(struct sbx_str s, const char *z);
 SBX_PRIVATE struct sbx_str sbx_str_trim(struct sbx_str s); /* without SP and HTAB at both ends (OWS) */
@@ -428,13 +429,20 @@ static char str_lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
 
-SBX_PRIVATE bool sbx_str_ieq_z(struct sbx_str a, const char *z)
+SBX_PRIVATE bool sbx_str_ieq(struct sbx_str a, struct sbx_str b)
 {
     size_t i;
+    if (a.n != b.n)
+        return false;
     for (i = 0; i < a.n; i++)
-        if (z[i] == '\0' || str_lower(a.p[i]) != str_lower(z[i]))
+        if (str_lower(a.p[i]) != str_lower(b.p[i]))
             return false;
-    return z[i] == '\0';
+    return true;
+}
+
+SBX_PRIVATE bool sbx_str_ieq_z(struct sbx_str a, const char *z)
+{
+    return sbx_str_ieq(a, sbx_str_z(z));
 }
 
 SBX_PRIVATE bool sbx_str_starts_with(struct sbx_str s, const char *z)
@@ -20216,19 +20224,10 @@ static bool cors_is_host(struct sbx_str authority, struct sbx_str origin, struct
 {
     struct sbx_str same = host;
     const char *port = sbx_str_starts_with(origin, "https://") ? ":443" : ":80";
-    size_t tail = strlen(port), i;
+    size_t tail = strlen(port);
     if (same.n > tail && memcmp(same.p + same.n - tail, port, tail) == 0)
         same.n -= tail;
-    if (same.n == 0 || same.n != authority.n)
-        return false;
-    for (i = 0; i < same.n; i++) {
-        char a = same.p[i], b = authority.p[i];
-        a = (char)(a >= 'A' && a <= 'Z' ? a + 32 : a);
-        b = (char)(b >= 'A' && b <= 'Z' ? b + 32 : b);
-        if (a != b)
-            return false;
-    }
-    return true;
+    return same.n > 0 && sbx_str_ieq(same, authority);
 }
 
 SBX_PRIVATE bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host)
@@ -20408,26 +20407,11 @@ SBX_PRIVATE int sbx_host_pattern_check(const char *pattern)
     return origin_is_name(a.name) ? 0 : -EINVAL;
 }
 
-static bool origin_same_text(struct sbx_str a, struct sbx_str b)
-{
-    size_t i;
-    if (a.n != b.n)
-        return false;
-    for (i = 0; i < a.n; i++) {
-        char x = a.p[i], y = b.p[i];
-        x = (char)(x >= 'A' && x <= 'Z' ? x + 32 : x);
-        y = (char)(y >= 'A' && y <= 'Z' ? y + 32 : y);
-        if (x != y)
-            return false;
-    }
-    return true;
-}
-
 static bool origin_is_below(struct sbx_str name, struct sbx_str parent)
 {
     size_t before = name.n - parent.n;
     return name.n > parent.n + 1 && name.p[before - 1] == '.' &&
-           origin_same_text(origin_from(name, before), parent);
+           sbx_str_ieq(origin_from(name, before), parent);
 }
 
 /* A Host without a port is one with the default port, and whether that is 80 or 443 is known
@@ -20450,7 +20434,7 @@ static bool origin_matches(const char *pattern, const struct origin_authority *a
         return false;
     if (!origin_same_port(p.port, a->port))
         return false;
-    return wild ? origin_is_below(a->name, p.name) : origin_same_text(a->name, p.name);
+    return wild ? origin_is_below(a->name, p.name) : sbx_str_ieq(a->name, p.name);
 }
 
 static bool origin_is_allowed(const struct sbx_hosts *hosts, const struct origin_authority *a)

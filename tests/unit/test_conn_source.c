@@ -312,9 +312,26 @@ static void test_requests_behind_a_deferred_one_when_the_peer_shuts_its_side(voi
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* What one pass of the loop may produce is used up, by others: this stream's turn comes with the
+ * next one. */
+static void test_stream_waits_for_its_share(void **state)
+{
+    (void)state;
+    rig.source.ready = 1000;
+    rig_say(&rig, "GET /stream HTTP/1.1\r\nhost: x\r\n\r\n");
+    rig.net.pulled_pass = rig.loop.pass + 1;
+    rig.net.pulled = SIZE_MAX / 2;
+    rig_turn(&rig);
+    assert_int_equal(rig.requests, 1);
+    assert_int_equal(rig.source.pulls, 0);
+    rig_turn(&rig);
+    assert_int_equal(rig.source.given, 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_stream_waits_for_its_share),
         TEST(test_stream),
         TEST(test_stream_to_http_1_0),
         TEST(test_source_is_not_asked_for_more_than_goes_out),
