@@ -12338,6 +12338,8 @@ static inline size_t sbx_head_len(const struct sbx_head *h)
 }
 
 SBX_PRIVATE size_t sbx_segment_used(const struct sbx_segment *seg); /* payload bytes */
+/* Bytes of one entry at the most: what the reference server reads at once, and `tail` counts. */
+#define SBX_ENTRY_MAX 8192u
 /* Payload bytes that fit if they come in that many entries at most. */
 SBX_PRIVATE size_t sbx_segment_room(const struct sbx_segment *seg, size_t entries);
 /* Appends n bytes, already in their place behind the others, as entries of at most entry_max; with
@@ -12694,7 +12696,7 @@ static bool intent_fits(const struct sbx_tail *t, const struct tail_intent *in)
            in->canary_len <= in->bytes && in->canary_len <= TAIL_CANARY;
 }
 
-/* Completes an entry of which the bytes were read and the head is missing. */
+/* Completes what was read and has no heads yet, in entries as the reader would have made. */
 static void tail_honour_intent(struct sbx_tail *t)
 {
     const struct tail_intent *in = &t->header->intent;
@@ -12707,10 +12709,11 @@ static void tail_honour_intent(struct sbx_tail *t)
         (seg.image->count > 0 && !tail_is_sound(&seg)))
         return;
     used = sbx_segment_used(&seg);
-    if (used < in->at || used >= end || sbx_segment_room(&seg, 1) < end - used)
+    if (used < in->at || used >= end ||
+        sbx_segment_room(&seg, (end - used - 1) / SBX_ENTRY_MAX + 1) < end - used)
         return;
     if (memcmp(seg.image->data + end - in->canary_len, in->canary, in->canary_len) != 0)
-        (void)sbx_segment_append(&seg, end - used, in->stream, in->time_ms, end - used, false);
+        (void)sbx_segment_append(&seg, end - used, in->stream, in->time_ms, SBX_ENTRY_MAX, false);
 }
 
 /* --- slots --- */
@@ -13015,7 +13018,6 @@ SBX_PRIVATE bool sbx_memlog_drop_oldest(struct sbx_memlog *m, bool all);
  * Invariants: sequences of a segment are image->first .. image->first + count - 1; segments are
  * adjacent, and the newest ends with `last`; first <= last + 1. */
 
-#define MEMLOG_ENTRY_MAX 8192u /* what the reference server reads at once: `tail` counts entries */
 #define MEMLOG_ROOM_MAX (64u * 1024u)
 #define MEMLOG_ROOM_MIN 4096u  /* a segment with less left is closed: short reads cost more */
 
@@ -13025,7 +13027,7 @@ static uint32_t memlog_entry_max(uint64_t cap)
     uint64_t n = cap / 8, least = cap < 512 ? cap : 512;
     if (n < least)
         n = least;
-    return n > MEMLOG_ENTRY_MAX ? MEMLOG_ENTRY_MAX : (uint32_t)n;
+    return n > SBX_ENTRY_MAX ? SBX_ENTRY_MAX : (uint32_t)n;
 }
 
 SBX_PRIVATE void sbx_memlog_init(struct sbx_memlog *m, struct sbx_tail *tail, uint64_t number, uint64_t cap)

@@ -15,7 +15,6 @@
 #include <assert.h>
 #include <string.h>
 
-#define MEMLOG_ENTRY_MAX 8192u /* what the reference server reads at once: `tail` counts entries */
 #define MEMLOG_ROOM_MAX (64u * 1024u)
 #define MEMLOG_ROOM_MIN 4096u  /* a segment with less left is closed: short reads cost more */
 
@@ -25,7 +24,7 @@ static uint32_t memlog_entry_max(uint64_t cap)
     uint64_t n = cap / 8, least = cap < 512 ? cap : 512;
     if (n < least)
         n = least;
-    return n > MEMLOG_ENTRY_MAX ? MEMLOG_ENTRY_MAX : (uint32_t)n;
+    return n > SBX_ENTRY_MAX ? SBX_ENTRY_MAX : (uint32_t)n;
 }
 
 void sbx_memlog_init(struct sbx_memlog *m, struct sbx_tail *tail, uint64_t number, uint64_t cap)

@@ -348,7 +348,7 @@ static bool intent_fits(const struct sbx_tail *t, const struct tail_intent *in)
            in->canary_len <= in->bytes && in->canary_len <= TAIL_CANARY;
 }
 
-/* Completes an entry of which the bytes were read and the head is missing. */
+/* Completes what was read and has no heads yet, in entries as the reader would have made. */
 static void tail_honour_intent(struct sbx_tail *t)
 {
     const struct tail_intent *in = &t->header->intent;
@@ -361,10 +361,11 @@ static void tail_honour_intent(struct sbx_tail *t)
         (seg.image->count > 0 && !tail_is_sound(&seg)))
         return;
     used = sbx_segment_used(&seg);
-    if (used < in->at || used >= end || sbx_segment_room(&seg, 1) < end - used)
+    if (used < in->at || used >= end ||
+        sbx_segment_room(&seg, (end - used - 1) / SBX_ENTRY_MAX + 1) < end - used)
         return;
     if (memcmp(seg.image->data + end - in->canary_len, in->canary, in->canary_len) != 0)
-        (void)sbx_segment_append(&seg, end - used, in->stream, in->time_ms, end - used, false);
+        (void)sbx_segment_append(&seg, end - used, in->stream, in->time_ms, SBX_ENTRY_MAX, false);
 }
 
 /* --- slots --- */

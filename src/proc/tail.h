@@ -119,6 +119,8 @@ static inline size_t sbx_head_len(const struct sbx_head *h)
 }
 
 size_t sbx_segment_used(const struct sbx_segment *seg); /* payload bytes */
+/* Bytes of one entry at the most: what the reference server reads at once, and `tail` counts. */
+#define SBX_ENTRY_MAX 8192u
 /* Payload bytes that fit if they come in that many entries at most. */
 size_t sbx_segment_room(const struct sbx_segment *seg, size_t entries);
 /* Appends n bytes, already in their place behind the others, as entries of at most entry_max; with
