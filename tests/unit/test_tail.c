@@ -467,7 +467,8 @@ static void test_read_that_happened(void **state)
         size_t at, k = 1, n = read_sizes[i];
         /* In entries as the reader would have made them: clients know none that is longer. */
         for (at = 0; at < n; at += SBX_ENTRY_MAX, k++)
-            check_head(seg, k, 30 + at, n - at < SBX_ENTRY_MAX ? n - at : SBX_ENTRY_MAX, 2, 555);
+            check_head(seg, k, (uint32_t)(30 + at), n - at < SBX_ENTRY_MAX ? n - at : SBX_ENTRY_MAX,
+                       2, 555);
         assert_int_equal(sbx_segment_count(seg), k);
         tail_check(seg, 1, 30 + n);
         sbx_segment_unref(seg);
