@@ -13,6 +13,7 @@ cd "$(dirname -- "$0")"
 CC=${CC:-gcc}
 CLANG=${CLANG:-clang}
 NODE=${NODE:-node}
+UI=${UI:-full}
 build=build
 jobs=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
@@ -25,7 +26,7 @@ sanitize='-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanit
 # end of an object end the program, and addresses are not known beforehand.
 release='-std=c11 -O2 -fno-plt -ffunction-sections -fdata-sections
     -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2'
-export CC CLANG NODE jobs build standard warnings
+export CC CLANG NODE UI jobs build standard warnings
 
 usage()
 {
@@ -37,7 +38,10 @@ usage()
 ./build.sh bench [ARGUMENT...]    build it and run the benchmark beside the reference server
 ./build.sh fuzz SECONDS [TARGET]  run the fuzzers, or one, for that long each; finds go to build/fuzz;
                                   with --together all of them at once
+./build.sh ui                     only get and build the inspector page: ui/vendor and build/ui
 ./build.sh clean                  remove what was built
+UI=full builds in the whole inspector page, which needs npm and zopfli; UI=lite builds it in without its terminal,
+and UI=none leaves it out: these two take nothing from elsewhere. UI=full is the default.
 CC, CLANG, NODE and SBX_CFLAGS from the environment are used where set.
 USAGE
 }
@@ -98,7 +102,18 @@ int LLVMFuzzerTestOneInput(const unsigned char *p, size_t n) { return p == NULL 
     # The test client needs fetch() and web streams, which came with version 18.
     node) [ "$("$NODE" -p 'parseInt(process.versions.node) >= 18' 2>/dev/null)" = true ] ;;
     npm) npm --version >/dev/null 2>&1 ;;
+    zopfli)
+        printf x >"$build/probe/text"
+        [ "$(zopfli -c "$build/probe/text" 2>/dev/null | gzip -dc 2>/dev/null)" = x ]
+        ;;
     openssl) openssl version >/dev/null 2>&1 ;;
+    # The browser that the tests drive; $CHROMIUM names another one.
+    chromium)
+        for program in "${CHROMIUM-}" chromium chromium-browser google-chrome google-chrome-stable; do
+            [ -z "$program" ] || ! "$program" --version >/dev/null 2>&1 || return 0
+        done
+        return 1
+        ;;
     *) die "no probe for $1" ;;
     esac
 }
@@ -307,10 +322,43 @@ amalgamated()
     ./amalgamate --generate "$build/gen"
 }
 
+# npm_ci DIR WHAT: the packages of its lock file, unless they are there.
+npm_ci()
+{
+    stamp=$1/node_modules/.installed
+    wanted=$(cat "$1/package.json" "$1/package-lock.json" "$1/.npmrc" | cksum)
+    [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    need npm
+    # From inside the folder, since only there npm reads the settings of its .npmrc.
+    say "+ cd $1 && npm ci"
+    (cd "$1" && npm ci --ignore-scripts --no-progress --loglevel=error) || die "npm could not install $2"
+    printf '%s\n' "$wanted" >"$stamp"
+}
+
+# The inspector page as $build/ui/assets.h, and in $ui the flags that take it into the program. The
+# program without a part of it is somebody's choice, and never what becomes of a failure.
+build_ui()
+{
+    ui=
+    case $UI in
+    full)
+        (need node zopfli && npm_ci ui 'what the inspector is made of') ||
+            die 'UI=full needs npm, its registry and zopfli. UI=lite builds the inspector without its
+terminal, UI=none builds the server without the inspector; both need nothing.'
+        ;;
+    lite) ;;
+    none) return 0 ;;
+    *) die "UI is full, lite or none, and not \"$UI\"" ;;
+    esac
+    sh ui/embed.sh "$UI" "$build/ui" || die 'the inspector could not be put together; see above'
+    ui="-I. -DSBX_UI_ASSETS=\"$build/ui/assets.h\""
+}
+
 build_release()
 {
     need cc nm
     amalgamated
+    build_ui
     # shellcheck disable=SC2046 # a list of words
     need $(library_needs)
     pie=-static-pie
@@ -319,9 +367,9 @@ build_release()
         pie=-static
     }
     # shellcheck disable=SC2086 # lists of words
-    set -- $CC $release ${SBX_CFLAGS-}
+    set -- $CC $release ${SBX_CFLAGS-} $ui
     link="$pie -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,noexecstack -s"
-    if stale "$build/sandbox-agent" sandbox_agent.c sandbox_agent.h ||
+    if stale "$build/sandbox-agent" sandbox_agent.c sandbox_agent.h ${ui:+"$build/ui/assets.h"} ||
         [ "$* $link" != "$(cat "$build/release.command" 2>/dev/null)" ]; then
         # In two steps, since the object shows a check what the stripped binary does not.
         show "$@" -c -o "$build/sandbox_agent.o" sandbox_agent.c
@@ -333,8 +381,11 @@ build_release()
 
 build_sanitized()
 {
+    # It has the page, too. One object alone takes it in.
+    object=$build/san/api_ui_assets.o
+    [ -z "$ui" ] || ! stale "$object" "$build/ui/assets.h" || rm -f "$object"
     # shellcheck disable=SC2086 # lists of words
-    module_sources | compile "$build/san" $CC $standard $sanitize
+    module_sources | compile "$build/san" $CC $standard $sanitize $ui
     archive "$build/san"
     # shellcheck disable=SC2046,SC2086 # lists of words
     if stale "$build/san/sandbox-agent" "$build/san/app_main.o" "$build/san/agent.a"; then
@@ -607,18 +658,6 @@ conformance_tests()
 
 # --- black-box tests --------------------------------------------------------------------------------
 
-install_node_modules()
-{
-    stamp=tests/node_modules/.installed
-    wanted=$(cat tests/package.json tests/package-lock.json tests/.npmrc | cksum)
-    [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
-    need npm
-    # From inside tests/, since only there npm reads the settings of tests/.npmrc.
-    say '+ cd tests && npm ci'
-    (cd tests && npm ci --no-progress --loglevel=error) || die 'npm could not install what the tests need'
-    printf '%s\n' "$wanted" >"$stamp"
-}
-
 # api_tests LABEL BINARY: the suite prints its own lines and closes with its own counts.
 api_tests()
 {
@@ -653,6 +692,75 @@ api_tests()
         ;;
     *) count $counts ;;
     esac
+}
+
+# --- the page in a browser ---------------------------------------------------------------------------
+
+# install_browser: succeeds when there is one, if need be after installing it. What went wrong is in $build/browser.log.
+install_browser()
+{
+    probe chromium && return 0
+    (need chromium) >"$build/browser.log" 2>&1 || true
+    probe chromium
+}
+
+# browser_tests BINARY: the page in a browser, and its modules without one. Where there is no browser
+# that is said, and counts as skipped.
+browser_tests()
+{
+    log=$build/browser-tests.log
+    if [ "$UI" != full ]; then
+        say "SKIP browser: the page was built with UI=$UI"
+        count 0 0 1
+        return 0
+    fi
+    if ! install_browser; then
+        say "SKIP browser: there is no Chromium here and it could not be installed: $(tail -n 1 "$build/browser.log")"
+        count 0 0 1
+        return 0
+    fi
+    say "browser tests against $1"
+    {
+        status=0
+        limited 600 "$NODE" tests/browser/run.mjs --bin "$1" ${only:+--only "$only"} || status=$?
+        echo $status >"$log.status"
+    } 2>&1 </dev/null | tee "$log"
+    counts=$(grep -xE '[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped' "$log" | tail -n 1 |
+        sed 's/[^0-9][^0-9]*/ /g; s/ $//')
+    # shellcheck disable=SC2086 # three numbers
+    case $counts in
+    '')
+        say "FAIL browser: the suite ended without its counts (exit status $(cat "$log.status"))"
+        count 0 1 0
+        ;;
+    *) count $counts ;;
+    esac
+}
+
+# pure_tests: the parts of the page that need no browser, each file of tests/browser/pure with the test
+# runner of node. It speaks TAP here.
+pure_tests()
+{
+    selected browser/pure || return 0
+    set -- tests/browser/pure/*.mjs
+    [ -f "$1" ] || return 0
+    log=$build/browser-pure.log
+    status=0
+    limited 120 "$NODE" --test --test-reporter=tap "$@" >"$log" 2>&1 </dev/null || status=$?
+    counts=
+    for word in pass fail skipped; do
+        counts="$counts $(sed -n "s/^# $word \([0-9][0-9]*\)$/\1/p" "$log" | tail -n 1)"
+    done
+    # shellcheck disable=SC2086 # three numbers, or fewer where it broke off
+    set -- $counts
+    if [ $# -ne 3 ] || [ $status -ne 0 ] || [ "$1" -eq 0 ]; then
+        say "FAIL browser/pure: exit status $status"
+        sed 's/^/    /' "$log"
+        [ $# -eq 3 ] && [ "$2" -gt 0 ] || set -- "${1:-0}" 1 "${3:-0}"
+    else
+        say "PASS browser/pure: $1"
+    fi
+    count "$1" "$2" "$3"
 }
 
 # --- checks of sources and binary -------------------------------------------------------------------
@@ -721,7 +829,7 @@ run_tests()
 {
     parse_only "$@"
     need cc nm asan cmocka clang sqlite sqlite3-shell mbedtls openssl node
-    install_node_modules
+    npm_ci tests 'what the tests need'
     build_release
     build_sanitized
     build_units
@@ -732,6 +840,8 @@ run_tests()
     conformance_tests
     api_tests sanitized "$build/san/sandbox-agent"
     api_tests release "$build/sandbox-agent"
+    pure_tests
+    browser_tests "$build/sandbox-agent"
     checks reuse
     summary
 }
@@ -755,6 +865,14 @@ bench)
     exec sh tests/bench/run.sh "$@"
     ;;
 fuzz) fuzz "$@" ;;
+ui)
+    build_ui
+    if [ "$UI" = none ]; then
+        die 'UI=none: there is nothing to build'
+    fi
+    say "$build/ui: $(find "$build/ui/site" -name '*.gz' -exec cat {} + | wc -c) bytes as gzip, in $(
+        find "$build/ui/site" -name '*.gz' | wc -l) files"
+    ;;
 clean) rm -rf "$build" ;;
 help | --help | -h) usage ;;
 *)

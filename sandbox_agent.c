@@ -34,6 +34,8 @@
  *     proto/http_parse.c
  *     proto/http_write.h
  *     proto/http_write.c
+ *     proto/http_negotiate.h
+ *     proto/http_negotiate.c
  *     proto/ws.h
  *     proto/ws.c
  *     proto/vt_filter.h
@@ -174,6 +176,11 @@
  *     api/api_logs.c
  *     api/api_term.c
  *     api/api_ticket.c
+ *     api/ui_assets.h
+ *     api/ui_assets.c
+ *     api/ui_dir.h
+ *     api/ui_dir.c
+ *     api/api_ui.c
  *     api/routes.h
  *     api/routes.c
  *     api/router.c
@@ -3257,6 +3264,8 @@ SBX_PRIVATE const char *sbx_http_reason(int status)
         {200, "OK"},
         {201, "Created"},
         {204, "No Content"},
+        {304, "Not Modified"},
+        {308, "Permanent Redirect"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {403, "Forbidden"},
@@ -3325,6 +3334,163 @@ SBX_PRIVATE void sbx_http_chunk_head(uint8_t out[SBX_HTTP_CHUNK_HEAD], size_t da
     out[9] = '\n';
 }
 /* ==== end proto/http_write.c ================================================================ */
+
+/* ==== begin proto/http_negotiate.h ========================================================== */
+/* http_negotiate.h - which form of a body a client takes, and whether it has it already (RFC 9110,
+ * 12.5.3 and 13.1.2); pure. */
+#ifndef SBX_PROTO_HTTP_NEGOTIATE_H
+#define SBX_PROTO_HTTP_NEGOTIATE_H
+
+enum sbx_coding {
+    SBX_CODING_NONE,     /* the client takes neither */
+    SBX_CODING_IDENTITY, /* the bytes as they are */
+    SBX_CODING_GZIP
+};
+
+/* For a body that exists as gzip, and as it is where `has_identity`. Without Accept-Encoding all is
+ * acceptable, and what needs no decoding is the better guess about a client that names none. */
+SBX_PRIVATE enum sbx_coding sbx_http_coding(const struct sbx_http_request *req, bool has_identity);
+
+/* Does If-None-Match name the tag, or "*"? `etag` as in the header: "x", or W/"x"; both sides may
+ * be weak, the comparison is (RFC 9110, 8.8.3.2). A malformed list ends where it is malformed. */
+SBX_PRIVATE bool sbx_http_has_etag(const struct sbx_http_request *req, struct sbx_str etag);
+
+#endif
+/* ==== end proto/http_negotiate.h ============================================================ */
+
+/* ==== begin proto/http_negotiate.c ========================================================== */
+/* http_negotiate.c - see http_negotiate.h.
+ *
+ * Weights are thousandths; a coding that is not named has NEGOTIATE_UNNAMED and gets what "*" says,
+ * or its default. A member whose weight is malformed counts as not there. */
+
+#define NEGOTIATE_UNNAMED (-1)
+
+struct negotiate_weights {
+    bool given;
+    int gzip, identity, any;
+};
+
+/* qvalue: 0 or 1 with up to three digits behind the point. -1 when it is none. */
+static int negotiate_weight(struct sbx_str s)
+{
+    int value, unit = 100;
+    size_t i;
+    if (s.n == 0 || s.n > 5 || (s.p[0] != '0' && s.p[0] != '1') || (s.n > 1 && s.p[1] != '.'))
+        return -1;
+    value = (s.p[0] - '0') * 1000;
+    for (i = 2; i < s.n; i++, unit /= 10) {
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return -1;
+        value += (s.p[i] - '0') * unit;
+    }
+    return value <= 1000 ? value : -1;
+}
+
+/* Cuts "name;q=0.5" into its name and weight. false: malformed. */
+static bool negotiate_cut(struct sbx_str *name, int *weight)
+{
+    const char *semicolon = memchr(name->p, ';', name->n);
+    struct sbx_str rest;
+    *weight = 1000;
+    if (semicolon == NULL)
+        return true;
+    rest = (struct sbx_str){semicolon + 1, name->n - (size_t)(semicolon + 1 - name->p)};
+    rest = sbx_str_trim(rest);
+    *name = sbx_str_trim((struct sbx_str){name->p, (size_t)(semicolon - name->p)});
+    if (rest.n < 2 || (rest.p[0] != 'q' && rest.p[0] != 'Q') || rest.p[1] != '=')
+        return false;
+    *weight = negotiate_weight((struct sbx_str){rest.p + 2, rest.n - 2});
+    return *weight >= 0;
+}
+
+static void negotiate_take(struct negotiate_weights *w, struct sbx_str member)
+{
+    int weight;
+    if (!negotiate_cut(&member, &weight))
+        return;
+    if (sbx_str_ieq_z(member, "gzip") || sbx_str_ieq_z(member, "x-gzip"))
+        w->gzip = weight;
+    else if (sbx_str_ieq_z(member, "identity"))
+        w->identity = weight;
+    else if (sbx_str_eq_z(member, "*"))
+        w->any = weight;
+}
+
+static void negotiate_read(struct negotiate_weights *w, const struct sbx_http_request *req)
+{
+    size_t i;
+    *w = (struct negotiate_weights){false, NEGOTIATE_UNNAMED, NEGOTIATE_UNNAMED,
+                                    NEGOTIATE_UNNAMED};
+    for (i = 0; i < req->nheaders; i++) {
+        struct sbx_str list = req->headers[i].value, member;
+        if (!sbx_str_ieq_z(req->headers[i].name, "accept-encoding"))
+            continue;
+        w->given = true;
+        while (sbx_str_next_in_list(&list, &member))
+            negotiate_take(w, member);
+    }
+}
+
+SBX_PRIVATE enum sbx_coding sbx_http_coding(const struct sbx_http_request *req, bool has_identity)
+{
+    struct negotiate_weights w;
+    bool gzip, identity;
+    negotiate_read(&w, req);
+    if (!w.given)
+        return has_identity ? SBX_CODING_IDENTITY : SBX_CODING_GZIP;
+    if (w.gzip == NEGOTIATE_UNNAMED)
+        w.gzip = w.any;
+    gzip = w.gzip > 0;
+    /* The bytes as they are cannot be refused by saying nothing of them, and are liked least. */
+    identity = has_identity && w.identity != 0 && !(w.identity < 0 && w.any == 0);
+    if (gzip && (!identity || w.gzip >= w.identity))
+        return SBX_CODING_GZIP;
+    return identity ? SBX_CODING_IDENTITY : SBX_CODING_NONE;
+}
+
+/* The quoted part alone, which is what weak comparison looks at. */
+static struct sbx_str negotiate_opaque(struct sbx_str etag)
+{
+    return sbx_str_starts_with(etag, "W/") ? (struct sbx_str){etag.p + 2, etag.n - 2} : etag;
+}
+
+/* Takes the next tag out of the list. A tag may have commas inside its quotes. */
+static bool negotiate_next_tag(struct sbx_str *rest, struct sbx_str *tag)
+{
+    const char *end;
+    while (rest->n > 0 && (rest->p[0] == ',' || rest->p[0] == ' ' || rest->p[0] == '\t')) {
+        rest->p++;
+        rest->n--;
+    }
+    *tag = negotiate_opaque(*rest);
+    if (tag->n < 2 || tag->p[0] != '"')
+        return false;
+    end = memchr(tag->p + 1, '"', tag->n - 1);
+    if (end == NULL)
+        return false;
+    tag->n = (size_t)(end + 1 - tag->p);
+    *rest = (struct sbx_str){end + 1, rest->n - (size_t)(end + 1 - rest->p)};
+    return true;
+}
+
+SBX_PRIVATE bool sbx_http_has_etag(const struct sbx_http_request *req, struct sbx_str etag)
+{
+    struct sbx_str wanted = negotiate_opaque(etag), tag;
+    size_t i;
+    for (i = 0; i < req->nheaders; i++) {
+        struct sbx_str list = req->headers[i].value;
+        if (!sbx_str_ieq_z(req->headers[i].name, "if-none-match"))
+            continue;
+        if (sbx_str_eq_z(list, "*"))
+            return true;
+        while (negotiate_next_tag(&list, &tag))
+            if (sbx_str_eq(tag, wanted))
+                return true;
+    }
+    return false;
+}
+/* ==== end proto/http_negotiate.c ============================================================ */
 
 /* ==== begin proto/ws.h ====================================================================== */
 /* ws.h - WebSocket frames (RFC 6455), server side, pure. No extension is ever negotiated. */
@@ -8378,7 +8544,7 @@ SBX_PRIVATE bool sbx_tls_cert_serves(struct sbx_str cert_pem, struct sbx_str key
 struct sbx_out_item {
     const uint8_t *p;
     size_t n;
-    struct sbx_blob *blob; /* keeps p alive, or */
+    struct sbx_blob *blob; /* keeps p alive, or; neither for what lives for ever */
     uint8_t *heap;         /* p lies in this block, freed when written */
 };
 
@@ -8397,6 +8563,8 @@ SBX_PRIVATE void sbx_outq_deinit(struct sbx_outq *q);
 
 SBX_PRIVATE void sbx_outq_add_copy(struct sbx_outq *q, const void *p, size_t n);
 SBX_PRIVATE void sbx_outq_add_blob(struct sbx_outq *q, struct sbx_blob *blob, const uint8_t *p, size_t n);
+/* Bytes that live as long as the program. */
+SBX_PRIVATE void sbx_outq_add_lasting(struct sbx_outq *q, const void *p, size_t n);
 /* Takes the buffer's memory when that is worth it, else copies; b is empty afterwards. */
 SBX_PRIVATE void sbx_outq_add_buf(struct sbx_outq *q, struct sbx_buf *b);
 
@@ -8549,6 +8717,14 @@ SBX_PRIVATE void sbx_outq_add_blob(struct sbx_outq *q, struct sbx_blob *blob, co
     }
     if (outq_push(q, &(struct sbx_out_item){.p = p, .n = n, .blob = blob}))
         (void)sbx_blob_ref(blob);
+}
+
+SBX_PRIVATE void sbx_outq_add_lasting(struct sbx_outq *q, const void *p, size_t n)
+{
+    if (n < OUTQ_SHARE_ABOVE)
+        sbx_outq_add_copy(q, p, n);
+    else if (!q->oom)
+        (void)outq_push(q, &(struct sbx_out_item){.p = p, .n = n});
 }
 
 SBX_PRIVATE void sbx_outq_add_buf(struct sbx_outq *q, struct sbx_buf *b)
@@ -8763,8 +8939,9 @@ struct sbx_response {
     struct sbx_str headers;   /* further header lines, each with CRLF */
     struct sbx_buf *body;     /* body[0..nbody), one after the other, taken over; NULL: see text */
     size_t nbody;             /* 0 counts as 1 */
-    struct sbx_str text;      /* body that lives for ever, or is copied by being small */
-    bool no_length;           /* 204: neither body nor Content-Length */
+    struct sbx_str text;      /* body that is copied */
+    struct sbx_str lasting;   /* or a body that lives as long as the program, never copied */
+    bool no_length;           /* 204, 304: neither body nor Content-Length */
 };
 
 /* tls: what to answer a handshake with; NULL: plain HTTP. NULL when out of memory; fd is the
@@ -9506,7 +9683,7 @@ static size_t conn_parts(const struct sbx_response *r)
 
 static size_t conn_body_len(const struct sbx_response *r)
 {
-    size_t i, n = r->body == NULL ? r->text.n : 0;
+    size_t i, n = r->body == NULL ? r->text.n + r->lasting.n : 0;
     for (i = 0; i < conn_parts(r); i++)
         n += sbx_buf_len(&r->body[i]);
     return n;
@@ -9543,6 +9720,8 @@ static void conn_put_body(struct sbx_conn *c, const struct sbx_response *r)
     size_t i;
     if (r->body == NULL && !c->is_head && r->text.n > 0)
         sbx_outq_add_copy(&c->out, r->text.p, r->text.n);
+    if (r->body == NULL && !c->is_head && r->lasting.n > 0)
+        sbx_outq_add_lasting(&c->out, r->lasting.p, r->lasting.n);
     for (i = 0; i < conn_parts(r); i++) {
         if (!c->is_head)
             sbx_outq_add_buf(&c->out, &r->body[i]);
@@ -21201,6 +21380,9 @@ SBX_PRIVATE void sbx_throttle_done(struct sbx_throttle *t, const struct sbx_peer
 #ifndef SBX_API_API_H
 #define SBX_API_API_H
 
+/* Where the inspector page comes from. */
+enum sbx_ui_from { SBX_UI_BUILT_IN, SBX_UI_DIR, SBX_UI_OFF };
+
 struct sbx_api {
     struct sbx_host *host;
     struct sbx_net *net;
@@ -21210,6 +21392,8 @@ struct sbx_api {
     struct sbx_hosts hosts;
     struct sbx_tickets tickets;
     struct sbx_throttle throttle;
+    enum sbx_ui_from ui;
+    int ui_dir;                    /* SBX_UI_DIR: its descriptor, of the configuration */
     struct sbx_list follow_caches; /* api_follow.c: one for each followed process */
 };
 
@@ -21621,6 +21805,10 @@ SBX_PRIVATE void sbx_process_json(struct sbx_json_writer *w, const struct sbx_pr
         sbx_json_put_string(w, "cwd", p->cwd);
     sbx_json_put_bool(w, "tty", p->tty);
     sbx_json_put_bool(w, "interactive", p->interactive);
+    if (p->tty) {
+        sbx_json_put_u64(w, "cols", p->cols);
+        sbx_json_put_u64(w, "rows", p->rows);
+    }
     sbx_json_put_z(w, "owner", "user");
     sbx_json_put_z(w, "status", sbx_proc_exited(p) ? "exited" : "running");
     if (sbx_proc_exited(p)) {
@@ -23060,6 +23248,8 @@ SBX_PRIVATE void sbx_api_send_input(struct sbx_request *rq);
 SBX_PRIVATE void sbx_api_resize_terminal(struct sbx_request *rq);
 SBX_PRIVATE void sbx_api_connect_terminal(struct sbx_request *rq);
 SBX_PRIVATE void sbx_api_create_ticket(struct sbx_request *rq);
+SBX_PRIVATE void sbx_api_get_ui_redirect(struct sbx_request *rq);
+SBX_PRIVATE void sbx_api_get_ui(struct sbx_request *rq);
 
 #endif
 /* ==== end api/handlers.h ==================================================================== */
@@ -23091,7 +23281,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "      \"name\": \"Apache-2.0\",\n"
     "      \"identifier\": \"Apache-2.0\"\n"
     "    },\n"
-    "    \"description\": \"Runs commands, keeps processes, follows their logs and opens their terminals.\\n\\n**Token.** With `--token` every existing path below /v1 needs it. `GET /`, `GET /healthz`, unknown paths and every OPTIONS request do not. A token of the scope `read` changes nothing.\\n\\n**Methods.** HEAD is served wherever GET is, with the same status and headers and no body; on the terminal path it is 405 when it asks for an upgrade. OPTIONS on any path is answered as a CORS preflight: 200, no body, `access-control-allow-methods`, `access-control-allow-headers`, and `allow` when the path exists.\\n\\n**Errors** are `application/problem+json`, whatever refuses the request.\\n\\n**JSON** is strict (RFC 8259, UTF-8, at most 64 levels and 200000 values). Nothing may follow the value. Unknown members are ignored; a known one given twice is 422. Numbers for integer members are written without sign, fraction and exponent, and fit 64 bits.\\n\\n**Query parameters** that are unknown are ignored; a known one given twice, or one whose value does not parse, is 400.\\n\\n**Limits.** Request target 8192 bytes (414); head 32 KiB and 100 header lines (431); body 2 MiB, for input max(2 MiB, 6 x maxInputBytesPerRequest + 64 KiB) (413); 60 s for a request to arrive (408); 8192 connections (503); an idle connection is closed after 300 s. The last three can be set by flags.\\n\\n**Order of checks.** Host, path, token, method, scope, origin, path and query values, content type, body size, JSON, shape, then the meaning of the request.\\n\\n**Host and Origin.** A `Host` that is not one of this server is 403, on every path and for every method: a web page may have its own name lead here. POST, DELETE and WebSocket upgrades with the `Origin` of a foreign web page are 403.\\n\\nAnswers may get further members; clients should ignore those they do not know.\"\n"
+    "    \"description\": \"Runs commands, keeps processes, follows their logs and opens their terminals.\\n\\n**Token.** With `--token` every existing path below /v1 needs it. `GET /`, `GET /healthz`, the files of /ui, unknown paths and every OPTIONS request do not. A token of the scope `read` changes nothing.\\n\\n**Methods.** HEAD is served wherever GET is, with the same status and headers and no body; on the terminal path it is 405 when it asks for an upgrade. OPTIONS on any path is answered as a CORS preflight: 200, no body, `access-control-allow-methods`, `access-control-allow-headers`, and `allow` when the path exists.\\n\\n**Errors** are `application/problem+json`, whatever refuses the request.\\n\\n**JSON** is strict (RFC 8259, UTF-8, at most 64 levels and 200000 values). Nothing may follow the value. Unknown members are ignored; a known one given twice is 422. Numbers for integer members are written without sign, fraction and exponent, and fit 64 bits.\\n\\n**Query parameters** that are unknown are ignored; a known one given twice, or one whose value does not parse, is 400.\\n\\n**Limits.** Request target 8192 bytes (414); head 32 KiB and 100 header lines (431); body 2 MiB, for input max(2 MiB, 6 x maxInputBytesPerRequest + 64 KiB) (413); 60 s for a request to arrive (408); 8192 connections (503); an idle connection is closed after 300 s. The last three can be set by flags.\\n\\n**Order of checks.** Host, path, token, method, scope, origin, path and query values, content type, body size, JSON, shape, then the meaning of the request.\\n\\n**Host and Origin.** A `Host` that is not one of this server is 403, on every path and for every method: a web page may have its own name lead here. POST, DELETE and WebSocket upgrades with the `Origin` of a foreign web page are 403.\\n\\nAnswers may get further members; clients should ignore those they do not know.\"\n"
     "  },\n"
     "  \"servers\": [\n"
     "    {\n"
@@ -23121,6 +23311,10 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "    {\n"
     "      \"name\": \"terminals\",\n"
     "      \"description\": \"Input and terminals.\"\n"
+    "    },\n"
+    "    {\n"
+    "      \"name\": \"inspector\",\n"
+    "      \"description\": \"The web page of this server.\"\n"
     "    }\n"
     "  ],\n"
     "  \"paths\": {\n"
@@ -23276,13 +23470,18 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"operationId\": \"list_processes\",\n"
     "        \"tags\": [\"processes\"],\n"
     "        \"summary\": \"List the processes\",\n"
-    "        \"description\": \"Running and exited ones, in the order of their creation.\",\n"
+    "        \"description\": \"Running and exited ones, in the order of their creation. With the ETag of an earlier answer in If-None-Match an unchanged list is 304.\",\n"
     "        \"parameters\": [{ \"$ref\": \"#/components/parameters/Owner\" }],\n"
     "        \"responses\": {\n"
     "          \"200\": {\n"
     "            \"description\": \"The processes.\",\n"
+    "            \"headers\": {\n"
+    "              \"ETag\": { \"$ref\": \"#/components/headers/ETag\" },\n"
+    "              \"Cache-Control\": { \"$ref\": \"#/components/headers/CacheControl\" }\n"
+    "            },\n"
     "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/ProcessList\" } } }\n"
     "          },\n"
+    "          \"304\": { \"$ref\": \"#/components/responses/NotModified\" },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
     "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
@@ -23764,6 +23963,115 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        }\n"
     "      }\n"
     "    },\n"
+    "    \"/ui\": {\n"
+    "      \"get\": {\n"
+    "        \"operationId\": \"get_ui_redirect\",\n"
+    "        \"tags\": [\"inspector\"],\n"
+    "        \"summary\": \"Lead to the inspector\",\n"
+    "        \"security\": [],\n"
+    "        \"responses\": {\n"
+    "          \"308\": {\n"
+    "            \"description\": \"It is at `ui/`, from here; the query is kept.\",\n"
+    "            \"headers\": { \"Location\": { \"description\": \"Relative.\", \"schema\": { \"type\": \"string\" } } }\n"
+    "          },\n"
+    "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
+    "          \"404\": { \"$ref\": \"#/components/responses/FileNotFound\" },\n"
+    "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
+    "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
+    "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
+    "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
+    "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
+    "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
+    "          \"503\": { \"$ref\": \"#/components/responses/ServiceUnavailable\" },\n"
+    "          \"505\": { \"$ref\": \"#/components/responses/VersionNotSupported\" }\n"
+    "        }\n"
+    "      }\n"
+    "    },\n"
+    "    \"/ui/\": {\n"
+    "      \"get\": {\n"
+    "        \"operationId\": \"get_ui\",\n"
+    "        \"tags\": [\"inspector\"],\n"
+    "        \"summary\": \"Get the inspector, a web page\",\n"
+    "        \"description\": \"Never needs a token: the page asks for one. With `--no-ui`, or built without the page, the server answers 404.\",\n"
+    "        \"security\": [],\n"
+    "        \"responses\": {\n"
+    "          \"200\": {\n"
+    "            \"description\": \"The page, as gzip where Accept-Encoding allows it.\",\n"
+    "            \"headers\": {\n"
+    "              \"ETag\": { \"$ref\": \"#/components/headers/ETag\" },\n"
+    "              \"Cache-Control\": { \"$ref\": \"#/components/headers/CacheControl\" }\n"
+    "            },\n"
+    "            \"content\": { \"text/html\": { \"schema\": { \"type\": \"string\" } } }\n"
+    "          },\n"
+    "          \"304\": { \"$ref\": \"#/components/responses/NotModified\" },\n"
+    "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
+    "          \"404\": { \"$ref\": \"#/components/responses/FileNotFound\" },\n"
+    "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
+    "          \"406\": { \"$ref\": \"#/components/responses/NotAcceptable\" },\n"
+    "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
+    "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
+    "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
+    "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
+    "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
+    "          \"503\": { \"$ref\": \"#/components/responses/ServiceUnavailable\" },\n"
+    "          \"505\": { \"$ref\": \"#/components/responses/VersionNotSupported\" }\n"
+    "        }\n"
+    "      }\n"
+    "    },\n"
+    "    \"/ui/{path}\": {\n"
+    "      \"get\": {\n"
+    "        \"operationId\": \"get_ui_file\",\n"
+    "        \"tags\": [\"inspector\"],\n"
+    "        \"summary\": \"Get a file of the inspector\",\n"
+    "        \"description\": \"Never needs a token. What is below `assets/` has a hash in its path and may be kept for ever.\",\n"
+    "        \"security\": [],\n"
+    "        \"parameters\": [\n"
+    "          {\n"
+    "            \"name\": \"path\",\n"
+    "            \"in\": \"path\",\n"
+    "            \"required\": true,\n"
+    "            \"description\": \"The rest of the path; it may have slashes.\",\n"
+    "            \"schema\": { \"type\": \"string\", \"minLength\": 1 }\n"
+    "          }\n"
+    "        ],\n"
+    "        \"responses\": {\n"
+    "          \"200\": {\n"
+    "            \"description\": \"The file, as gzip where Accept-Encoding allows it. `licenses.txt` tells what the page has from others.\",\n"
+    "            \"headers\": {\n"
+    "              \"ETag\": { \"$ref\": \"#/components/headers/ETag\" },\n"
+    "              \"Cache-Control\": { \"$ref\": \"#/components/headers/CacheControl\" }\n"
+    "            },\n"
+    "            \"content\": {\n"
+    "              \"text/javascript\": { \"schema\": { \"type\": \"string\" } },\n"
+    "              \"text/css\": { \"schema\": { \"type\": \"string\" } },\n"
+    "              \"text/plain\": { \"schema\": { \"type\": \"string\" } },\n"
+    "              \"text/html\": { \"schema\": { \"type\": \"string\" } }\n"
+    "            }\n"
+    "          },\n"
+    "          \"304\": { \"$ref\": \"#/components/responses/NotModified\" },\n"
+    "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
+    "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
+    "          \"404\": { \"$ref\": \"#/components/responses/FileNotFound\" },\n"
+    "          \"405\": { \"$ref\": \"#/components/responses/MethodNotAllowed\" },\n"
+    "          \"406\": { \"$ref\": \"#/components/responses/NotAcceptable\" },\n"
+    "          \"408\": { \"$ref\": \"#/components/responses/RequestTimeout\" },\n"
+    "          \"413\": { \"$ref\": \"#/components/responses/PayloadTooLarge\" },\n"
+    "          \"414\": { \"$ref\": \"#/components/responses/UriTooLong\" },\n"
+    "          \"417\": { \"$ref\": \"#/components/responses/ExpectationFailed\" },\n"
+    "          \"431\": { \"$ref\": \"#/components/responses/HeadTooLarge\" },\n"
+    "          \"500\": { \"$ref\": \"#/components/responses/InternalError\" },\n"
+    "          \"501\": { \"$ref\": \"#/components/responses/NotImplemented\" },\n"
+    "          \"503\": { \"$ref\": \"#/components/responses/ServiceUnavailable\" },\n"
+    "          \"505\": { \"$ref\": \"#/components/responses/VersionNotSupported\" }\n"
+    "        }\n"
+    "      }\n"
+    "    },\n"
     "    \"/v1/process\": {\n"
     "      \"get\": {\n"
     "        \"operationId\": \"list_processes_alias\",\n"
@@ -23775,8 +24083,13 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"responses\": {\n"
     "          \"200\": {\n"
     "            \"description\": \"The processes.\",\n"
+    "            \"headers\": {\n"
+    "              \"ETag\": { \"$ref\": \"#/components/headers/ETag\" },\n"
+    "              \"Cache-Control\": { \"$ref\": \"#/components/headers/CacheControl\" }\n"
+    "            },\n"
     "            \"content\": { \"application/json\": { \"schema\": { \"$ref\": \"#/components/schemas/ProcessList\" } } }\n"
     "          },\n"
+    "          \"304\": { \"$ref\": \"#/components/responses/NotModified\" },\n"
     "          \"400\": { \"$ref\": \"#/components/responses/BadRequest\" },\n"
     "          \"401\": { \"$ref\": \"#/components/responses/TokenInvalid\" },\n"
     "          \"403\": { \"$ref\": \"#/components/responses/PermissionDenied\" },\n"
@@ -24276,6 +24589,18 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          \"cwd\": { \"type\": \"string\", \"description\": \"As sent; absent when it was not.\" },\n"
     "          \"tty\": { \"type\": \"boolean\" },\n"
     "          \"interactive\": { \"type\": \"boolean\", \"description\": \"Stored and shown, without effect.\" },\n"
+    "          \"cols\": {\n"
+    "            \"type\": \"integer\",\n"
+    "            \"minimum\": 1,\n"
+    "            \"maximum\": 65535,\n"
+    "            \"description\": \"Width of its terminal. Only with tty.\"\n"
+    "          },\n"
+    "          \"rows\": {\n"
+    "            \"type\": \"integer\",\n"
+    "            \"minimum\": 1,\n"
+    "            \"maximum\": 65535,\n"
+    "            \"description\": \"Height of its terminal. Only with tty.\"\n"
+    "          },\n"
     "          \"owner\": { \"$ref\": \"#/components/schemas/ProcessOwner\" },\n"
     "          \"status\": { \"$ref\": \"#/components/schemas/ProcessStatus\" },\n"
     "          \"pid\": {\n"
@@ -25019,6 +25344,17 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"additionalProperties\": true\n"
     "      }\n"
     "    },\n"
+    "    \"headers\": {\n"
+    "      \"ETag\": {\n"
+    "        \"description\": \"Changes with what is sent; for If-None-Match.\",\n"
+    "        \"schema\": { \"type\": \"string\" },\n"
+    "        \"example\": \"W/\\\"9f4c1b2ad3e85760\\\"\"\n"
+    "      },\n"
+    "      \"CacheControl\": {\n"
+    "        \"description\": \"`no-cache`, or of what never changes `public, max-age=31536000, immutable`.\",\n"
+    "        \"schema\": { \"type\": \"string\" }\n"
+    "      }\n"
+    "    },\n"
     "    \"responses\": {\n"
     "      \"BadRequest\": {\n"
     "        \"description\": \"The request is malformed or a value in it is not acceptable: HTTP framing (the connection is closed then), query parameters, the id in the path, JSON syntax, an empty command, a NUL byte, an unknown input encoding, bad base64, a zero in the configuration.\",\n"
@@ -25211,6 +25547,65 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "              }\n"
     "            }\n"
     "          }\n"
+    "        }\n"
+    "      },\n"
+    "      \"FileNotFound\": {\n"
+    "        \"description\": \"The inspector has no such file, or this server has no inspector; the detail tells which.\",\n"
+    "        \"content\": {\n"
+    "          \"application/problem+json\": {\n"
+    "            \"schema\": {\n"
+    "              \"$ref\": \"#/components/schemas/ProblemDetails\",\n"
+    "              \"properties\": {\n"
+    "                \"type\": { \"const\": \"urn:sandbox-agent:error:not_found\" },\n"
+    "                \"title\": { \"const\": \"Not Found\" },\n"
+    "                \"status\": { \"const\": 404 }\n"
+    "              }\n"
+    "            },\n"
+    "            \"examples\": {\n"
+    "              \"off\": {\n"
+    "                \"value\": {\n"
+    "                  \"type\": \"urn:sandbox-agent:error:not_found\",\n"
+    "                  \"title\": \"Not Found\",\n"
+    "                  \"status\": 404,\n"
+    "                  \"detail\": \"not found: the inspector is switched off (--no-ui)\"\n"
+    "                }\n"
+    "              }\n"
+    "            }\n"
+    "          }\n"
+    "        }\n"
+    "      },\n"
+    "      \"NotAcceptable\": {\n"
+    "        \"description\": \"The file is here as gzip only, and Accept-Encoding excludes that.\",\n"
+    "        \"content\": {\n"
+    "          \"application/problem+json\": {\n"
+    "            \"schema\": {\n"
+    "              \"$ref\": \"#/components/schemas/ProblemDetails\",\n"
+    "              \"properties\": {\n"
+    "                \"type\": { \"const\": \"urn:sandbox-agent:error:not_acceptable\" },\n"
+    "                \"title\": { \"const\": \"Not Acceptable\" },\n"
+    "                \"status\": { \"const\": 406 }\n"
+    "              },\n"
+    "              \"required\": [\"details\"]\n"
+    "            },\n"
+    "            \"examples\": {\n"
+    "              \"encoding\": {\n"
+    "                \"value\": {\n"
+    "                  \"type\": \"urn:sandbox-agent:error:not_acceptable\",\n"
+    "                  \"title\": \"Not Acceptable\",\n"
+    "                  \"status\": 406,\n"
+    "                  \"detail\": \"not acceptable: this file is here as gzip only, which Accept-Encoding excludes\",\n"
+    "                  \"details\": { \"message\": \"this file is here as gzip only, which Accept-Encoding excludes\" }\n"
+    "                }\n"
+    "              }\n"
+    "            }\n"
+    "          }\n"
+    "        }\n"
+    "      },\n"
+    "      \"NotModified\": {\n"
+    "        \"description\": \"If-None-Match has the tag of what would be sent.\",\n"
+    "        \"headers\": {\n"
+    "          \"ETag\": { \"$ref\": \"#/components/headers/ETag\" },\n"
+    "          \"Cache-Control\": { \"$ref\": \"#/components/headers/CacheControl\" }\n"
     "        }\n"
     "      },\n"
     "      \"ProcessNotFound\": {\n"
@@ -25888,7 +26283,9 @@ SBX_PRIVATE void sbx_api_get_health(struct sbx_request *rq)
 
 SBX_PRIVATE void sbx_api_get_openapi(struct sbx_request *rq)
 {
-    meta_reply(rq, (struct sbx_str){(const char *)sbx_openapi_json, sbx_openapi_json_len});
+    struct sbx_response r = {.status = 200, .content_type = "application/json",
+                             .lasting = {(const char *)sbx_openapi_json, sbx_openapi_json_len}};
+    sbx_conn_respond(rq->conn, &r);
 }
 /* ==== end api/api_meta.c ==================================================================== */
 
@@ -25986,6 +26383,44 @@ static struct sbx_proc *process_find(struct sbx_request *rq)
     return p;
 }
 
+/* 64 bits that mix well suffice: two lists of one server that follow each other should differ, and
+ * whoever could make them meet can start processes here. The order of bytes is the machine's. */
+static uint64_t process_hash(struct sbx_str s)
+{
+    uint64_t hash = s.n, word;
+    while (s.n > 0) {
+        size_t n = s.n < sizeof word ? s.n : sizeof word;
+        word = 0;
+        memcpy(&word, s.p, n);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+        s = (struct sbx_str){s.p + n, s.n - n};
+    }
+    return hash;
+}
+
+/* The list, or that it is the one that the client has: whoever looks at it again and again mostly
+ * gets no more than that. The tag is weak, for it tells what is in the list and not by which bytes
+ * somebody between may send it. */
+static void process_reply_list(struct sbx_request *rq, struct sbx_buf *body)
+{
+    struct sbx_buf *headers = &rq->conn->headers;
+    char etag[24];
+    if (body->oom) {
+        sbx_reply_json(rq->conn, body);
+        return;
+    }
+    (void)snprintf(etag, sizeof etag, "W/\"%016" PRIx64 "\"", process_hash(sbx_buf_view(body)));
+    sbx_http_put_header(headers, "etag", sbx_str_z(etag));
+    sbx_buf_add_z(headers, "cache-control: no-cache\r\n");
+    if (!sbx_http_has_etag(rq->http, sbx_str_z(etag))) {
+        sbx_reply_json(rq->conn, body);
+        return;
+    }
+    sbx_buf_deinit(body);
+    sbx_conn_respond(rq->conn, &(struct sbx_response){.status = 304, .no_length = true});
+}
+
 SBX_PRIVATE void sbx_api_list_processes(struct sbx_request *rq)
 {
     static const char *const owners[] = {"user", "desktop", "system", NULL};
@@ -26006,7 +26441,7 @@ SBX_PRIVATE void sbx_api_list_processes(struct sbx_request *rq)
         sbx_process_json(&w, t->procs[i]);
     sbx_json_array_end(&w);
     sbx_json_object_end(&w);
-    sbx_reply_json(rq->conn, &body);
+    process_reply_list(rq, &body);
 }
 
 static void process_create(struct sbx_request *rq, struct sbx_spec *spec)
@@ -27467,7 +27902,7 @@ enum sbx_route_flags {
 
 struct sbx_route {
     const char *method;
-    const char *path;         /* with "{id}" where the process id is */
+    const char *path;         /* with "{id}" where the process id is, "{path}" for a rest */
     const char *operation;    /* operationId in openapi.json */
     void (*handle)(struct sbx_request *rq);
     unsigned flags;
@@ -27476,7 +27911,8 @@ struct sbx_route {
 /* The table; ends with a row without path. Rows of one path are adjacent. */
 SBX_PRIVATE const struct sbx_route *sbx_routes(void);
 
-/* First row whose path matches, NULL when none; *id is the undecoded segment. */
+/* First row whose path matches, NULL when none; *id is the undecoded segment of "{id}", else
+ * empty. */
 SBX_PRIVATE const struct sbx_route *sbx_route_find(struct sbx_str path, struct sbx_str *id);
 /* The row of the same path for that method (HEAD is GET), NULL when there is none. */
 SBX_PRIVATE const struct sbx_route *sbx_route_method(const struct sbx_route *first, struct sbx_str method);
@@ -27572,6 +28008,354 @@ SBX_PRIVATE void sbx_api_create_ticket(struct sbx_request *rq)
 }
 /* ==== end api/api_ticket.c ================================================================== */
 
+/* ==== begin api/ui_assets.h ================================================================= */
+/* ui_assets.h - the inspector page as it was built into the program (ui/embed.sh makes it). */
+#ifndef SBX_API_UI_ASSETS_H
+#define SBX_API_UI_ASSETS_H
+
+struct sbx_ui_asset {
+    const char *path;         /* below /ui/; empty for the page itself */
+    const char *content_type;
+    const char *tag;          /* what its entity tags are made of */
+    const unsigned char *gzip;
+    size_t gzip_len;
+    const unsigned char *plain; /* NULL: there is gzip only */
+    size_t plain_len;
+    bool immutable;           /* its path changes with its contents */
+};
+
+/* NULL when there is none. */
+SBX_PRIVATE const struct sbx_ui_asset *sbx_ui_asset_find(struct sbx_str path);
+SBX_PRIVATE bool sbx_ui_is_built_in(void);
+
+#endif
+/* ==== end api/ui_assets.h =================================================================== */
+
+/* ==== begin api/ui_assets.c ================================================================= */
+/* ui_assets.c - see ui_assets.h. Where SBX_UI_ASSETS names the file that ui/embed.sh made
+ * (-DSBX_UI_ASSETS='"build/ui/assets.h"'), the page is in the program; else the table is empty. */
+
+#ifdef SBX_UI_ASSETS
+#include SBX_UI_ASSETS
+#else
+static const struct sbx_ui_asset ui_assets_table[] = {{NULL, NULL, NULL, NULL, 0, NULL, 0, false}};
+#endif
+
+SBX_PRIVATE const struct sbx_ui_asset *sbx_ui_asset_find(struct sbx_str path)
+{
+    const struct sbx_ui_asset *a;
+    for (a = ui_assets_table; a->path != NULL; a++)
+        if (sbx_str_eq_z(path, a->path))
+            return a;
+    return NULL;
+}
+
+SBX_PRIVATE bool sbx_ui_is_built_in(void)
+{
+    return ui_assets_table[0].path != NULL;
+}
+/* ==== end api/ui_assets.c =================================================================== */
+
+/* ==== begin api/ui_dir.h ==================================================================== */
+/* ui_dir.h - the inspector page from a directory, for whoever works on it (--ui-dir). */
+#ifndef SBX_API_UI_DIR_H
+#define SBX_API_UI_DIR_H
+
+/* A descriptor of the directory, which must hold an index.html; or err->code. */
+SBX_PRIVATE int sbx_ui_dir_open(const char *path, struct sbx_err *err);
+
+/* Appends the file of that name below the directory. The name is one as it came: segments of
+ * letters, digits, '.', '-' and '_' that do not begin with a dot, between single slashes; no other
+ * is looked for. Symbolic links are not followed, and only regular files are read. 0, -ENOENT for
+ * whatever is not served, -EFBIG above 4 MiB, or another -errno. */
+SBX_PRIVATE int sbx_ui_dir_read(int dir, struct sbx_str name, struct sbx_buf *out);
+
+/* By the name's extension. */
+SBX_PRIVATE const char *sbx_ui_dir_type(struct sbx_str name);
+
+#endif
+/* ==== end api/ui_dir.h ====================================================================== */
+
+/* ==== begin api/ui_dir.c ==================================================================== */
+/* ui_dir.c - see ui_dir.h.
+ *
+ * One openat for each segment of the name, none of which may be a link or "..", so the walk cannot
+ * leave the directory, whatever is renamed meanwhile. A file is read anew for each request, on the
+ * loop: they are small and local, and this is for development. */
+
+#define UI_DIR_FILE_MAX (4u * 1024u * 1024u)
+#define UI_DIR_NAME_MAX 128u
+
+static bool ui_dir_is_plain(struct sbx_str segment)
+{
+    size_t i;
+    if (segment.n == 0 || segment.n >= UI_DIR_NAME_MAX || segment.p[0] == '.')
+        return false;
+    for (i = 0; i < segment.n; i++) {
+        char c = segment.p[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+              c == '.' || c == '-' || c == '_'))
+            return false;
+    }
+    return true;
+}
+
+/* Takes the first segment out of *name, and the slash behind it; *last: there was none. */
+static struct sbx_str ui_dir_segment(struct sbx_str *name, bool *last)
+{
+    const char *slash = name->n > 0 ? memchr(name->p, '/', name->n) : NULL;
+    struct sbx_str segment = *name;
+    *last = slash == NULL;
+    if (slash == NULL)
+        return segment;
+    segment.n = (size_t)(slash - name->p);
+    *name = (struct sbx_str){slash + 1, name->n - segment.n - 1};
+    return segment;
+}
+
+static int ui_dir_step(int dir, struct sbx_str segment, int flags)
+{
+    char name[UI_DIR_NAME_MAX];
+    int fd;
+    if (!ui_dir_is_plain(segment))
+        return -ENOENT;
+    memcpy(name, segment.p, segment.n);
+    name[segment.n] = '\0';
+    fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | flags);
+    if (fd >= 0)
+        return fd;
+    return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
+}
+
+/* A descriptor of the file, or -errno. */
+static int ui_dir_walk(int dir, struct sbx_str name)
+{
+    int at = -1, fd;
+    bool last;
+    do {
+        struct sbx_str segment = ui_dir_segment(&name, &last);
+        /* Whatever it is, opening it must not wait. */
+        fd = ui_dir_step(at >= 0 ? at : dir, segment, last ? O_NONBLOCK | O_NOCTTY : O_DIRECTORY);
+        sbx_fd_close(&at);
+        at = fd;
+    } while (fd >= 0 && !last);
+    return fd;
+}
+
+static int ui_dir_read_all(int fd, struct sbx_buf *out)
+{
+    struct stat st;
+    ssize_t n;
+    size_t room;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -ENOENT;
+    if (st.st_size > (off_t)UI_DIR_FILE_MAX)
+        return -EFBIG;
+    /* One byte more, so that the end is seen; a file that grows meanwhile is cut. */
+    room = (size_t)st.st_size + 1;
+    do {
+        uint8_t *p = sbx_buf_reserve(out, room);
+        if (p == NULL)
+            return -ENOMEM;
+        n = sbx_fd_read(fd, p, room);
+        if (n > 0) {
+            sbx_buf_commit(out, (size_t)n);
+            room -= (size_t)n;
+        }
+    } while (n > 0 && room > 0);
+    return n < 0 ? (int)n : 0;
+}
+
+SBX_PRIVATE int sbx_ui_dir_read(int dir, struct sbx_str name, struct sbx_buf *out)
+{
+    int rc, fd = ui_dir_walk(dir, name);
+    if (fd < 0)
+        return fd;
+    rc = ui_dir_read_all(fd, out);
+    sbx_fd_close(&fd);
+    return rc;
+}
+
+SBX_PRIVATE int sbx_ui_dir_open(const char *path, struct sbx_err *err)
+{
+    int index, fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0) {
+        sbx_err_set(err, errno, "--ui-dir %s", path);
+        return sbx_err_add_reason(err);
+    }
+    index = ui_dir_walk(fd, SBX_STR("index.html"));
+    if (index >= 0 && fstat(index, &st) == 0 && S_ISREG(st.st_mode)) {
+        sbx_fd_close(&index);
+        return fd;
+    }
+    sbx_fd_close(&index);
+    sbx_fd_close(&fd);
+    return sbx_err_set(err, ENOENT, "--ui-dir %s: there is no index.html in it", path);
+}
+
+SBX_PRIVATE const char *sbx_ui_dir_type(struct sbx_str name)
+{
+    static const char *const types[][2] = {
+        {".html", "text/html; charset=utf-8"},
+        {".js", "text/javascript; charset=utf-8"},
+        {".mjs", "text/javascript; charset=utf-8"},
+        {".css", "text/css; charset=utf-8"},
+        {".txt", "text/plain; charset=utf-8"},
+        {".json", "application/json"},
+        {".svg", "image/svg+xml"},
+        {".png", "image/png"},
+    };
+    size_t i;
+    for (i = 0; i < sizeof types / sizeof types[0]; i++) {
+        size_t n = strlen(types[i][0]);
+        if (name.n > n && memcmp(name.p + name.n - n, types[i][0], n) == 0)
+            return types[i][1];
+    }
+    return "application/octet-stream";
+}
+/* ==== end api/ui_dir.c ====================================================================== */
+
+/* ==== begin api/api_ui.c ==================================================================== */
+/* api_ui.c - the inspector: a page, its scripts and its styles.
+ *
+ * It needs no token: there is nothing in it that is not in the program, and the page asks for one
+ * by itself. Paths below /ui/assets/ carry a hash of what is there, so they are kept for ever; the
+ * page is asked for again each time, and mostly answered with 304. */
+
+#define UI_ROOT "/ui/"
+#define UI_ETAG 80u
+
+/* Styles may stand in elements, since the terminal makes some of its own; scripts may not. */
+#define UI_POLICY \
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " \
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; " \
+    "frame-ancestors 'none'"
+
+static void ui_reply_no_file(struct sbx_request *rq)
+{
+    struct sbx_str path = rq->url.path;
+    sbx_reply_error(rq->conn, SBX_PROBLEM_NOT_FOUND, 0, "the inspector has no file %.*s",
+                    (int)(path.n > 200 ? 200 : path.n), path.p);
+}
+
+/* Is there a page? If not, the request is answered. */
+static bool ui_begin(struct sbx_request *rq)
+{
+    sbx_buf_add_z(&rq->conn->headers, "content-security-policy: " UI_POLICY "\r\n"
+                                      "x-content-type-options: nosniff\r\n"
+                                      "referrer-policy: no-referrer\r\n");
+    if (rq->api->ui == SBX_UI_OFF)
+        sbx_reply_error(rq->conn, SBX_PROBLEM_NOT_FOUND, 0,
+                        "the inspector is switched off (--no-ui)");
+    else if (rq->api->ui == SBX_UI_BUILT_IN && !sbx_ui_is_built_in())
+        sbx_reply_error(rq->conn, SBX_PROBLEM_NOT_FOUND, 0,
+                        "this program was built without the inspector; ./build.sh builds it in, "
+                        "and so does -DSBX_UI_ASSETS (see docs/inspector.md)");
+    else
+        return true;
+    return false;
+}
+
+/* Relative, since whoever stands between may have put something in front of the path. */
+SBX_PRIVATE void sbx_api_get_ui_redirect(struct sbx_request *rq)
+{
+    struct sbx_response r = {.status = 308};
+    struct sbx_buf *headers = &rq->conn->headers;
+    if (!ui_begin(rq))
+        return;
+    sbx_buf_add_z(headers, "location: ui/");
+    if (rq->url.query.n > 0) {
+        sbx_buf_add_byte(headers, '?');
+        sbx_buf_add_str(headers, rq->url.query);
+    }
+    sbx_buf_add_z(headers, "\r\n");
+    sbx_conn_respond(rq->conn, &r);
+}
+
+/* --- of the program --- */
+
+static void ui_put_caching(struct sbx_buf *headers, const struct sbx_ui_asset *a, const char *etag)
+{
+    sbx_http_put_header(headers, "etag", sbx_str_z(etag));
+    sbx_http_put_header(headers, "cache-control",
+                        a->immutable ? SBX_STR("public, max-age=31536000, immutable")
+                                     : SBX_STR("no-cache"));
+    sbx_buf_add_z(headers, "vary: accept-encoding\r\n");
+}
+
+static void ui_serve_asset(struct sbx_request *rq, const struct sbx_ui_asset *a)
+{
+    enum sbx_coding coding = sbx_http_coding(rq->http, a->plain != NULL);
+    struct sbx_response r = {.status = 200, .content_type = a->content_type};
+    bool gzip = coding == SBX_CODING_GZIP;
+    char etag[UI_ETAG];
+    if (coding == SBX_CODING_NONE) {
+        sbx_buf_add_z(&rq->conn->headers, "vary: accept-encoding\r\n");
+        sbx_reply_error(rq->conn, SBX_PROBLEM_NOT_ACCEPTABLE, 0,
+                        "this file is here as %s only, which Accept-Encoding excludes",
+                        a->plain != NULL ? "gzip and as it is" : "gzip");
+        return;
+    }
+    /* Two representations, so two tags (RFC 9110, 8.8.3.3). */
+    (void)snprintf(etag, sizeof etag, "\"%s%s\"", a->tag, gzip ? "" : "-plain");
+    ui_put_caching(&rq->conn->headers, a, etag);
+    if (sbx_http_has_etag(rq->http, sbx_str_z(etag))) {
+        sbx_conn_respond(rq->conn, &(struct sbx_response){.status = 304, .no_length = true});
+        return;
+    }
+    if (gzip)
+        sbx_buf_add_z(&rq->conn->headers, "content-encoding: gzip\r\n");
+    r.lasting = gzip ? (struct sbx_str){(const char *)a->gzip, a->gzip_len}
+                     : (struct sbx_str){(const char *)a->plain, a->plain_len};
+    sbx_conn_respond(rq->conn, &r);
+}
+
+/* --- of a directory --- */
+
+static void ui_serve_file(struct sbx_request *rq, struct sbx_str name)
+{
+    struct sbx_buf body;
+    struct sbx_response r = {.status = 200, .content_type = sbx_ui_dir_type(name), .body = &body};
+    int rc;
+    sbx_buf_init(&body);
+    rc = sbx_ui_dir_read(rq->api->ui_dir, name, &body);
+    if (rc == 0) {
+        sbx_buf_add_z(&rq->conn->headers, "cache-control: no-cache\r\n");
+        sbx_conn_respond(rq->conn, &r);
+        return;
+    }
+    sbx_buf_deinit(&body);
+    if (rc == -ENOMEM)
+        sbx_reply_out_of_memory(rq->conn);
+    else if (rc == -ENOENT)
+        ui_reply_no_file(rq);
+    else
+        sbx_reply_error(rq->conn, SBX_PROBLEM_NOT_FOUND, 0, "it cannot be read: %s",
+                        strerror(-rc));
+}
+
+SBX_PRIVATE void sbx_api_get_ui(struct sbx_request *rq)
+{
+    struct sbx_str name = {rq->url.path.p + sizeof UI_ROOT - 1,
+                           rq->url.path.n - (sizeof UI_ROOT - 1)};
+    const struct sbx_ui_asset *a;
+    if (!ui_begin(rq))
+        return;
+    if (rq->api->ui == SBX_UI_DIR) {
+        ui_serve_file(rq, name.n == 0 ? SBX_STR("index.html") : name);
+        return;
+    }
+    a = sbx_ui_asset_find(name);
+    if (a == NULL)
+        ui_reply_no_file(rq);
+    else
+        ui_serve_asset(rq, a);
+}
+/* ==== end api/api_ui.c ====================================================================== */
+
 /* ==== begin api/routes.c ==================================================================== */
 /* routes.c - see routes.h. "run" and "config" come before "{id}", so they are not process ids
  * directly below /v1/processes; deeper down they are. */
@@ -27602,6 +28386,9 @@ static const struct sbx_route routes_table[] = {
      sbx_api_resize_terminal, SBX_ROUTE_JSON},
     {"GET", "/v1/processes/{id}/terminal/ws", "connect_process_terminal",
      sbx_api_connect_terminal, SBX_ROUTE_TERMINAL | SBX_ROUTE_TICKET},
+    {"GET", "/ui", "get_ui_redirect", sbx_api_get_ui_redirect, SBX_ROUTE_OPEN},
+    {"GET", "/ui/", "get_ui", sbx_api_get_ui, SBX_ROUTE_OPEN},
+    {"GET", "/ui/{path}", "get_ui_file", sbx_api_get_ui, SBX_ROUTE_OPEN},
     /* Other names of the same, from an earlier proposal. Here "run" and "config" are ids. */
     {"GET", "/v1/process", "list_processes_alias", sbx_api_list_processes, 0},
     {"POST", "/v1/process", "create_process_alias", sbx_api_create_process,
@@ -27620,10 +28407,11 @@ SBX_PRIVATE const struct sbx_route *sbx_routes(void)
     return routes_table;
 }
 
-/* "{id}" stands for one segment that is not empty. */
+/* "{id}" stands for one segment that is not empty, "{path}" at the end for all that is left, also
+ * not empty. */
 static bool route_matches(const char *pattern, struct sbx_str path, struct sbx_str *id)
 {
-    const char *hole = strstr(pattern, "{id}");
+    const char *hole = strchr(pattern, '{');
     size_t before, n;
     const char *slash;
     if (hole == NULL)
@@ -27631,6 +28419,8 @@ static bool route_matches(const char *pattern, struct sbx_str path, struct sbx_s
     before = (size_t)(hole - pattern);
     if (path.n <= before || memcmp(path.p, pattern, before) != 0)
         return false;
+    if (strcmp(hole, "{path}") == 0)
+        return true;
     slash = memchr(path.p + before, '/', path.n - before);
     n = slash == NULL ? path.n - before : (size_t)(slash - path.p) - before;
     if (n == 0)
@@ -28506,6 +29296,9 @@ struct sbx_config {
     bool no_new_privs;
     const char *data_dir;        /* NULL: the default; see datadir.h */
     bool no_keeper;
+    bool no_ui;
+    const char *ui_dir;          /* NULL: the page is the one in the program */
+    int ui_fd;                   /* of ui_dir; -1: not open */
     const char **origins;        /* owned array of borrowed strings */
     size_t norigins;
     struct sbx_buf cors_methods; /* "GET,POST" */
@@ -28538,6 +29331,9 @@ SBX_PRIVATE int sbx_config_set_number(uint64_t *number, const char *flag, const 
  * before stay. 0 or -errno. */
 SBX_PRIVATE int sbx_config_read_tokens(struct sbx_config *c, struct sbx_err *err);
 
+/* Opens ui_dir, if there is one. 0 or -errno. */
+SBX_PRIVATE int sbx_config_open_ui(struct sbx_config *c, struct sbx_err *err);
+
 static inline bool sbx_config_wants_tls(const struct sbx_config *c)
 {
     return c->tls_cert != NULL || c->tls_self_signed;
@@ -28561,6 +29357,7 @@ SBX_PRIVATE void sbx_config_init(struct sbx_config *c)
 {
     *c = (struct sbx_config){
         .port = -1,
+        .ui_fd = -1,
         .log_level = SBX_DIAG_INFO,
         .max_connections = 8192,
         .request_timeout_ms = 60000,
@@ -28579,6 +29376,7 @@ SBX_PRIVATE void sbx_config_deinit(struct sbx_config *c)
     sbx_secrets_deinit(&c->secrets);
     sbx_buf_deinit(&c->cors_methods);
     sbx_buf_deinit(&c->cors_headers);
+    sbx_fd_close(&c->ui_fd);
     sbx_mem_free(c->origins);
     sbx_mem_free(c->allow_hosts);
 }
@@ -28636,6 +29434,14 @@ SBX_PRIVATE int sbx_config_add_listen(struct sbx_config *c, const char *value, s
                            SBX_LISTEN_MAX - 1);
     c->listen[c->nlisten++] = a;
     return 0;
+}
+
+SBX_PRIVATE int sbx_config_open_ui(struct sbx_config *c, struct sbx_err *err)
+{
+    if (c->ui_dir == NULL)
+        return 0;
+    c->ui_fd = sbx_ui_dir_open(c->ui_dir, err);
+    return c->ui_fd < 0 ? c->ui_fd : 0;
 }
 
 static int config_add_word(const char ***list, size_t *n, const char *value, struct sbx_err *err)
@@ -28753,6 +29559,8 @@ SBX_PRIVATE int sbx_config_check(struct sbx_config *c, struct sbx_err *err)
 {
     char text[SBX_ADDRESS_TEXT];
     size_t i;
+    if (c->no_ui && c->ui_dir != NULL)
+        return sbx_err_set(err, EINVAL, "--no-ui and --ui-dir exclude each other");
     if (config_take_host(c, err) < 0 || config_check_tls(c, err) < 0)
         return err->code;
     for (i = 0; i < c->nlisten && c->tokens.count == 0 && !c->no_token; i++) {
@@ -29902,6 +30710,8 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
                                     .credentials = c->cors_credentials};
     s->api.tokens = &s->config->tokens;
     s->api.hosts = (struct sbx_hosts){.allowed = c->allow_hosts, .nallowed = c->nallow_hosts};
+    s->api.ui = c->no_ui ? SBX_UI_OFF : c->ui_dir != NULL ? SBX_UI_DIR : SBX_UI_BUILT_IN;
+    s->api.ui_dir = c->ui_fd;
     sbx_cors_put_common(&s->api.cors, &s->common);
     net->common = sbx_buf_view(&s->common);
     sbx_api_init(&s->api, &s->host, net);
@@ -30071,7 +30881,7 @@ enum cli_flag {
     CLI_TLS_CERT, CLI_TLS_KEY, CLI_TLS_CLIENT_CA, CLI_TLS_SELF_SIGNED, CLI_ORIGIN, CLI_METHOD,
     CLI_HEADER, CLI_CREDENTIALS, CLI_LOG_LEVEL, CLI_MAX_CONNECTIONS, CLI_REQUEST_TIMEOUT,
     CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_DATA_DIR, CLI_USER, CLI_NO_NEW_PRIVS, CLI_NO_KEEPER,
-    CLI_NO_TELEMETRY, CLI_HELP, CLI_VERSION
+    CLI_NO_UI, CLI_UI_DIR, CLI_NO_TELEMETRY, CLI_HELP, CLI_VERSION
 };
 
 struct cli_option {
@@ -30109,6 +30919,8 @@ static const struct cli_option cli_options[] = {
     {CLI_USER, 0, "user", "NAME", "become this user after binding: NAME, UID or NAME:GROUP"},
     {CLI_NO_NEW_PRIVS, 0, "no-new-privs", NULL, "no process gains rights by setuid files or sudo"},
     {CLI_NO_KEEPER, 0, "no-keeper", NULL, "run the server alone: processes end with it"},
+    {CLI_NO_UI, 0, "no-ui", NULL, "do not serve the inspector page at /ui/"},
+    {CLI_UI_DIR, 0, "ui-dir", "DIR", "serve that page from this directory, to work on it"},
     {CLI_NO_TELEMETRY, 0, "no-telemetry", NULL, "accepted for compatibility; there is none"},
     {CLI_HELP, 'h', "help", NULL, "show this help"},
     {CLI_VERSION, 'V', "version", NULL, "show the version"},
@@ -30215,6 +31027,12 @@ static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, st
         return 0;
     case CLI_NO_KEEPER:
         c->no_keeper = true;
+        return 0;
+    case CLI_NO_UI:
+        c->no_ui = true;
+        return 0;
+    case CLI_UI_DIR:
+        c->ui_dir = v;
         return 0;
     case CLI_NO_TELEMETRY:
     case CLI_HELP:
@@ -30609,6 +31427,12 @@ static int cli_begin(struct cli_run *run)
         return status;
     if (sbx_config_check(&run->config, &err) < 0)
         return cli_fail(&err);
+    /* Before it may be out of reach. A server that follows goes on without. */
+    if (sbx_config_open_ui(&run->config, &err) < 0) {
+        status = cli_go_on(follows, "the inspector is not served", &err);
+        if (status >= 0)
+            return status;
+    }
     return follows ? cli_continue(run) : cli_start(run);
 }
 

@@ -14,6 +14,9 @@
 
 #include <stdbool.h>
 
+/* Where the inspector page comes from. */
+enum sbx_ui_from { SBX_UI_BUILT_IN, SBX_UI_DIR, SBX_UI_OFF };
+
 struct sbx_api {
     struct sbx_host *host;
     struct sbx_net *net;
@@ -23,6 +26,8 @@ struct sbx_api {
     struct sbx_hosts hosts;
     struct sbx_tickets tickets;
     struct sbx_throttle throttle;
+    enum sbx_ui_from ui;
+    int ui_dir;                    /* SBX_UI_DIR: its descriptor, of the configuration */
     struct sbx_list follow_caches; /* api_follow.c: one for each followed process */
 };
 

@@ -44,5 +44,7 @@ void sbx_api_get_health(struct sbx_request *rq)
 
 void sbx_api_get_openapi(struct sbx_request *rq)
 {
-    meta_reply(rq, (struct sbx_str){(const char *)sbx_openapi_json, sbx_openapi_json_len});
+    struct sbx_response r = {.status = 200, .content_type = "application/json",
+                             .lasting = {(const char *)sbx_openapi_json, sbx_openapi_json_len}};
+    sbx_conn_respond(rq->conn, &r);
 }

@@ -5,8 +5,12 @@
 #include "api/process_json.h"
 #include "api/query.h"
 #include "base/mem.h"
+#include "proto/http_negotiate.h"
+#include "proto/http_write.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static void process_reply(struct sbx_conn *c, const struct sbx_proc *p)
@@ -25,6 +29,44 @@ static struct sbx_proc *process_find(struct sbx_request *rq)
     if (p == NULL)
         sbx_reply_process_not_found(rq->conn, rq->id);
     return p;
+}
+
+/* 64 bits that mix well suffice: two lists of one server that follow each other should differ, and
+ * whoever could make them meet can start processes here. The order of bytes is the machine's. */
+static uint64_t process_hash(struct sbx_str s)
+{
+    uint64_t hash = s.n, word;
+    while (s.n > 0) {
+        size_t n = s.n < sizeof word ? s.n : sizeof word;
+        word = 0;
+        memcpy(&word, s.p, n);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+        s = (struct sbx_str){s.p + n, s.n - n};
+    }
+    return hash;
+}
+
+/* The list, or that it is the one that the client has: whoever looks at it again and again mostly
+ * gets no more than that. The tag is weak, for it tells what is in the list and not by which bytes
+ * somebody between may send it. */
+static void process_reply_list(struct sbx_request *rq, struct sbx_buf *body)
+{
+    struct sbx_buf *headers = &rq->conn->headers;
+    char etag[24];
+    if (body->oom) {
+        sbx_reply_json(rq->conn, body);
+        return;
+    }
+    (void)snprintf(etag, sizeof etag, "W/\"%016" PRIx64 "\"", process_hash(sbx_buf_view(body)));
+    sbx_http_put_header(headers, "etag", sbx_str_z(etag));
+    sbx_buf_add_z(headers, "cache-control: no-cache\r\n");
+    if (!sbx_http_has_etag(rq->http, sbx_str_z(etag))) {
+        sbx_reply_json(rq->conn, body);
+        return;
+    }
+    sbx_buf_deinit(body);
+    sbx_conn_respond(rq->conn, &(struct sbx_response){.status = 304, .no_length = true});
 }
 
 void sbx_api_list_processes(struct sbx_request *rq)
@@ -47,7 +89,7 @@ void sbx_api_list_processes(struct sbx_request *rq)
         sbx_process_json(&w, t->procs[i]);
     sbx_json_array_end(&w);
     sbx_json_object_end(&w);
-    sbx_reply_json(rq->conn, &body);
+    process_reply_list(rq, &body);
 }
 
 static void process_create(struct sbx_request *rq, struct sbx_spec *spec)

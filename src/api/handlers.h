@@ -23,5 +23,7 @@ void sbx_api_send_input(struct sbx_request *rq);
 void sbx_api_resize_terminal(struct sbx_request *rq);
 void sbx_api_connect_terminal(struct sbx_request *rq);
 void sbx_api_create_ticket(struct sbx_request *rq);
+void sbx_api_get_ui_redirect(struct sbx_request *rq);
+void sbx_api_get_ui(struct sbx_request *rq);
 
 #endif

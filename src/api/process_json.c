@@ -48,6 +48,10 @@ void sbx_process_json(struct sbx_json_writer *w, const struct sbx_proc *p)
         sbx_json_put_string(w, "cwd", p->cwd);
     sbx_json_put_bool(w, "tty", p->tty);
     sbx_json_put_bool(w, "interactive", p->interactive);
+    if (p->tty) {
+        sbx_json_put_u64(w, "cols", p->cols);
+        sbx_json_put_u64(w, "rows", p->rows);
+    }
     sbx_json_put_z(w, "owner", "user");
     sbx_json_put_z(w, "status", sbx_proc_exited(p) ? "exited" : "running");
     if (sbx_proc_exited(p)) {

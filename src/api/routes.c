@@ -31,6 +31,9 @@ static const struct sbx_route routes_table[] = {
      sbx_api_resize_terminal, SBX_ROUTE_JSON},
     {"GET", "/v1/processes/{id}/terminal/ws", "connect_process_terminal",
      sbx_api_connect_terminal, SBX_ROUTE_TERMINAL | SBX_ROUTE_TICKET},
+    {"GET", "/ui", "get_ui_redirect", sbx_api_get_ui_redirect, SBX_ROUTE_OPEN},
+    {"GET", "/ui/", "get_ui", sbx_api_get_ui, SBX_ROUTE_OPEN},
+    {"GET", "/ui/{path}", "get_ui_file", sbx_api_get_ui, SBX_ROUTE_OPEN},
     /* Other names of the same, from an earlier proposal. Here "run" and "config" are ids. */
     {"GET", "/v1/process", "list_processes_alias", sbx_api_list_processes, 0},
     {"POST", "/v1/process", "create_process_alias", sbx_api_create_process,
@@ -49,10 +52,11 @@ const struct sbx_route *sbx_routes(void)
     return routes_table;
 }
 
-/* "{id}" stands for one segment that is not empty. */
+/* "{id}" stands for one segment that is not empty, "{path}" at the end for all that is left, also
+ * not empty. */
 static bool route_matches(const char *pattern, struct sbx_str path, struct sbx_str *id)
 {
-    const char *hole = strstr(pattern, "{id}");
+    const char *hole = strchr(pattern, '{');
     size_t before, n;
     const char *slash;
     if (hole == NULL)
@@ -60,6 +64,8 @@ static bool route_matches(const char *pattern, struct sbx_str path, struct sbx_s
     before = (size_t)(hole - pattern);
     if (path.n <= before || memcmp(path.p, pattern, before) != 0)
         return false;
+    if (strcmp(hole, "{path}") == 0)
+        return true;
     slash = memchr(path.p + before, '/', path.n - before);
     n = slash == NULL ? path.n - before : (size_t)(slash - path.p) - before;
     if (n == 0)

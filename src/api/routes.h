@@ -16,7 +16,7 @@ enum sbx_route_flags {
 
 struct sbx_route {
     const char *method;
-    const char *path;         /* with "{id}" where the process id is */
+    const char *path;         /* with "{id}" where the process id is, "{path}" for a rest */
     const char *operation;    /* operationId in openapi.json */
     void (*handle)(struct sbx_request *rq);
     unsigned flags;
@@ -25,7 +25,8 @@ struct sbx_route {
 /* The table; ends with a row without path. Rows of one path are adjacent. */
 const struct sbx_route *sbx_routes(void);
 
-/* First row whose path matches, NULL when none; *id is the undecoded segment. */
+/* First row whose path matches, NULL when none; *id is the undecoded segment of "{id}", else
+ * empty. */
 const struct sbx_route *sbx_route_find(struct sbx_str path, struct sbx_str *id);
 /* The row of the same path for that method (HEAD is GET), NULL when there is none. */
 const struct sbx_route *sbx_route_method(const struct sbx_route *first, struct sbx_str method);

@@ -27,7 +27,7 @@ enum cli_flag {
     CLI_TLS_CERT, CLI_TLS_KEY, CLI_TLS_CLIENT_CA, CLI_TLS_SELF_SIGNED, CLI_ORIGIN, CLI_METHOD,
     CLI_HEADER, CLI_CREDENTIALS, CLI_LOG_LEVEL, CLI_MAX_CONNECTIONS, CLI_REQUEST_TIMEOUT,
     CLI_IDLE_TIMEOUT, CLI_GRACE, CLI_DATA_DIR, CLI_USER, CLI_NO_NEW_PRIVS, CLI_NO_KEEPER,
-    CLI_NO_TELEMETRY, CLI_HELP, CLI_VERSION
+    CLI_NO_UI, CLI_UI_DIR, CLI_NO_TELEMETRY, CLI_HELP, CLI_VERSION
 };
 
 struct cli_option {
@@ -65,6 +65,8 @@ static const struct cli_option cli_options[] = {
     {CLI_USER, 0, "user", "NAME", "become this user after binding: NAME, UID or NAME:GROUP"},
     {CLI_NO_NEW_PRIVS, 0, "no-new-privs", NULL, "no process gains rights by setuid files or sudo"},
     {CLI_NO_KEEPER, 0, "no-keeper", NULL, "run the server alone: processes end with it"},
+    {CLI_NO_UI, 0, "no-ui", NULL, "do not serve the inspector page at /ui/"},
+    {CLI_UI_DIR, 0, "ui-dir", "DIR", "serve that page from this directory, to work on it"},
     {CLI_NO_TELEMETRY, 0, "no-telemetry", NULL, "accepted for compatibility; there is none"},
     {CLI_HELP, 'h', "help", NULL, "show this help"},
     {CLI_VERSION, 'V', "version", NULL, "show the version"},
@@ -171,6 +173,12 @@ static int cli_apply(struct sbx_config *c, enum cli_flag flag, const char *v, st
         return 0;
     case CLI_NO_KEEPER:
         c->no_keeper = true;
+        return 0;
+    case CLI_NO_UI:
+        c->no_ui = true;
+        return 0;
+    case CLI_UI_DIR:
+        c->ui_dir = v;
         return 0;
     case CLI_NO_TELEMETRY:
     case CLI_HELP:
@@ -565,6 +573,12 @@ static int cli_begin(struct cli_run *run)
         return status;
     if (sbx_config_check(&run->config, &err) < 0)
         return cli_fail(&err);
+    /* Before it may be out of reach. A server that follows goes on without. */
+    if (sbx_config_open_ui(&run->config, &err) < 0) {
+        status = cli_go_on(follows, "the inspector is not served", &err);
+        if (status >= 0)
+            return status;
+    }
     return follows ? cli_continue(run) : cli_start(run);
 }
 

@@ -1,7 +1,9 @@
 /* config.c - see config.h. */
 #include "app/config.h"
 #include "api/origin.h"
+#include "api/ui_dir.h"
 #include "base/mem.h"
+#include "os/fd.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +16,7 @@ void sbx_config_init(struct sbx_config *c)
 {
     *c = (struct sbx_config){
         .port = -1,
+        .ui_fd = -1,
         .log_level = SBX_DIAG_INFO,
         .max_connections = 8192,
         .request_timeout_ms = 60000,
@@ -32,6 +35,7 @@ void sbx_config_deinit(struct sbx_config *c)
     sbx_secrets_deinit(&c->secrets);
     sbx_buf_deinit(&c->cors_methods);
     sbx_buf_deinit(&c->cors_headers);
+    sbx_fd_close(&c->ui_fd);
     sbx_mem_free(c->origins);
     sbx_mem_free(c->allow_hosts);
 }
@@ -89,6 +93,14 @@ int sbx_config_add_listen(struct sbx_config *c, const char *value, struct sbx_er
                            SBX_LISTEN_MAX - 1);
     c->listen[c->nlisten++] = a;
     return 0;
+}
+
+int sbx_config_open_ui(struct sbx_config *c, struct sbx_err *err)
+{
+    if (c->ui_dir == NULL)
+        return 0;
+    c->ui_fd = sbx_ui_dir_open(c->ui_dir, err);
+    return c->ui_fd < 0 ? c->ui_fd : 0;
 }
 
 static int config_add_word(const char ***list, size_t *n, const char *value, struct sbx_err *err)
@@ -206,6 +218,8 @@ int sbx_config_check(struct sbx_config *c, struct sbx_err *err)
 {
     char text[SBX_ADDRESS_TEXT];
     size_t i;
+    if (c->no_ui && c->ui_dir != NULL)
+        return sbx_err_set(err, EINVAL, "--no-ui and --ui-dir exclude each other");
     if (config_take_host(c, err) < 0 || config_check_tls(c, err) < 0)
         return err->code;
     for (i = 0; i < c->nlisten && c->tokens.count == 0 && !c->no_token; i++) {

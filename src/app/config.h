@@ -32,6 +32,9 @@ struct sbx_config {
     bool no_new_privs;
     const char *data_dir;        /* NULL: the default; see datadir.h */
     bool no_keeper;
+    bool no_ui;
+    const char *ui_dir;          /* NULL: the page is the one in the program */
+    int ui_fd;                   /* of ui_dir; -1: not open */
     const char **origins;        /* owned array of borrowed strings */
     size_t norigins;
     struct sbx_buf cors_methods; /* "GET,POST" */
@@ -63,6 +66,9 @@ int sbx_config_set_number(uint64_t *number, const char *flag, const char *value,
 /* Reads the token file, if one was given, for the first time or again. On failure the tokens of
  * before stay. 0 or -errno. */
 int sbx_config_read_tokens(struct sbx_config *c, struct sbx_err *err);
+
+/* Opens ui_dir, if there is one. 0 or -errno. */
+int sbx_config_open_ui(struct sbx_config *c, struct sbx_err *err);
 
 static inline bool sbx_config_wants_tls(const struct sbx_config *c)
 {

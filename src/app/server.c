@@ -546,6 +546,8 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
                                     .credentials = c->cors_credentials};
     s->api.tokens = &s->config->tokens;
     s->api.hosts = (struct sbx_hosts){.allowed = c->allow_hosts, .nallowed = c->nallow_hosts};
+    s->api.ui = c->no_ui ? SBX_UI_OFF : c->ui_dir != NULL ? SBX_UI_DIR : SBX_UI_BUILT_IN;
+    s->api.ui_dir = c->ui_fd;
     sbx_cors_put_common(&s->api.cors, &s->common);
     net->common = sbx_buf_view(&s->common);
     sbx_api_init(&s->api, &s->host, net);

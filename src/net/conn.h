@@ -157,8 +157,9 @@ struct sbx_response {
     struct sbx_str headers;   /* further header lines, each with CRLF */
     struct sbx_buf *body;     /* body[0..nbody), one after the other, taken over; NULL: see text */
     size_t nbody;             /* 0 counts as 1 */
-    struct sbx_str text;      /* body that lives for ever, or is copied by being small */
-    bool no_length;           /* 204: neither body nor Content-Length */
+    struct sbx_str text;      /* body that is copied */
+    struct sbx_str lasting;   /* or a body that lives as long as the program, never copied */
+    bool no_length;           /* 204, 304: neither body nor Content-Length */
 };
 
 /* tls: what to answer a handshake with; NULL: plain HTTP. NULL when out of memory; fd is the

@@ -36,7 +36,7 @@ static size_t conn_parts(const struct sbx_response *r)
 
 static size_t conn_body_len(const struct sbx_response *r)
 {
-    size_t i, n = r->body == NULL ? r->text.n : 0;
+    size_t i, n = r->body == NULL ? r->text.n + r->lasting.n : 0;
     for (i = 0; i < conn_parts(r); i++)
         n += sbx_buf_len(&r->body[i]);
     return n;
@@ -73,6 +73,8 @@ static void conn_put_body(struct sbx_conn *c, const struct sbx_response *r)
     size_t i;
     if (r->body == NULL && !c->is_head && r->text.n > 0)
         sbx_outq_add_copy(&c->out, r->text.p, r->text.n);
+    if (r->body == NULL && !c->is_head && r->lasting.n > 0)
+        sbx_outq_add_lasting(&c->out, r->lasting.p, r->lasting.n);
     for (i = 0; i < conn_parts(r); i++) {
         if (!c->is_head)
             sbx_outq_add_buf(&c->out, &r->body[i]);

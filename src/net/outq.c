@@ -147,6 +147,14 @@ void sbx_outq_add_blob(struct sbx_outq *q, struct sbx_blob *blob, const uint8_t 
         (void)sbx_blob_ref(blob);
 }
 
+void sbx_outq_add_lasting(struct sbx_outq *q, const void *p, size_t n)
+{
+    if (n < OUTQ_SHARE_ABOVE)
+        sbx_outq_add_copy(q, p, n);
+    else if (!q->oom)
+        (void)outq_push(q, &(struct sbx_out_item){.p = p, .n = n});
+}
+
 void sbx_outq_add_buf(struct sbx_outq *q, struct sbx_buf *b)
 {
     size_t n = sbx_buf_len(b);

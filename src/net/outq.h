@@ -16,7 +16,7 @@
 struct sbx_out_item {
     const uint8_t *p;
     size_t n;
-    struct sbx_blob *blob; /* keeps p alive, or */
+    struct sbx_blob *blob; /* keeps p alive, or; neither for what lives for ever */
     uint8_t *heap;         /* p lies in this block, freed when written */
 };
 
@@ -35,6 +35,8 @@ void sbx_outq_deinit(struct sbx_outq *q);
 
 void sbx_outq_add_copy(struct sbx_outq *q, const void *p, size_t n);
 void sbx_outq_add_blob(struct sbx_outq *q, struct sbx_blob *blob, const uint8_t *p, size_t n);
+/* Bytes that live as long as the program. */
+void sbx_outq_add_lasting(struct sbx_outq *q, const void *p, size_t n);
 /* Takes the buffer's memory when that is worth it, else copies; b is empty afterwards. */
 void sbx_outq_add_buf(struct sbx_outq *q, struct sbx_buf *b);
 

@@ -5,7 +5,9 @@
 # Functions that only tests call. Everything else that nothing calls is dead and goes.
 hooks='sbx_mem_set_gate|sbx_db_set_gate|sbx_keep_set_gate|sbx_json_raw|sbx_problem_kind'
 
-for defines in '' '-DSBX_NO_TLS' '-DSBX_NO_SQLITE' '-DSBX_NO_TLS -DSBX_NO_SQLITE' '-DSBX_NO_MAIN'; do
+sh ui/embed.sh lite "$work/page"
+for defines in '' '-DSBX_NO_TLS' '-DSBX_NO_SQLITE' '-DSBX_NO_TLS -DSBX_NO_SQLITE' '-DSBX_NO_MAIN' \
+    "-DSBX_UI_ASSETS=\"$work/page/assets.h\""; do
     echo "$defines"
 done >"$work/configurations"
 

@@ -2,7 +2,8 @@
 # brackets keep these patterns from finding themselves.)
 . tests/checks/common
 
-find . \( -name .git -o -name node_modules -o -path "./$build" \) -prune -o -type f -print | sort >"$work/files"
+find . \( -name .git -o -name node_modules -o -path ./ui/vendor -o -path "./$build" \) -prune -o \
+    -type f -print | sort >"$work/files"
 
 # search HEADING GREP-ARGUMENT...: over all text files.
 search()

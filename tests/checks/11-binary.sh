@@ -5,6 +5,8 @@
 
 binary=$build/sandbox-agent
 object=$build/sandbox_agent.o
+page=
+! grep -q SBX_UI_ASSETS "$build/release.command" || page=--page
 
 # has WHAT PATTERN FILE: a line of the file matches.
 has()
@@ -49,15 +51,16 @@ if getconf GNU_LIBC_VERSION >/dev/null 2>&1; then
     has 'checked calls' ' __[a-z]+_chk$' "$work/called"
 fi
 
-"$NODE" tests/checks/smoke.mjs "$binary" || complain 'it does not serve'
+"$NODE" tests/checks/smoke.mjs $page "$binary" || complain 'it does not serve'
 
 if [ "$(id -u)" -eq 0 ] && command -v chroot >/dev/null; then
     root=$work/root
     mkdir -p "$root/tmp"
     chmod 1777 "$root/tmp"
     cp "$binary" "$root/sandbox-agent"
-    "$NODE" tests/checks/smoke.mjs --bare chroot "$root" /sandbox-agent || complain 'it does not serve in an empty root'
-    "$NODE" tests/checks/smoke.mjs --bare chroot --userspec=65534:65534 "$root" /sandbox-agent ||
+    "$NODE" tests/checks/smoke.mjs --bare $page chroot "$root" /sandbox-agent ||
+        complain 'it does not serve in an empty root'
+    "$NODE" tests/checks/smoke.mjs --bare $page chroot --userspec=65534:65534 "$root" /sandbox-agent ||
         complain 'it does not serve in an empty root as another user'
 fi
 

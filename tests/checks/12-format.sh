@@ -2,8 +2,8 @@
 # one newline. (The benchmark client came as it is, with a width of its own.)
 . tests/checks/common
 
-find amalgamate build.sh src tests -name node_modules -prune -o \( -name '*.[ch]' -o -name '*.sh' -o -name '*.mjs' \
-    -o -name amalgamate \) -print | sort |
+find amalgamate build.sh src tests ui \( -name node_modules -o -path ui/vendor \) -prune -o \
+    \( -name '*.[ch]' -o -name '*.sh' -o -name '*.mjs' -o -name amalgamate \) -print | sort |
     while read -r file; do
         case $file in
         tests/bench/*.c | *.mjs) width=9999 ;;

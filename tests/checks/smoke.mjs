@@ -1,13 +1,15 @@
 // smoke.mjs - does this build serve at all?
-//   node smoke.mjs [--bare] COMMAND...   starts `COMMAND... server --port 0`, asks, ends it by SIGTERM
-// --bare: there is no command to run where it lives. Exit status 0, or 1 with a line on stderr.
+//   node smoke.mjs [--bare] [--page] COMMAND...   starts `COMMAND... server --port 0`, asks, ends it by SIGTERM
+// --bare: there is no command to run where it lives. --page: it has the inspector; without, it has not. Exit
+// status 0, or 1 with a line on stderr.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
 
 const argv = process.argv.slice(2);
-const bare = argv[0] === '--bare';
-const [command, ...rest] = bare ? argv.slice(1) : argv;
+const flags = argv.filter((word) => word === '--bare' || word === '--page');
+const [bare, page] = ['--bare', '--page'].map((flag) => flags.includes(flag));
+const [command, ...rest] = argv.slice(flags.length);
 const child = spawn(command, [...rest, 'server', '--port', '0', '--no-token'], { stdio: ['ignore', 'pipe', 'pipe'] });
 const exited = once(child, 'exit');
 let diagnostics = '';
@@ -38,6 +40,10 @@ try {
   if (health.status !== 200 || (await health.json()).status !== 'ok') fail(`health: ${health.status}`);
   const served = Buffer.from(await (await fetch(`${url}/v1/openapi.json`)).arrayBuffer());
   if (!served.equals(readFileSync('openapi.json'))) fail('openapi.json is not served as it is');
+  const ui = await fetch(`${url}/ui/`);
+  const told = await ui.text();
+  if (page ? ui.status !== 200 || !told.startsWith('<!doctype html>') : ui.status !== 404 || !/built without the inspector/.test(told))
+    fail(`/ui/: ${ui.status} ${told.slice(0, 200)}`);
   if (!bare) {
     const body = JSON.stringify({ command: 'echo', args: ['smoke'] });
     const headers = { 'content-type': 'application/json' };

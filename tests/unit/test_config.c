@@ -457,6 +457,19 @@ static void test_open_host(void **state)
     expect_refused(sbx_config_check(&c, &err), "0.0.0.0:2468 can be reached by others");
 }
 
+static void test_ui(void **state)
+{
+    (void)state;
+    assert_int_equal(sbx_config_open_ui(&c, &err), 0);
+    assert_int_equal(c.ui_fd, -1);
+    c.ui_dir = "/nowhere/at/all";
+    assert_int_equal(sbx_config_open_ui(&c, &err), -ENOENT);
+    assert_string_equal(err.text, "--ui-dir /nowhere/at/all: No such file or directory");
+    assert_int_equal(sbx_config_check(&c, &err), 0);
+    c.no_ui = true;
+    expect_refused(sbx_config_check(&c, &err), "--no-ui and --ui-dir");
+}
+
 static void configure_with_little_memory(void *ctx, const struct gate *g)
 {
     struct sbx_config one;
@@ -504,6 +517,7 @@ int main(void)
         TEST(test_numbers_and_words),
         TEST(test_open_addresses),
         TEST(test_open_host),
+        TEST(test_ui),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

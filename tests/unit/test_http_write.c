@@ -42,6 +42,10 @@ static void test_status_lines(void **state)
     expect_text("HTTP/1.1 200 OK\r\n");
     sbx_http_put_status(&out, 101);
     expect_text("HTTP/1.1 101 Switching Protocols\r\n");
+    sbx_http_put_status(&out, 304);
+    expect_text("HTTP/1.1 304 Not Modified\r\n");
+    sbx_http_put_status(&out, 308);
+    expect_text("HTTP/1.1 308 Permanent Redirect\r\n");
     sbx_http_put_status(&out, 404);
     expect_text("HTTP/1.1 404 Not Found\r\n");
     sbx_http_put_status(&out, 299);

@@ -272,6 +272,31 @@ static void test_through_a_socket(void **state)
 
 /* --- out of memory --- */
 
+/* What lives for ever is neither copied nor freed; a little of it is not worth a view. */
+static void test_what_lasts(void **state)
+{
+    static uint8_t bytes[12000];
+    struct sbx_outq q;
+    struct fake f;
+    (void)state;
+    fill(bytes, sizeof bytes, 10);
+    sbx_outq_init(&q);
+    fake_init(&f);
+    add_copy(&q, 10, 0);
+    sbx_outq_add_lasting(&q, bytes, 10000);
+    assert_int_equal(q.count, 2);
+    assert_ptr_equal(q.items[1].p, bytes);
+    sbx_outq_add_lasting(&q, bytes + 10000, 2000);
+    sbx_outq_add_lasting(&q, bytes, 0);
+    assert_int_equal(q.bytes, 12010);
+    add_copy(&q, 5, 12010);
+    f.piece = 7000;
+    assert_int_equal(sbx_outq_write(&q, &f.stream, SIZE_MAX), 12015);
+    assert_int_equal(f.received, 12015);
+    sbx_outq_add_lasting(&q, bytes, 5000);
+    sbx_outq_deinit(&q);
+}
+
 static void queue_with_little_memory(void *ctx, const struct gate *g)
 {
     struct sbx_blob *blob = ctx;
@@ -315,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_what_is_copied),
         cmocka_unit_test(test_a_shared_blob_is_not_written_to),
+        cmocka_unit_test(test_what_lasts),
         cmocka_unit_test(test_through_a_socket),
         cmocka_unit_test(test_out_of_memory),
     };

@@ -219,6 +219,16 @@ static void test_refusals(void **state)
     sweep((struct attempt){.request = "POST /v1/processes", .answer = " 400 ", .body = "{"}, 2);
 }
 
+/* Also in a program that has no page. */
+static void test_inspector(void **state)
+{
+    (void)state;
+    sweep((struct attempt){.request = GET("/ui/x"), .answer = "inspector"}, 2);
+    sweep((struct attempt){.request = "GET /v1/processes HTTP/1.1\r\nHost: localhost\r\n"
+                                      "If-None-Match: *\r\n\r\n",
+                           .answer = "HTTP/1.1 304 Not Modified\r\n"}, 2);
+}
+
 static void test_tickets(void **state)
 {
     (void)state;
@@ -267,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_input),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_inspector),
         cmocka_unit_test(test_tickets),
         cmocka_unit_test(test_wrong_tokens),
         cmocka_unit_test(test_terminal),

@@ -71,6 +71,18 @@ static void test_ids(void **state)
     expect("GET", "/v1/processes/.", "get_process", ".");
 }
 
+/* "{path}" is a rest of any depth, which is the handler's to read. */
+static void test_rest(void **state)
+{
+    (void)state;
+    expect("GET", "/ui", "get_ui_redirect", "");
+    expect("GET", "/ui/", "get_ui", "");
+    expect("HEAD", "/ui/x", "get_ui_file", "");
+    expect("GET", "/ui/assets/0123/app.js", "get_ui_file", "");
+    expect("GET", "/ui//", "get_ui_file", "");
+    expect("GET", "/ui/../v1/processes", "get_ui_file", "");
+}
+
 static void test_no_endpoint(void **state)
 {
     static const char *const paths[] = {"",
@@ -88,6 +100,9 @@ static void test_no_endpoint(void **state)
                                         "/v1/processes/x/y/logs",
                                         "/v1/processes/x/terminal",
                                         "/v1/processesx",
+                                        "/uix",
+                                        "/UI/",
+                                        "//ui/",
                                         "//"};
     struct sbx_str id;
     size_t i;
@@ -144,7 +159,8 @@ static void test_table(void **state)
         for (s = table; s < r; s++)
             assert_string_not_equal(s->operation, r->operation);
         assert_int_equal((r->flags & SBX_ROUTE_OPEN) != 0,
-                         strcmp(r->path, "/") == 0 || strcmp(r->path, "/healthz") == 0);
+                         strcmp(r->path, "/") == 0 || strcmp(r->path, "/healthz") == 0 ||
+                             strncmp(r->path, "/ui", 3) == 0);
         assert_int_equal((r->flags & SBX_ROUTE_READS) != 0, strcmp(r->path, "/v1/tickets") == 0);
         assert_int_equal((r->flags & SBX_ROUTE_TICKET) != 0,
                          strstr(r->path, "/logs") != NULL || strstr(r->path, "/ws") != NULL);
@@ -157,6 +173,7 @@ int main(void)
         cmocka_unit_test(test_endpoints),
         cmocka_unit_test(test_aliases),
         cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_rest),
         cmocka_unit_test(test_no_endpoint),
         cmocka_unit_test(test_methods),
         cmocka_unit_test(test_allow),

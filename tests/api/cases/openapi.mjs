@@ -7,7 +7,7 @@ const openapi = define('openapi');
 const OPERATIONS = [
   'get_root', 'get_healthz', 'get_health', 'get_openapi', 'create_ticket', 'list_processes', 'create_process', 'get_process_config', 'set_process_config',
   'run_process', 'get_process', 'delete_process', 'stop_process', 'kill_process', 'get_process_logs', 'send_process_input',
-  'resize_process_terminal', 'connect_process_terminal',
+  'resize_process_terminal', 'connect_process_terminal', 'get_ui_redirect', 'get_ui', 'get_ui_file',
 ];
 const ALIASED = ['list_processes', 'create_process', 'get_process', 'delete_process', 'stop_process', 'kill_process', 'get_process_logs'];
 const VERBS = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace'];
@@ -82,8 +82,8 @@ openapi('better', 'operations', 'each operation has its id, its parameters and i
 });
 function checkAnswers(doc, path, op, pointer) {
   const statuses = Object.keys(op.responses);
-  ok(statuses.some((s) => /^(2\d\d|101)$/.test(s)), `${pointer}: an answer of success`);
-  eq(statuses.includes('401'), !['/', '/healthz'].includes(path), `${pointer}: 401 documented`);
+  ok(statuses.some((s) => /^(2\d\d|101|308)$/.test(s)), `${pointer}: an answer of success`);
+  eq(statuses.includes('401'), !['/', '/healthz', '/ui', '/ui/', '/ui/{path}'].includes(path), `${pointer}: 401 documented`);
   eq(statuses.includes('415') && statuses.includes('422'), op.requestBody !== undefined, `${pointer}: 415 and 422 documented`);
   for (const s of statuses) {
     const r = follow(doc, op.responses[s]);
@@ -170,7 +170,7 @@ openapi('better', 'routes', 'the server has the methods of the document and no o
   const { doc } = loadSchema();
   for (const [template, item] of Object.entries(doc.paths)) {
     const has = Object.keys(item).flatMap((m) => (m === 'get' ? ['GET', 'HEAD'] : [m.toUpperCase()]));
-    const path = template.replace('{id}', 'proc_0');
+    const path = template.replace('{id}', 'proc_0').replace('{path}', 'assets/x.js');
     const r = await api.req('PATCH', path);
     checkResponse('PATCH', path, r.status, r.type, r.json);
     eq(r.status, 405, `PATCH ${path}`); eq(r.headers.allow.split(',').sort(), has.sort(), `Allow of ${path}`);

@@ -51,11 +51,13 @@ function fits(pointer, value, what) {
 // Does value fit the schema component of that name? For events and frames.
 export function checkSchema(name, value) { fits(`/components/schemas/${name}`, value, name); }
 
-// The path of the document that a request target leads to; a literal segment wins over {id}.
+// The path of the document that a request target leads to; a literal segment wins over {id}, and
+// {path} is all that is left.
 function template(target) {
   const path = target.replace(/^[a-z]+:\/\/[^/?#]*/i, '').replace(/[?#].*$/s, '') || '/';
   const want = path.split('/');
-  const same = (t) => t.length === want.length && t.every((s, i) => s === want[i] || (s === '{id}' && want[i] !== ''));
+  const suits = (s, i) => s === want[i] || (s === '{id}' && want[i] !== '') || (s === '{path}' && want.slice(i).join('/') !== '');
+  const same = (t) => (t.at(-1) === '{path}' ? t.length <= want.length : t.length === want.length) && t.every(suits);
   const found = Object.keys(loadSchema().doc.paths).filter((t) => same(t.split('/')));
   return found.sort((a, b) => a.split('{').length - b.split('{').length)[0];
 }

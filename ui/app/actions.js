@@ -1,0 +1,81 @@
+// actions.js - what can be done to a process, from its detail and from the list.
+//
+// Each process has at most one action under way, and what came of the last one stays beside it until
+// the next: an error, or that the process is still running after it was asked to stop.
+import { killProcess, stopProcess } from './api.js';
+import { confirmDialog } from './dom.js';
+import { commandLine } from './format.js';
+import { store } from './store.js';
+
+const states = new Map(); // id -> {pending, error, stillRunning}
+const actionListeners = new Set();
+
+export function actionOf(id) {
+  return states.get(id) ?? { pending: null, error: null, stillRunning: false };
+}
+
+export function onAction(listener) {
+  actionListeners.add(listener);
+}
+
+function setAction(id, state) {
+  states.set(id, { pending: null, error: null, stillRunning: false, ...state });
+  for (const listener of actionListeners) listener(id);
+}
+
+// Resolves to whether it went well.
+async function perform(id, name, action) {
+  if (actionOf(id).pending !== null) return false;
+  setAction(id, { pending: name });
+  try {
+    setAction(id, await action());
+    return true;
+  } catch (error) {
+    setAction(id, { error: `Could not ${name}: ${error.message}` });
+    // Whatever went wrong, the list may be out of date.
+    store.refresh();
+    return false;
+  }
+}
+
+export function stop(process) {
+  return perform(process.id, 'stop', async () => {
+    const after = await stopProcess(process.id);
+    store.put(after);
+    return { stillRunning: after.status === 'running' };
+  });
+}
+
+// Asks before, unless the process has been asked to stop already.
+export async function kill(process) {
+  const { stillRunning } = actionOf(process.id);
+  if (!stillRunning && !(await confirmDialog(`Kill ${commandLine(process)}? It cannot clean up.`, 'Kill'))) return;
+  await perform(process.id, 'kill', async () => {
+    store.put(await killProcess(process.id));
+    return {};
+  });
+}
+
+// Record and log. A running process is killed before, after a question.
+export async function remove(process) {
+  const running = process.status === 'running';
+  const question = `Kill ${commandLine(process)}, and delete its log?`;
+  if (running && !(await confirmDialog(question, 'Kill and delete'))) return;
+  const gone = await perform(process.id, 'delete', async () => {
+    if (running) await killProcess(process.id);
+    await store.remove(process.id);
+    return {};
+  });
+  if (gone) states.delete(process.id);
+}
+
+export async function removeExited() {
+  const exited = [...store.processes.values()].filter(({ status }) => status === 'exited');
+  const what = exited.length === 1 ? 'the exited process and its log' : `${exited.length} exited processes and their logs`;
+  if (!(await confirmDialog(`Delete ${what}?`, 'Delete'))) return;
+  for (const process of exited) await perform(process.id, 'delete', () => store.remove(process.id).then(() => ({})));
+}
+
+export function runAgain(process) {
+  location.hash = `#/new?from=${encodeURIComponent(process.id)}`;
+}

@@ -1,0 +1,139 @@
+// dom.js - elements, and the few things that all parts of the page do with them.
+
+// h('button', { class: 'primary', testid: 'stop', onclick: stop }, 'Stop'): an element. Properties
+// that begin with "on" are listeners; true is an attribute without value; null and false are none.
+// Children are nodes and texts, in lists of any depth; null and false are none.
+export function h(tag, properties, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties ?? {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else if (name === 'testid') element.dataset.testid = value;
+    else if (name === 'value') element.value = value;
+    else element.setAttribute(name, value === true ? '' : value);
+  }
+  element.append(...nodesOf(children));
+  return element;
+}
+
+function nodesOf(children) {
+  return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+}
+
+export function replaceChildren(element, ...children) {
+  element.replaceChildren(...nodesOf(children));
+}
+
+// Only when it differs: a text that is set anew ends a selection in it.
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function setAttribute(element, name, value) {
+  const text = value === true ? '' : value;
+  if (value === null || value === undefined || value === false) element.removeAttribute(name);
+  else if (element.getAttribute(name) !== String(text)) element.setAttribute(name, text);
+}
+
+let lastId = 0;
+export function uniqueId(prefix) {
+  lastId += 1;
+  return `${prefix}-${lastId}`;
+}
+
+// A button that stays pressed. onchange(pressed).
+export function toggleButton(label, pressed, onchange, properties) {
+  const element = h('button', { type: 'button', class: 'toggle', 'aria-pressed': String(pressed), ...properties }, label);
+  element.addEventListener('click', () => {
+    setPressed(element, !isPressed(element));
+    onchange(isPressed(element));
+  });
+  return element;
+}
+
+export function isPressed(element) {
+  return element.getAttribute('aria-pressed') === 'true';
+}
+
+export function setPressed(element, pressed) {
+  setAttribute(element, 'aria-pressed', String(pressed));
+}
+
+// For people who listen: one polite region for the whole page (#announcer in index.html).
+export function announce(text) {
+  const region = document.getElementById('announcer');
+  region.textContent = '';
+  // A region that is emptied and filled in one go is not read again when the text is the same.
+  setTimeout(() => { region.textContent = text; }, 30);
+}
+
+// navigator.clipboard exists on https and on loopback only; an agent is often reached over plain
+// http, and there the old way still works. Resolves to whether it did.
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = h('textarea', { class: 'offscreen', 'aria-hidden': 'true', value: text });
+    const focused = document.activeElement;
+    (document.querySelector('dialog[open]') ?? document.body).append(area);
+    area.select();
+    const copied = document.execCommand('copy');
+    area.remove();
+    focused?.focus({ preventScroll: true });
+    return copied;
+  }
+}
+
+// A button that copies what makeText() gives, and says that it did in its own place.
+export function copyButton(label, makeText, properties) {
+  const element = h('button', { type: 'button', ...properties }, label);
+  let timer;
+  element.addEventListener('click', async () => {
+    const copied = await copyText(await makeText());
+    element.textContent = copied ? 'Copied' : 'Not copied';
+    announce(element.textContent);
+    clearTimeout(timer);
+    timer = setTimeout(() => { element.textContent = label; }, 1200);
+  });
+  return element;
+}
+
+export function saveFile(name, parts, type) {
+  const url = URL.createObjectURL(new Blob(parts, { type }));
+  h('a', { href: url, download: name }).click();
+  // The browser reads it after the click.
+  setTimeout(() => URL.revokeObjectURL(url), 60000);
+}
+
+// The one place for an error beside what failed: empty it with null. Shown once, and announced.
+export function errorLine(properties) {
+  const element = h('p', { class: 'error', role: 'alert', hidden: true, ...properties });
+  element.show = (text) => {
+    element.hidden = text === null;
+    replaceChildren(element, text);
+  };
+  return element;
+}
+
+// A question with one dangerous answer. Resolves to whether it was given.
+export function confirmDialog(question, action) {
+  return new Promise((resolve) => {
+    const close = (value) => { dialog.close(); dialog.remove(); resolve(value); };
+    const dialog = h('dialog', { class: 'confirm', 'aria-label': question, oncancel: () => close(false) },
+      h('p', null, question),
+      h('div', { class: 'buttons' },
+        h('button', { type: 'button', onclick: () => close(false) }, 'Cancel'),
+        h('button', { type: 'button', class: 'danger', onclick: () => close(true) }, action)));
+    document.body.append(dialog);
+    dialog.showModal();
+    dialog.querySelector('.danger').focus();
+  });
+}
+
+// A style sheet that only a part of the page needs. Resolves when it is in force.
+export function loadStyle(url) {
+  return new Promise((resolve, reject) => {
+    document.head.append(h('link', { rel: 'stylesheet', href: url, onload: resolve, onerror: () => reject(new Error('a style sheet is missing')) }));
+  });
+}

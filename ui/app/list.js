@@ -1,0 +1,219 @@
+// list.js - the list of processes at the left.
+//
+// Rows are kept by process id and changed in place, so that focus, selection and scroll position
+// survive each poll. It is a listbox with roving focus; the selection is the route. The menu of a row
+// opens by its dots, a right click, a long press, or the keyboard's menu key; the dots are for the
+// mouse alone, since an option must not contain another control.
+import { actionOf, kill, onAction, remove, removeExited, runAgain, stop } from './actions.js';
+import { copyText, h, replaceChildren, setAttribute, setPressed, setText, toggleButton } from './dom.js';
+import { commandLine, formatAge, statusOf } from './format.js';
+import { changeSetting, setting } from './settings.js';
+import { store } from './store.js';
+
+function createRow(id, select) {
+  const status = h('span', { class: 'status' });
+  const age = h('span', { class: 'age' });
+  const command = h('span', { class: 'command' });
+  const tty = h('span', { class: 'tag' }, 'tty');
+  const dots = h('span', { class: 'dots', 'aria-hidden': 'true', title: 'Actions' }, '⋯');
+  const element = h('div', { class: 'row', role: 'option', tabindex: '-1', id: `row-${id}`, testid: `row-${id}`, 'aria-selected': 'false' },
+    h('span', { class: 'first' }, command, tty, dots),
+    h('span', { class: 'second' }, status, age, h('span', { class: 'id' }, id)));
+  const row = { element, process: null, update, tick };
+
+  function update(process) {
+    if (row.process === process) return;
+    row.process = process;
+    const { kind, shape, word } = statusOf(process);
+    const line = commandLine(process);
+    replaceChildren(status, h('span', { 'aria-hidden': 'true' }, `${shape} `), word);
+    status.dataset.kind = kind;
+    setText(command, line);
+    element.title = line;
+    tty.hidden = !process.tty;
+    tick(Date.now());
+  }
+
+  function tick(now) {
+    const { status: state, createdAtMs, exitedAtMs } = row.process;
+    setText(age, state === 'running' ? formatAge(now - createdAtMs) : `${formatAge(now - exitedAtMs)} ago`);
+  }
+
+  element.addEventListener('click', (event) => {
+    if (event.target === dots) openRowMenu(row, event.clientX, event.clientY);
+    else select(id, 'click');
+  });
+  element.addEventListener('contextmenu', (event) => {
+    event.preventDefault();
+    // From the keyboard it has no place of its own.
+    const box = element.getBoundingClientRect();
+    openRowMenu(row, event.clientX || box.left + 24, event.clientY || box.bottom - 8);
+  });
+  return row;
+}
+
+async function openRowMenu({ process }, x, y) {
+  const { openMenu } = await import('./menu.js');
+  const running = process.status === 'running';
+  const usable = store.connection === 'connected' && actionOf(process.id).pending === null;
+  openMenu(x, y, `Actions of ${process.id}`, [
+    usable && running && { label: 'Stop', run: () => stop(process) },
+    usable && running && { label: 'Kill', run: () => kill(process), danger: true },
+    { label: 'Run again', run: () => runAgain(process) },
+    { label: 'Copy command', run: () => copyText(commandLine(process)) },
+    { label: 'Copy id', run: () => copyText(process.id) },
+    usable && { label: running ? 'Kill and delete' : 'Delete', run: () => remove(process), danger: true },
+  ].filter(Boolean));
+}
+
+function matches(process, words) {
+  const text = `${process.id} ${process.pid ?? ''} ${commandLine(process)} ${process.cwd ?? ''} ${statusOf(process).word}`.toLowerCase();
+  return words.every((word) => text.includes(word));
+}
+
+// select(id, how): the person chose a process by 'click', 'step' or 'enter', which goes on in it.
+export function createList({ select }) {
+  const rows = new Map();
+  let selected = null;
+  let shown = []; // ids, in their order on the page
+
+  const filter = h('input', {
+    type: 'search', testid: 'filter', placeholder: 'Filter', 'aria-label': 'Filter processes', autocomplete: 'off', spellcheck: 'false',
+    oninput: update,
+    onkeydown: (event) => {
+      if (event.key === 'Escape') clearFilter();
+      else if (event.key === 'ArrowDown') focusRow(shown.includes(selected) ? selected : shown[0]);
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    },
+  });
+  const runningOnly = toggleButton('Running', setting('runningOnly'), (on) => {
+    changeSetting('runningOnly', on);
+    update();
+  }, { testid: 'running-only', title: 'Show running processes only' });
+  const counts = h('span', { class: 'counts' });
+  const clear = h('button', { type: 'button', class: 'quiet', testid: 'clear-exited', onclick: removeExited }, 'Delete exited');
+  const list = h('div', { class: 'rows', role: 'listbox', 'aria-label': 'Processes', testid: 'list', onkeydown: onKey });
+  const note = h('div', { class: 'empty', testid: 'empty', hidden: true });
+  const element = h('nav', { class: 'side', 'aria-label': 'Processes' },
+    h('div', { class: 'side-head' },
+      h('div', { class: 'toolbar one-row' }, h('h2', null, 'Processes'), counts, h('span', { class: 'spacer' }),
+        h('a', { class: 'button primary', href: '#/new', testid: 'new', 'aria-keyshortcuts': 'n' }, 'New')),
+      h('div', { class: 'toolbar' }, filter, runningOnly)),
+    list, note,
+    h('div', { class: 'side-foot toolbar' },
+      h('button', { type: 'button', class: 'quiet', testid: 'refresh', onclick: () => store.refresh(), title: 'Ask the server now; it is asked every 2 s anyway' }, 'Refresh'),
+      h('span', { class: 'spacer' }), clear));
+
+  function clearFilter() {
+    filter.value = '';
+    changeSetting('runningOnly', false);
+    setPressed(runningOnly, false);
+    update();
+    filter.focus();
+  }
+
+  function focusRow(id) {
+    const row = rows.get(id);
+    if (row === undefined) return;
+    setFocusable(id);
+    row.element.focus();
+    row.element.scrollIntoView({ block: 'nearest' });
+  }
+
+  // The one row that Tab reaches.
+  function setFocusable(id) {
+    for (const [other, { element: row }] of rows) row.tabIndex = other === id ? 0 : -1;
+  }
+
+  function onKey(event) {
+    const at = shown.indexOf(event.target.id.slice('row-'.length));
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: shown.length - 1 }[event.key];
+    if (event.altKey || event.ctrlKey || event.metaKey || at < 0) return;
+    if (event.key === 'Enter' || event.key === ' ') select(shown[at], 'enter');
+    else if (to !== undefined) move(to);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function move(to) {
+    const id = shown[Math.max(0, Math.min(to, shown.length - 1))];
+    if (id === undefined) return;
+    focusRow(id);
+    select(id, 'step');
+  }
+
+  function showSelection() {
+    for (const [id, row] of rows) setAttribute(row.element, 'aria-selected', String(id === selected));
+    setFocusable(shown.includes(selected) ? selected : shown[0]);
+  }
+
+  function describeEmptiness() {
+    const none = store.processes.size === 0;
+    note.hidden = shown.length > 0 || !store.loaded;
+    if (note.hidden) return;
+    if (none) {
+      replaceChildren(note, h('p', null, 'No processes yet'));
+      return;
+    }
+    const what = filter.value.trim();
+    replaceChildren(note, h('p', null, what ? `No process matches “${what}”` : 'No process is running'),
+      h('button', { type: 'button', onclick: clearFilter }, 'Clear'));
+  }
+
+  function placeRows() {
+    const hadFocus = list.contains(document.activeElement) ? document.activeElement : null;
+    const wanted = shown.map((id) => rows.get(id).element);
+    // From the end, so that a new row at the top moves nothing else.
+    for (let i = wanted.length - 1; i >= 0; i--) {
+      const next = wanted[i + 1] ?? null;
+      if (wanted[i].parentNode !== list || wanted[i].nextSibling !== next) list.insertBefore(wanted[i], next);
+    }
+    while (list.children.length > wanted.length) list.firstChild.remove();
+    if (hadFocus !== null && document.activeElement !== hadFocus) (hadFocus.isConnected ? hadFocus : list.firstChild)?.focus({ preventScroll: true });
+  }
+
+  function update() {
+    for (const id of rows.keys()) if (!store.processes.has(id)) rows.delete(id);
+    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let running = 0;
+    shown = [];
+    for (const [id, process] of store.processes) {
+      if (!rows.has(id)) rows.set(id, createRow(id, select));
+      rows.get(id).update(process);
+      running += process.status === 'running';
+      const wanted = !setting('runningOnly') || process.status === 'running';
+      if (wanted && matches(process, words)) shown.unshift(id);
+    }
+    placeRows();
+    showSelection();
+    describeEmptiness();
+    const exited = store.processes.size - running;
+    setText(counts, store.loaded ? `${running} of ${store.processes.size} running` : '');
+    clear.hidden = exited === 0;
+    clear.disabled = store.connection !== 'connected';
+  }
+
+  onAction(update);
+  return {
+    element,
+    update,
+    tick: (now) => { for (const { process, tick } of rows.values()) if (process) tick(now); },
+    focusFilter: () => { filter.focus(); filter.select(); },
+    focus: () => focusRow(shown.includes(selected) ? selected : shown[0]),
+    // by: +1 or -1. Moves the selection without moving the focus into the list.
+    move: (by) => {
+      const at = shown.indexOf(selected);
+      const id = shown[Math.max(0, Math.min(at < 0 ? 0 : at + by, shown.length - 1))];
+      if (id === undefined) return;
+      rows.get(id).element.scrollIntoView({ block: 'nearest' });
+      select(id, 'step');
+    },
+    select: (id) => {
+      selected = id;
+      showSelection();
+    },
+  };
+}

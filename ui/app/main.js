@@ -1,0 +1,268 @@
+// main.js - the page: header, list, detail, and the route that says what is shown.
+//
+// Routes are fragments: #/, #/processes/ID[/logs|terminal|info][?q=...], #/new[?from=ID], #/run. The
+// address is the one place where the choice is kept: everything that chooses changes it, and
+// showRoute() makes the page follow.
+import { createDetail, createNoticeView } from './detail.js';
+import { h, replaceChildren, setAttribute, setText } from './dom.js';
+import { formatClock } from './format.js';
+import { listenToKeys } from './keys.js';
+import { createList } from './list.js';
+import { changeSetting, onSetting, setting } from './settings.js';
+import { store } from './store.js';
+import { takeTokenFromAddress } from './token.js';
+
+const TAB_OF_PATH = { logs: 'output', terminal: 'terminal', info: 'info' };
+const PATH_OF_TAB = { output: '/logs', terminal: '/terminal', info: '/info' };
+const STEP_MS = 60; // between two steps through the list nothing is opened
+const CONNECTIONS = {
+  connecting: ['◌', 'Connecting'],
+  connected: ['●', 'Connected'],
+  unreachable: ['✕', 'Not reachable'],
+  refused: ['!', 'Token needed'],
+};
+
+function readRoute() {
+  const [path, parameters = ''] = location.hash.slice(1).split(/\?(.*)/s);
+  const [, name, id, tab] = path.split('/');
+  const query = new URLSearchParams(parameters);
+  if (name === 'processes' && id) return { page: 'process', id: decodeURIComponent(id), tab: TAB_OF_PATH[tab] ?? null, query: query.get('q') ?? '' };
+  if (name === 'new') return { page: 'new', from: query.get('from') };
+  if (name === 'run') return { page: 'run' };
+  return { page: 'list' };
+}
+
+function processAddress(id, tab, query) {
+  return `#/processes/${encodeURIComponent(id)}${PATH_OF_TAB[tab] ?? ''}${query ? `?q=${encodeURIComponent(query)}` : ''}`;
+}
+
+function applyTheme() {
+  const theme = setting('theme');
+  setAttribute(document.documentElement, 'data-theme', theme === 'auto' ? null : theme);
+}
+
+function createThemeButton() {
+  const order = ['auto', 'light', 'dark'];
+  const label = () => `Theme: ${setting('theme')}`;
+  const button = h('button', {
+    type: 'button', class: 'quiet', testid: 'theme',
+    onclick: () => changeSetting('theme', order[(order.indexOf(setting('theme')) + 1) % order.length]),
+  }, label());
+  onSetting((name) => {
+    if (name !== 'theme') return;
+    setText(button, label());
+    applyTheme();
+  });
+  return button;
+}
+
+function createWelcome() {
+  const example = "sh -c 'date; sleep 1'";
+  const none = [h('h1', null, 'No processes yet'),
+    h('p', null, 'Start one with ', h('a', { href: '#/new' }, 'New'), ' or the key ', h('kbd', null, 'n'), ', for example ', h('code', null, example), ', or from outside:'),
+    h('pre', { tabindex: '0', role: 'region', 'aria-label': 'Example' },
+      `curl -H 'content-type: application/json' ${new URL('../v1/processes', document.baseURI).href} \\\n  -d '{"command":"sh","args":["-c","date; sleep 1"]}'`)];
+  const some = [h('h1', null, 'No process selected'),
+    h('p', { class: 'muted' }, 'Choose one at the left, or press ', h('kbd', null, '?'), ' for the keys.')];
+  const element = h('section', { class: 'empty welcome' });
+  let shown = null;
+  return {
+    element,
+    update() {
+      const next = store.loaded ? (store.processes.size === 0 ? none : some) : null;
+      if (next === shown) return;
+      shown = next;
+      replaceChildren(element, next ?? []);
+    },
+  };
+}
+
+function createConnectionBar(openToken) {
+  const text = h('span');
+  const button = h('button', { type: 'button' });
+  const element = h('div', { class: 'bar', testid: 'connection-bar', role: 'status', hidden: true }, text, button);
+  let outdated = false;
+  button.addEventListener('click', () => {
+    if (store.connection === 'refused') openToken();
+    else if (store.connection === 'unreachable') store.refresh();
+    else location.reload();
+  });
+
+  function update() {
+    const { connection, asOf, retryAt, storage } = store;
+    const asks = connection === 'unreachable' || connection === 'refused';
+    element.hidden = !asks && !outdated && storage === null;
+    button.hidden = !asks && !outdated;
+    if (connection === 'unreachable') {
+      const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
+      const since = asOf === 0 ? '' : ` What you see is as of ${formatClock(asOf)}.`;
+      setText(text, `Server not reachable, ${seconds > 0 ? `retrying in ${seconds} s` : 'retrying'}.${since}`);
+      setText(button, 'Retry now');
+    } else if (connection === 'refused') {
+      setText(text, 'The server wants a token.');
+      setText(button, 'Enter token');
+    } else if (outdated) {
+      setText(text, 'A part of this page could not be loaded; the server may have a newer one.');
+      setText(button, 'Reload');
+    } else if (storage !== null) {
+      setText(text, `The server cannot store logs at the moment and keeps them in memory: ${storage}`);
+    }
+  }
+  // After an upgrade, an old page may ask for files that the server has no more.
+  const tellOutdated = () => {
+    outdated = true;
+    update();
+  };
+  return { element, update, tellOutdated };
+}
+
+function startPage() {
+  takeTokenFromAddress();
+  applyTheme();
+  let selecting = 0; // timer: moving through the list opens what one stops at
+  let forms = null; // what creates them, once it is loaded
+  let form = null; // the page that is shown in the place of the detail: {page, from, view}
+
+  const connection = h('span', { class: 'conn', testid: 'conn', role: 'status' });
+  const bar = createConnectionBar(() => openDialog('token'));
+  const welcome = createWelcome();
+  const list = createList({ select });
+  const detail = createDetail({ changeRoute, leave: () => { location.hash = '#/'; } });
+  const formSlot = h('section', { class: 'form-slot' });
+  const back = h('a', { class: 'button quiet back', href: '#/', testid: 'back' }, '← Processes');
+  const main = h('main', { id: 'main' }, back, welcome.element, detail.element, formSlot);
+  const panes = h('div', { class: 'panes' }, list.element, main);
+
+  const header = h('header', { class: 'top' },
+    h('a', { class: 'brand', href: '#/' }, 'Sandbox Agent'), connection, h('span', { class: 'spacer' }),
+    h('a', { class: 'button quiet', href: '#/run', testid: 'run' }, 'Run once'),
+    createThemeButton(),
+    h('button', { type: 'button', class: 'quiet', testid: 'settings', onclick: () => openDialog('settings') }, 'Settings'),
+    h('button', { type: 'button', class: 'quiet', testid: 'help', 'aria-label': 'Keys', onclick: () => openDialog('help') }, '?'));
+  document.body.append(header, bar.element, panes);
+
+  const openDialog = async (name) => (await import('./dialogs.js')).openDialog(name);
+
+  // how: 'click', 'step' (there may be many, so they make one step back), or 'enter'.
+  function select(id, how) {
+    clearTimeout(selecting);
+    list.select(id);
+    const { page, id: current } = readRoute();
+    const address = processAddress(id);
+    if (how === 'step') {
+      selecting = setTimeout(() => (page === 'process' ? location.replace(address) : location.assign(address)), STEP_MS);
+      return;
+    }
+    if (current !== id) location.hash = address;
+    if (how !== 'enter') return;
+    showRoute();
+    detail.focus();
+  }
+
+  function changeRoute({ tab, query }) {
+    const route = readRoute();
+    const address = processAddress(route.id, tab ?? route.tab, query ?? route.query);
+    if (tab !== undefined) location.hash = address;
+    // What is typed into a search is no step that one goes back over.
+    else history.replaceState(null, '', address);
+  }
+
+  async function prefillOf(id) {
+    if (id === null) return null;
+    return store.processes.get(id) ?? store.load(id).catch(() => null);
+  }
+
+  async function openForm(route) {
+    const wanted = { page: route.page, from: route.from ?? null, view: null };
+    form = wanted;
+    const onCreated = (process) => {
+      store.put(process);
+      location.hash = processAddress(process.id);
+    };
+    try {
+      forms ??= import('./forms.js').then(({ loadForms }) => loadForms());
+      const prefill = await prefillOf(wanted.from);
+      const create = (await forms)[route.page];
+      if (form !== wanted) return;
+      wanted.view = create({ prefill, onCreated });
+    } catch (error) {
+      forms = null;
+      wanted.view = createNoticeView(`The form could not be loaded: ${error.message}`);
+    }
+    replaceChildren(formSlot, wanted.view.element);
+    wanted.view.focus();
+  }
+
+  function closeForm() {
+    form?.view?.destroy();
+    form = null;
+    replaceChildren(formSlot);
+  }
+
+  function showRoute() {
+    clearTimeout(selecting);
+    const route = readRoute();
+    panes.dataset.page = route.page;
+    list.select(route.id ?? null);
+    const keepsForm = form !== null && form.page === route.page && form.from === (route.from ?? null);
+    if (!keepsForm) closeForm();
+    if (route.page === 'process') detail.show(route);
+    else detail.hide();
+    if (!keepsForm && (route.page === 'new' || route.page === 'run')) openForm(route);
+    if (route.page !== 'process') document.title = { list: 'Sandbox Agent', new: 'New process', run: 'Run once' }[route.page];
+  }
+
+  function update() {
+    const [shape, word] = CONNECTIONS[store.connection];
+    if (store.connection === 'refused' && connection.dataset.state !== 'refused') openDialog('token');
+    connection.dataset.state = store.connection;
+    if (connection.dataset.word !== word) {
+      connection.dataset.word = word;
+      replaceChildren(connection, h('span', { 'aria-hidden': 'true' }, `${shape} `), word);
+    }
+    setAttribute(panes, 'data-stale', store.connection === 'unreachable');
+    bar.update();
+    welcome.update();
+    list.update();
+    detail.update();
+  }
+
+  function perform(command) {
+    const { page } = readRoute();
+    if (page === 'process' && !['down', 'up', 'help', 'run'].includes(command) && detail.command(command)) return true;
+    switch (command) {
+      case 'help': openDialog('help'); return true;
+      case 'new': location.hash = '#/new'; return true;
+      case 'run': location.hash = '#/run'; return true;
+      case 'search': list.focusFilter(); return true;
+      case 'down': list.move(1); return true;
+      case 'up': list.move(-1); return true;
+      case 'enter': if (page === 'process') detail.focus(); return page === 'process';
+      case 'escape': if (page !== 'list') location.hash = '#/'; return page !== 'list';
+      default: return false;
+    }
+  }
+
+  store.subscribe(update);
+  addEventListener('hashchange', () => {
+    takeTokenFromAddress();
+    showRoute();
+  });
+  listenToKeys(perform);
+  // Each browser says in other words that a part of the page did not come, but all name the module.
+  addEventListener('unhandledrejection', ({ reason }) => {
+    if (reason instanceof TypeError && /module/i.test(reason.message)) bar.tellOutdated();
+  });
+  setInterval(() => {
+    if (document.hidden) return;
+    const now = Date.now();
+    list.tick(now);
+    detail.tick(now);
+    if (store.connection === 'unreachable') bar.update();
+  }, 1000);
+  update();
+  showRoute();
+  store.start();
+}
+
+startPage();

@@ -1,0 +1,50 @@
+// menu.js - a menu of actions at a point of the page (WAI-ARIA menu pattern).
+//
+// There is at most one. It takes the focus and gives it back when it closes.
+import { h } from './dom.js';
+
+let openedMenu = null;
+// It would stand beside the window.
+addEventListener('resize', () => closeMenu(true));
+
+function closeMenu(giveBack) {
+  if (openedMenu === null) return;
+  const { element, before } = openedMenu;
+  openedMenu = null;
+  element.remove();
+  if (giveBack) before?.focus({ preventScroll: true });
+}
+
+function moveInMenu(items, key) {
+  const at = items.indexOf(document.activeElement);
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[key];
+  items.at(to % items.length).focus();
+}
+
+// items: {label, run, danger, testid}. x, y: where, in the viewport.
+export function openMenu(x, y, label, items) {
+  closeMenu(false);
+  const before = document.activeElement;
+  const buttons = items.map(({ label: text, run, danger, testid }) =>
+    h('button', {
+      type: 'button', role: 'menuitem', tabindex: '-1', class: danger ? 'danger' : null, testid,
+      onclick: () => { closeMenu(true); run(); },
+    }, text));
+  const element = h('div', { class: 'menu', role: 'menu', 'aria-label': label, testid: 'row-menu' }, buttons);
+  element.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' || event.key === 'Tab') closeMenu(true);
+    else if (['ArrowDown', 'ArrowUp', 'Home', 'End'].includes(event.key)) moveInMenu(buttons, event.key);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  element.addEventListener('focusout', (event) => {
+    if (!element.contains(event.relatedTarget)) closeMenu(false);
+  });
+  openedMenu = { element, before };
+  document.body.append(element);
+  const box = element.getBoundingClientRect();
+  element.style.left = `${Math.max(4, Math.min(x, innerWidth - box.width - 4))}px`;
+  element.style.top = `${Math.max(4, Math.min(y, innerHeight - box.height - 4))}px`;
+  buttons[0].focus();
+}
