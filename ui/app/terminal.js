@@ -498,8 +498,9 @@ export async function createTerminal(process, { onProcess, onLeave }) {
     const sends = sizing && room !== undefined && maySize() && !sameSize(room, size);
     if (sends) {
       term.resize(room.cols, room.rows);
+      // The first size is no news.
+      if (sizedAt > 0) showFlash();
       sendSize({ cols: room.cols, rows: room.rows });
-      showFlash();
     }
     showSize();
     return sends;
@@ -524,12 +525,18 @@ export async function createTerminal(process, { onProcess, onLeave }) {
     showSize();
   }
 
-  // Programs draw all anew only for a size that differs.
+  // Programs draw all anew only for a size that differs. The terminal takes it too: that ends a scroll
+  // region of the size in which the output was written, which programs rely on after a change of size.
   function redraw() {
     const whole = size;
-    sendSize({ cols: whole.cols, rows: Math.max(1, whole.rows - 1) });
+    const less = { cols: whole.cols, rows: Math.max(1, whole.rows - 1) };
+    term.resize(less.cols, less.rows);
+    sendSize(less);
     size = whole;
-    nudge = setTimeout(() => sendSize(whole), 150);
+    nudge = setTimeout(() => {
+      term.resize(whole.cols, whole.rows);
+      sendSize(whole);
+    }, 150);
   }
 
   // --- connection ---

@@ -20,6 +20,9 @@ esac`,
   pytest: `printf '%s\\n' 'collected 214 items'; printf 'tests/test_orders.py ${ESC}[32m.........${ESC}[31mF${ESC}[32m......${ESC}[0m\\n'; printf '${ESC}[31m1 failed${ESC}[0m, ${ESC}[32m213 passed${ESC}[0m in 8.41s\\n'; exit 1`,
   'redis-server': `printf '%s\\n' '9:M 21 Nov 2026 12:03:11.204 * Ready to accept connections tcp'; exec sleep 600`,
   worker: `i=0; while [ $i -lt 12 ]; do i=$((i+1)); echo "job $i: sent 1 mail"; [ $((i % 4)) = 0 ] && echo "job $i: smtp.example.com answered 451, will try again" >&2; done; exec sleep 600`,
+  bash: `printf '${ESC}[1;34msrc${ESC}[0m  ${ESC}[1;34mtests${ESC}[0m  ${ESC}[1;32mdeploy.sh${ESC}[0m  README.md  package.json\\n'
+[ $# -eq 0 ] || { echo 'Logged out.'; exit 3; }
+PATH=\${PATH#*:} exec env PS1="$PROMPT" HISTFILE=/dev/null bash --norc --noprofile -i`,
   backup: `echo 'uploading 2.4 GiB'; exec sleep 600`,
   migrate: `echo '12 migrations applied'`,
 };
@@ -39,10 +42,9 @@ async function fill(server) {
   ids.killed = (await start('backup', ['--bucket', 's3://nightly', '--exclude', 'node_modules'])).id;
   await api.kill(ids.killed, '?waitMs=5000');
   ids.stderr = (await start('worker', ['--queue', 'emails'], { spec: { interactive: true } })).id;
-  const shell = { env: { PROMPT: '\\[\\e[1;32m\\]app@box\\[\\e[0m\\]:\\[\\e[1;34m\\]~/orders\\[\\e[0m\\]$ ', HISTFILE: '/dev/null' }, spec: { tty: true } };
-  const picture = `printf '${ESC}[1;34msrc${ESC}[0m  ${ESC}[1;34mtests${ESC}[0m  ${ESC}[1;32mbuild.sh${ESC}[0m  README.md  package.json\\n'`;
-  ids.over = (await start('bash', ['--norc', '--noprofile', '-c', `${picture}; printf 'Logged out.\\n'; exit 3`], shell)).id;
-  ids.shell = (await start('bash', ['--norc', '--noprofile', '-c', `${picture}; exec env PS1="$PROMPT" bash --norc --noprofile -i`], shell)).id;
+  const shell = { env: { ...env, PROMPT: '\\[\\e[1;32m\\]app@box\\[\\e[0m\\]:\\[\\e[1;34m\\]~/orders\\[\\e[0m\\]$ ' }, spec: { tty: true } };
+  ids.over = (await start('bash', ['deploy.sh', '--to', 'staging'], shell)).id;
+  ids.shell = (await start('bash', [], shell)).id;
   ids.log = (await start('npm', ['run', 'dev', '--', '--port', '5173'], { spec: { cwd: dir } })).id;
   for (const id of [ids.ended, ids.failed, ids.missing, ids.over]) await api.exited(id);
   return ids;
@@ -82,7 +84,7 @@ export const STATES = {
       await v.says('conn', /not reachable/i);
     },
   },
-  help: { enter: async (v, ids) => { await v.open(at('log', '/logs')(ids)); await v.says('log', LOG_END); await v.click('help'); await v.page.getByRole('dialog').waitFor(); } },
+  help: { enter: async (v, ids) => { await v.open(at('log', '/logs')(ids)); await v.says('log', LOG_END); await v.press('?'); await v.page.getByRole('dialog').waitFor(); } },
   settings: { enter: async (v, ids) => { await v.open(at('log', '/logs')(ids)); await v.says('log', LOG_END); await v.click('settings'); await v.page.getByRole('dialog').waitFor(); } },
   info: { enter: go(at('log', '/info'), 'detail', /"createdAtMs"/) },
   gone: { errors: [/status of 404/], enter: go('#/processes/proc_999', 'gone') },
