@@ -733,6 +733,13 @@ browser_tests()
         say "FAIL browser: the suite ended without its counts (exit status $(cat "$log.status"))"
         count 0 1 0
         ;;
+    [1-9]*' 0 '*)
+        if [ "$(cat "$log.status")" -ne 0 ]; then
+            say "FAIL browser: no test failed, but the suite ended with status $(cat "$log.status")"
+            count 0 1 0
+        fi
+        count $counts
+        ;;
     *) count $counts ;;
     esac
 }

@@ -28332,6 +28332,9 @@ static void ui_serve_file(struct sbx_request *rq, struct sbx_str name)
         sbx_reply_out_of_memory(rq->conn);
     else if (rc == -ENOENT)
         ui_reply_no_file(rq);
+    else if (rq->api->ui_dir < 0)
+        sbx_reply_error(rq->conn, SBX_PROBLEM_NOT_FOUND, 0,
+                        "the directory of --ui-dir could not be opened again");
     else
         sbx_reply_error(rq->conn, SBX_PROBLEM_NOT_FOUND, 0, "it cannot be read: %s",
                         strerror(-rc));

@@ -14,22 +14,6 @@ import { store } from './store.js';
 const TABS = [['output', 'Output'], ['terminal', 'Terminal'], ['info', 'Info']];
 const TERMINAL_BUILT_IN = document.querySelector('meta[name=terminal]')?.content !== 'none';
 
-function createInfoView(process) {
-  const text = (record) => JSON.stringify(record, null, 2);
-  const pane = h('pre', { class: 'pane json', tabindex: '0', role: 'region', 'aria-label': 'Record' });
-  let shown = process;
-  const update = (next) => {
-    shown = next;
-    setText(pane, text(next));
-  };
-  update(process);
-  const element = h('div', { class: 'view' },
-    h('div', { class: 'toolbar', testid: 'toolbar' }, h('span', { class: 'muted' }, 'The record, as the API gives it'), h('span', { class: 'spacer' }),
-      copyButton('Copy', () => text(shown))),
-    pane);
-  return { element, update, command: () => false, focus: () => pane.focus(), destroy() {} };
-}
-
 // What is shown where a part of the page is missing: after an upgrade, an old page may ask for files
 // that the server has no more.
 export function createNoticeView(text, more = h('button', { type: 'button', onclick: () => location.reload() }, 'Reload')) {
@@ -138,7 +122,7 @@ export function createDetail({ changeRoute, leave }) {
     const serial = viewSerial;
     const options = { onProcess: (record) => store.put(record), onLeave: () => tabs.get(tab).focus(), query, onQuery: (text) => changeRoute({ query: text }) };
     let next;
-    if (tab === 'info') next = createInfoView(process);
+    if (tab === 'info') next = (await import('./info_view.js')).createInfoView(process);
     else if (tab === 'output') next = createLogView(process, options);
     else next = await loadTerminal(process, options);
     // Loading takes a while, and the person may be elsewhere by then.

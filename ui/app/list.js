@@ -191,7 +191,7 @@ export function createList({ select }) {
     showSelection();
     describeEmptiness();
     const exited = store.processes.size - running;
-    setText(counts, store.loaded ? `${running} of ${store.processes.size} running` : '');
+    setText(counts, store.processes.size > 0 ? `${running}/${store.processes.size} running` : '');
     clear.hidden = exited === 0;
     clear.disabled = store.connection !== 'connected';
   }

@@ -9,6 +9,7 @@ import { announce, copyButton, h, replaceChildren, saveFile, setAttribute, setTe
 import { commandLine, endOf, formatBytes, formatDuration, statusOf } from './format.js';
 import { createLogModel } from './log_model.js';
 import { createLogPane } from './log_pane.js';
+import { setting } from './settings.js';
 
 const ELAPSED_MS = 100;
 const CLAMP_MS = 50;
@@ -65,7 +66,7 @@ function outputBox(name, base64, truncated) {
   const size = formatBytes(bytes.length);
   const head = h('div', { class: 'toolbar' }, h('h2', null, name),
     h('span', { class: truncated ? 'truncated' : 'muted' }, truncated ? `truncated at ${size}` : bytes.length > 0 && size));
-  const box = h('section', { class: 'output-box wrap' }, head);
+  const box = h('section', { class: `output-box${setting('wrap') ? ' wrap' : ''}` }, head);
   if (bytes.length === 0) {
     box.append(h('p', { class: 'muted', testid: name }, truncated ? 'nothing was kept' : 'no output'));
     return box;

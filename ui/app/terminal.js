@@ -579,6 +579,7 @@ export async function createTerminal(process, { onProcess, onLeave }) {
     const end = endOf(record);
     setText(status, end);
     readOnlyButton.hidden = true;
+    element.querySelector('.terminal-keys').hidden = true;
     const { type, cursorX } = term.buffer.active;
     // A full-screen program that was killed leaves its screen: one line up, the mouse is ours again.
     const lead = type === 'alternate' ? '\x1b[r\x1b[999H\r\n' : cursorX > 0 ? '\r\n' : '';

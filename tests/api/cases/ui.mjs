@@ -39,7 +39,7 @@ async function files(api) {
   if (lite) return { own, vendor: [] };
   own.push(own[0].replace(/[^/]+$/, 'terminal.js'));
   const { text } = await api.get(`/ui/${own.at(-1)}`);
-  const vendor = [...text.matchAll(/'\.\.\/([0-9a-f]{12}\/[\w.-]+)'/g)].map((m) => `assets/${m[1]}`);
+  const vendor = [...text.matchAll(/["']\.\.\/([0-9a-f]{12}\/[\w.-]+)["']/g)].map((m) => `assets/${m[1]}`);
   ok(vendor.some((f) => /xterm\.mjs$/.test(f)), `terminal.js names ${vendor}`);
   return { own, vendor };
 }
