@@ -405,12 +405,17 @@ fingerprint()
     } | cksum
 }
 
+is_whole()
+{
+    [ -f "$1/assets.h" ] && [ -d "$1/site" ] && { [ "$mode" != full ] || [ -d "$vendor" ]; }
+}
+
 embed()
 {
     out=$1
     now=$(fingerprint)
     # Minifying takes seconds.
-    [ "$now" != "$(cat "$out/made-of" 2>/dev/null)" ] || return 0
+    [ "$now" != "$(cat "$out/made-of" 2>/dev/null)" ] || ! is_whole "$out" || return 0
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     trap 'exit 1' HUP INT TERM
@@ -436,10 +441,14 @@ embed()
     make_site
     make_table >"$work/assets.h"
     mkdir -p "$out"
-    rm -rf "$out/site"
+    # What is interrupted from here on is done again.
+    rm -rf "$out/made-of" "$out/site"
     cp -R "$work/site" "$out/site"
     # An unchanged table keeps its time, so that nothing is compiled again.
-    cmp -s "$work/assets.h" "$out/assets.h" || cp "$work/assets.h" "$out/assets.h"
+    cmp -s "$work/assets.h" "$out/assets.h" || {
+        cp "$work/assets.h" "$out/assets.h.new"
+        mv "$out/assets.h.new" "$out/assets.h"
+    }
     echo "$now" >"$out/made-of"
 }
 

@@ -29,6 +29,19 @@ lifecycle('better', 'impossible-size', 'sizes of zero or beyond 16 bits are refu
   }
 });
 
+lifecycle('better', 'size-in-the-record', 'the record tells the size that the terminal has, also after the exit', async ({ api }) => {
+  const size = ({ cols, rows }) => [cols, rows];
+  const p = await api.sh('read x', { tty: true, rows: 30 });
+  eq(size(p), [80, 30], 'at creation');
+  const tag = (await api.get('/v1/processes')).headers.etag;
+  await api.post(`/v1/processes/${p.id}/terminal/resize`, { cols: 91, rows: 31 });
+  eq(size((await api.get(`/v1/processes/${p.id}`)).json), [91, 31], 'after a resize');
+  const list = await api.get('/v1/processes', { headers: { 'if-none-match': tag } });
+  eq(size(list.json.processes.find(({ id }) => id === p.id)), [91, 31], 'in the list, which has changed');
+  await api.input(p.id, '\n');
+  eq(size(await api.exited(p.id)), [91, 31], 'after the exit');
+});
+
 // ------------------------------------------------------------------ ready
 terminal('better', 'ready-tells-the-state', 'ready has the sequences, the size and the status', async ({ api }) => {
   const p = await api.sh('stty -echo; read x; echo one; read x', { tty: true, cols: 90, rows: 30 });
