@@ -251,8 +251,8 @@ AWK_CSS='
     }
     gsub(/^[ \t]+|[ \t]+$/, "", out)
     # A blank behind a colon is between a property and its value, never in a selector.
-    gsub(/ *\{ */, "{", out); gsub(/ *\} */, "}", out); gsub(/; */, ";", out); gsub(/: /, ":", out); gsub(/, /, ",", out)
-    gsub(/;\}/, "}", out)
+    gsub(/: /, ":", out); gsub(/, /, ",", out); gsub(/; */, ";", out)
+    gsub(/ *\{ */, "{", out); gsub(/ *\} */, "}", out); gsub(/;\}/, "}", out)
     printf "%s", out
 }
 '
@@ -400,7 +400,8 @@ fingerprint()
 {
     {
         echo "$mode"
-        find ui/embed.sh ui/index.html ui/package-lock.json "$app" "$modules" src/app/sandbox_agent.h -type f 2>/dev/null |
+        find ui/embed.sh ui/index.html ui/package-lock.json src/app/sandbox_agent.h "$app" "$modules" \
+            -type f 2>/dev/null |
             sort | tr '\n' '\0' | xargs -0 cksum
     } | cksum
 }

@@ -349,4 +349,3 @@ test('server-killed-shell', 'kill -9 of the server: the same shell goes on, with
   eq(text.match(/^42$/gm).length, 1, 'runs of the line');
   lacks(text.replace(/^.*echo \$\(\(x\+1\)\)$/m, ''), 'x+1', 'text typed twice');
 }, { check: 22, server: { dataDir: undefined } });
-
