@@ -191,6 +191,7 @@ apt()
 
 apt_install()
 {
+    [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || die "as root, run: apt-get install $*"
     say "installing with apt-get: $*"
     : >"$build/apt.log"
     # Without a network the lists may still be good enough.
@@ -880,7 +881,7 @@ ui)
     say "$build/ui: $(find "$build/ui/site" -name '*.gz' -exec cat {} + | wc -c) bytes as gzip, in $(
         find "$build/ui/site" -name '*.gz' | wc -l) files"
     ;;
-clean) rm -rf "$build" ;;
+clean) rm -rf "$build" ui/vendor ;;
 help | --help | -h) usage ;;
 *)
     usage >&2

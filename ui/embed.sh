@@ -19,6 +19,10 @@
 set -eu
 LC_ALL=C
 export LC_ALL
+case ${2-} in
+/* | '') ;;
+*) set -- "$1" "$PWD/$2" ;;
+esac
 cd "$(dirname -- "$0")/.."
 
 app=ui/app

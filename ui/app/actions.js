@@ -71,7 +71,8 @@ export async function remove(process) {
 
 export async function removeExited() {
   const exited = [...store.processes.values()].filter(({ status }) => status === 'exited');
-  const what = exited.length === 1 ? 'the exited process and its log' : `${exited.length} exited processes and their logs`;
+  const what =
+    exited.length === 1 ? 'the exited process and its log' : `${exited.length} exited processes and their logs`;
   if (!(await confirmDialog(`Delete ${what}?`, 'Delete'))) return;
   for (const process of exited) await perform(process.id, 'delete', () => store.remove(process.id).then(() => ({})));
 }

@@ -10,7 +10,14 @@ const ITALIC = 4;
 const UNDERLINE = 8;
 const INVERSE = 16;
 const STRIKE = 32;
-const FLAG_CLASSES = [[BOLD, 'bold'], [DIM, 'dim'], [ITALIC, 'italic'], [UNDERLINE, 'underline'], [INVERSE, 'inverse'], [STRIKE, 'strike']];
+const FLAG_CLASSES = [
+  [BOLD, 'bold'],
+  [DIM, 'dim'],
+  [ITALIC, 'italic'],
+  [UNDERLINE, 'underline'],
+  [INVERSE, 'inverse'],
+  [STRIKE, 'strike'],
+];
 const FLAGS_ON = { 1: BOLD, 2: DIM, 3: ITALIC, 4: UNDERLINE, 7: INVERSE, 9: STRIKE, 21: UNDERLINE };
 const FLAGS_OFF = { 22: BOLD | DIM, 23: ITALIC, 24: UNDERLINE, 27: INVERSE, 29: STRIKE };
 const CUBE = [0, 95, 135, 175, 215, 255];

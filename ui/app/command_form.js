@@ -43,14 +43,19 @@ export function formField(label, input, hint) {
 
 function checkField(testid, label, hint) {
   const input = h('input', { type: 'checkbox', testid });
-  return { input, element: h('label', { class: 'check' }, input, h('span', null, label, h('span', { class: 'muted' }, ` ${hint}`))) };
+  return {
+    input,
+    element: h('label', { class: 'check' }, input, h('span', null, label, h('span', { class: 'muted' }, ` ${hint}`))),
+  };
 }
 
 // Ctrl+Enter submits; with enters, so does Enter alone, and Shift+Enter is a newline.
 function codeArea(testid, enters) {
   const area = h('textarea', { ...CODE_INPUT, testid, rows: 1 });
   // Browsers without field-sizing (form.css) get at least the lines into view.
-  const fit = () => { area.rows = Math.min(AREA_ROWS, area.value.split('\n').length); };
+  const fit = () => {
+    area.rows = Math.min(AREA_ROWS, area.value.split('\n').length);
+  };
   area.addEventListener('input', fit);
   area.addEventListener('keydown', (event) => {
     const submits = event.ctrlKey || event.metaKey || (enters && !event.shiftKey);
@@ -69,7 +74,8 @@ const asSentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}`;
 
 // --- the command ---
 
-const isShellCall = ([command, option, ...rest]) => /^(\/bin\/)?sh$/.test(command) && option === '-c' && rest.length === 1;
+const isShellCall = ([command, option, ...rest]) =>
+  /^(\/bin\/)?sh$/.test(command) && option === '-c' && rest.length === 1;
 
 // The words of a text for a shell; its own where a shell would make of it just these.
 function wordsOfShell(text) {
@@ -92,14 +98,27 @@ function createCommandInput(onMode) {
   const fields = {
     line: formField('Command', line, h('div', null, argv, lineHint)),
     shell: formField('Command for /bin/sh', shell, 'Enter begins a new line, Ctrl+Enter starts.'),
-    words: h('div', { class: 'form-field' }, wordList,
-      h('button', { type: 'button', class: 'add', testid: 'add-argument', onclick: () => addArea('').focus() }, 'Add argument')),
+    words: h(
+      'div',
+      { class: 'form-field' },
+      wordList,
+      h(
+        'button',
+        { type: 'button', class: 'add', testid: 'add-argument', onclick: () => addArea('').focus() },
+        'Add argument',
+      ),
+    ),
   };
   const name = uniqueId('mode');
   const choices = Object.keys(COMMAND_MODES).map((value) =>
-    h('input', { type: 'radio', name, value, testid: `mode-${value}`, onchange: () => changeMode(value) }));
-  const modes = h('fieldset', { class: 'segments' }, h('legend', { class: 'offscreen' }, 'How the command is given'),
-    choices.map((input) => h('label', null, input, COMMAND_MODES[input.value])));
+    h('input', { type: 'radio', name, value, testid: `mode-${value}`, onchange: () => changeMode(value) }),
+  );
+  const modes = h(
+    'fieldset',
+    { class: 'segments' },
+    h('legend', { class: 'offscreen' }, 'How the command is given'),
+    choices.map((input) => h('label', null, input, COMMAND_MODES[input.value])),
+  );
   const element = h('div');
   line.addEventListener('input', showLine);
 
@@ -107,7 +126,10 @@ function createCommandInput(onMode) {
 
   function showLine() {
     const { words = [], wants, error } = splitWords(line.value);
-    replaceChildren(argv, words.map((word) => h('li', null, h('code', null, word))));
+    replaceChildren(
+      argv,
+      words.map((word) => h('li', null, h('code', null, word))),
+    );
     if (!wants) {
       setText(lineHint, error ? `${asSentence(error)}.` : 'Quotes as in a shell. Nothing is expanded.');
       return;
@@ -116,8 +138,12 @@ function createCommandInput(onMode) {
       changeMode('shell');
       shell.focus();
     };
-    replaceChildren(lineHint, h('code', null, wants), ' means nothing here: no shell reads this line. ',
-      h('button', { type: 'button', class: 'link', testid: 'use-shell', onclick: toShell }, 'Run in a shell instead'));
+    replaceChildren(
+      lineHint,
+      h('code', null, wants),
+      ' means nothing here: no shell reads this line. ',
+      h('button', { type: 'button', class: 'link', testid: 'use-shell', onclick: toShell }, 'Run in a shell instead'),
+    );
   }
 
   function numberAreas() {
@@ -199,7 +225,11 @@ function createCommandInput(onMode) {
 
 // A button with the commands that were started last.
 function createRecent(choose) {
-  const element = h('button', { type: 'button', class: 'quiet', testid: 'recent', 'aria-haspopup': 'menu', onclick: open }, 'Recent ▾');
+  const element = h(
+    'button',
+    { type: 'button', class: 'quiet', testid: 'recent', 'aria-haspopup': 'menu', onclick: open },
+    'Recent ▾',
+  );
 
   async function open() {
     const { openMenu } = await import('./menu.js');
@@ -282,20 +312,36 @@ export function createCommandForm({ testid, action, forNew = false, fields = {},
   const env = codeArea('env');
   const interactive = checkField('interactive', 'Interactive', 'with a line to type its input');
   const transient = checkField('transient', 'Keep the output out of the log store', 'in memory only');
-  const more = h('details', { class: 'more', testid: 'more' },
+  const more = h(
+    'details',
+    { class: 'more', testid: 'more' },
     h('summary', null, forNew ? 'More: directory, environment, input, log' : 'More: directory, environment'),
-    h('div', { class: 'form-stack' },
+    h(
+      'div',
+      { class: 'form-stack' },
       formField('Directory', cwd),
       formField('Environment', env, 'KEY=VALUE, one a line, on top of the variables of the server.'),
-      forNew && [interactive.element, transient.element]));
+      forNew && [interactive.element, transient.element],
+    ),
+  );
   const start = h('button', { class: 'primary', testid: 'submit' }, action);
   const reason = h('span', { class: 'muted' });
   const foot = h('div', { class: 'form-field' }, h('div', { class: 'toolbar' }, start, buttons, reason));
-  const element = h('form', { class: 'command-form form-stack', testid, novalidate: true },
+  const element = h(
+    'form',
+    { class: 'command-form form-stack', testid, novalidate: true },
     h('div', { class: 'toolbar' }, command.modes, recent.element),
     command.element,
-    forNew ? tty.element : h('div', { class: 'number-fields' }, Object.values(fields).map((field) => field.element)),
-    more, foot);
+    forNew
+      ? tty.element
+      : h(
+          'div',
+          { class: 'number-fields' },
+          Object.values(fields).map((field) => field.element),
+        ),
+    more,
+    foot,
+  );
   element.addEventListener('submit', (event) => {
     event.preventDefault();
     send(submit);
@@ -341,7 +387,9 @@ export function createCommandForm({ testid, action, forNew = false, fields = {},
       const [text, name] = explainProblem(failure);
       showError(text, { command: command.current(), args: command.current(), cwd, env }[name] ?? fields[name]?.input);
     } else {
-      const advice = creates ? 'It may have been started all the same: look at the list first.' : 'A run ends with its connection.';
+      const advice = creates
+        ? 'It may have been started all the same: look at the list first.'
+        : 'A run ends with its connection.';
       showError(`${asSentence(failure.message)}. ${advice}`);
     }
   }

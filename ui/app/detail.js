@@ -11,12 +11,19 @@ import { commandLine, endOf, formatAge, formatDuration, lifetimeOf, statusOf } f
 import { createLogView } from './log_view.js';
 import { store } from './store.js';
 
-const TABS = [['output', 'Output'], ['terminal', 'Terminal'], ['info', 'Info']];
+const TABS = [
+  ['output', 'Output'],
+  ['terminal', 'Terminal'],
+  ['info', 'Info'],
+];
 const TERMINAL_BUILT_IN = document.querySelector('meta[name=terminal]')?.content !== 'none';
 
 // What is shown where a part of the page is missing: after an upgrade, an old page may ask for files
 // that the server has no more.
-export function createNoticeView(text, more = h('button', { type: 'button', onclick: () => location.reload() }, 'Reload')) {
+export function createNoticeView(
+  text,
+  more = h('button', { type: 'button', onclick: () => location.reload() }, 'Reload'),
+) {
   const element = h('div', { class: 'view' }, h('div', { class: 'empty', role: 'alert' }, h('p', null, text), more));
   return { element, update() {}, command: () => false, focus() {}, destroy() {} };
 }
@@ -28,8 +35,10 @@ function isFocusFree() {
 
 async function loadTerminal(process, options) {
   if (!TERMINAL_BUILT_IN) {
-    return createNoticeView('This server was built without the terminal.',
-      h('p', { class: 'muted' }, `Its WebSocket is there: /v1/processes/${process.id}/terminal/ws`));
+    return createNoticeView(
+      'This server was built without the terminal.',
+      h('p', { class: 'muted' }, `Its WebSocket is there: /v1/processes/${process.id}/terminal/ws`),
+    );
   }
   try {
     return await (await import('./terminal.js')).createTerminal(process, options);
@@ -67,33 +76,89 @@ export function createDetail({ changeRoute, leave }) {
   const heading = h('h1', { class: 'command', tabindex: '-1' });
   const status = h('span', { class: 'badge', testid: 'status' });
   const facts = {
-    end: createFact('End'), pid: createFact('pid'), cwd: createFact('Directory', { class: 'mono' }), created: createFact('Started'), lifetime: createFact('Ran'),
-    input: createFact('Input lost'), note: createFact('Note'), id: createFact('id', { class: 'mono' }),
+    end: createFact('End'),
+    pid: createFact('pid'),
+    cwd: createFact('Directory', { class: 'mono' }),
+    created: createFact('Started'),
+    lifetime: createFact('Ran'),
+    input: createFact('Input lost'),
+    note: createFact('Note'),
+    id: createFact('id', { class: 'mono' }),
   };
   const buttons = {
     stop: h('button', { type: 'button', testid: 'stop', onclick: () => stop(process) }, 'Stop'),
     kill: h('button', { type: 'button', class: 'danger', testid: 'kill', onclick: () => kill(process) }, 'Kill'),
     rerun: h('button', { type: 'button', testid: 'rerun', onclick: () => runAgain(process) }, 'Run again'),
-    remove: h('button', { type: 'button', class: 'danger', testid: 'delete', onclick: () => remove(process) }, 'Delete'),
+    remove: h(
+      'button',
+      { type: 'button', class: 'danger', testid: 'delete', onclick: () => remove(process) },
+      'Delete',
+    ),
   };
   const error = errorLine({ testid: 'action-error' });
-  const stillRunning = h('div', { class: 'bar', role: 'alert', hidden: true },
+  const stillRunning = h(
+    'div',
+    { class: 'bar', role: 'alert', hidden: true },
     h('span', null, 'Still running 2 s after it was asked to stop (SIGTERM).'),
-    h('button', { type: 'button', class: 'danger', testid: 'kill-now', onclick: () => kill(process) }, 'Kill'));
-  const tabs = new Map(TABS.map(([name, label]) => [name, h('button', {
-    type: 'button', role: 'tab', id: `tab-${name}`, testid: `tab-${name}`, 'aria-controls': 'tab-panel', onclick: () => changeRoute({ tab: name, query: '' }),
-  }, label)]));
+    h('button', { type: 'button', class: 'danger', testid: 'kill-now', onclick: () => kill(process) }, 'Kill'),
+  );
+  const tabs = new Map(
+    TABS.map(([name, label]) => [
+      name,
+      h(
+        'button',
+        {
+          type: 'button',
+          role: 'tab',
+          id: `tab-${name}`,
+          testid: `tab-${name}`,
+          'aria-controls': 'tab-panel',
+          onclick: () => changeRoute({ tab: name, query: '' }),
+        },
+        label,
+      ),
+    ]),
+  );
   const panel = h('div', { class: 'panel', role: 'tabpanel', id: 'tab-panel' });
-  const body = h('div', { class: 'detail-body' },
-    h('header', { class: 'detail-head' },
-      h('div', { class: 'title' }, heading, copyButton('Copy', () => commandLine(process), { class: 'quiet', 'aria-label': 'Copy command' })),
-      h('div', { class: 'facts' }, status, h('dl', null, Object.values(facts).map(({ element }) => element))),
-      h('div', { class: 'toolbar' }, Object.values(buttons), h('span', { class: 'spacer' }),
+  const body = h(
+    'div',
+    { class: 'detail-body' },
+    h(
+      'header',
+      { class: 'detail-head' },
+      h(
+        'div',
+        { class: 'title' },
+        heading,
+        copyButton('Copy', () => commandLine(process), { class: 'quiet', 'aria-label': 'Copy command' }),
+      ),
+      h(
+        'div',
+        { class: 'facts' },
+        status,
+        h(
+          'dl',
+          null,
+          Object.values(facts).map(({ element }) => element),
+        ),
+      ),
+      h(
+        'div',
+        { class: 'toolbar' },
+        Object.values(buttons),
+        h('span', { class: 'spacer' }),
         copyButton('Copy id', () => process.id, { class: 'quiet' }),
-        copyButton('Copy as curl', () => curlOf('POST', createUrl(), createBodyOf(process), hasToken()), { class: 'quiet', testid: 'copy-curl' }))),
-    error, stillRunning,
+        copyButton('Copy as curl', () => curlOf('POST', createUrl(), createBodyOf(process), hasToken()), {
+          class: 'quiet',
+          testid: 'copy-curl',
+        }),
+      ),
+    ),
+    error,
+    stillRunning,
     h('div', { class: 'tabs', role: 'tablist', 'aria-label': 'Views', onkeydown: onTabKey }, [...tabs.values()]),
-    panel);
+    panel,
+  );
   const gone = h('div', { class: 'empty', testid: 'gone', role: 'alert', hidden: true });
   const element = h('section', { class: 'detail', testid: 'detail', 'aria-label': 'Process' }, body, gone);
 
@@ -120,7 +185,12 @@ export function createDetail({ changeRoute, leave }) {
 
   async function openView() {
     const serial = viewSerial;
-    const options = { onProcess: (record) => store.put(record), onLeave: () => tabs.get(tab).focus(), query, onQuery: (text) => changeRoute({ query: text }) };
+    const options = {
+      onProcess: (record) => store.put(record),
+      onLeave: () => tabs.get(tab).focus(),
+      query,
+      onQuery: (text) => changeRoute({ query: text }),
+    };
     let next;
     if (tab === 'info') next = (await import('./info_view.js')).createInfoView(process);
     else if (tab === 'output') next = createLogView(process, options);
@@ -169,7 +239,10 @@ export function createDetail({ changeRoute, leave }) {
     facts.pid.set(process.pid === undefined ? null : String(process.pid));
     facts.cwd.set(process.cwd ?? null, process.cwd);
     facts.created.set(`${formatAge(now - process.createdAtMs)} ago`, at(process.createdAtMs));
-    facts.lifetime.set(running ? null : formatDuration(lifetimeOf(process)), running ? null : `until ${at(process.exitedAtMs)}`);
+    facts.lifetime.set(
+      running ? null : formatDuration(lifetimeOf(process)),
+      running ? null : `until ${at(process.exitedAtMs)}`,
+    );
     facts.input.set(process.inputBytesDropped ? `${process.inputBytesDropped} bytes` : null);
     facts.note.set(process.exitNote ?? null);
     facts.id.set(process.id);
@@ -197,7 +270,10 @@ export function createDetail({ changeRoute, leave }) {
     showFacts(Date.now());
     showActions();
     const { shape, word } = statusOf(process);
-    document.title = process.status === 'running' ? `${shape} ${process.command} (${id})` : `${shape} ${word} ${process.command} (${id})`;
+    document.title =
+      process.status === 'running'
+        ? `${shape} ${process.command} (${id})`
+        : `${shape} ${word} ${process.command} (${id})`;
   }
 
   function showGone() {
@@ -205,9 +281,12 @@ export function createDetail({ changeRoute, leave }) {
     process = null;
     body.hidden = true;
     gone.hidden = false;
-    replaceChildren(gone, h('h1', null, `Process ${id} no longer exists`),
+    replaceChildren(
+      gone,
+      h('h1', null, `Process ${id} no longer exists`),
       h('p', { class: 'muted' }, 'It was deleted, or the server was started anew without its records.'),
-      h('p', null, h('a', { href: '#/' }, 'All processes')));
+      h('p', null, h('a', { href: '#/' }, 'All processes')),
+    );
     document.title = `${id} is gone`;
   }
 
@@ -241,7 +320,9 @@ export function createDetail({ changeRoute, leave }) {
     else if (news) view?.update(process);
   }
 
-  onAction((changed) => { if (changed === id && process !== null) showActions(); });
+  onAction((changed) => {
+    if (changed === id && process !== null) showActions();
+  });
   body.hidden = true;
 
   function reset(nextId) {
@@ -268,11 +349,14 @@ export function createDetail({ changeRoute, leave }) {
     },
     hide: () => reset(null),
     update,
-    tick: (now) => { if (process !== null && !body.hidden) showFacts(now); },
+    tick: (now) => {
+      if (process !== null && !body.hidden) showFacts(now);
+    },
     command(name) {
       if (process === null) return false;
       const running = process.status === 'running' && store.connection === 'connected';
-      if (name === 'output' || name === 'info' || (name === 'terminal' && process.tty)) changeRoute({ tab: name, query: '' });
+      if (name === 'output' || name === 'info' || (name === 'terminal' && process.tty))
+        changeRoute({ tab: name, query: '' });
       else if (name === 'stop' && running) stop(process);
       else if (name === 'kill' && running) kill(process);
       else if (view?.command(name)) return true;

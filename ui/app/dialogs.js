@@ -8,18 +8,41 @@ import { changeSetting, onSetting, setting } from './settings.js';
 import { store } from './store.js';
 
 const MEANINGS = {
-  help: 'Show these keys', new: 'New process; in a search, next match', previous: 'In a search, previous match', run: 'Run once',
-  search: 'Search the log, or filter the list', down: 'Next process', up: 'Previous process', enter: 'Open the selected process',
-  output: 'Output', terminal: 'Terminal', info: 'Info', follow: 'Follow the output', wrap: 'Wrap long lines', timestamps: 'Show times',
-  stop: 'Stop', kill: 'Kill (asks first)', escape: 'Back',
+  help: 'Show these keys',
+  new: 'New process; in a search, next match',
+  previous: 'In a search, previous match',
+  run: 'Run once',
+  search: 'Search the log, or filter the list',
+  down: 'Next process',
+  up: 'Previous process',
+  enter: 'Open the selected process',
+  output: 'Output',
+  terminal: 'Terminal',
+  info: 'Info',
+  follow: 'Follow the output',
+  wrap: 'Wrap long lines',
+  timestamps: 'Show times',
+  stop: 'Stop',
+  kill: 'Kill (asks first)',
+  escape: 'Back',
 };
 
 function createPageDialog(title, testid, ...content) {
-  const dialog = h('dialog', { class: 'page-dialog', 'aria-label': title, testid, tabindex: '-1' },
-    h('h2', null, title), content,
-    h('div', { class: 'buttons' }, h('button', { type: 'button', class: 'primary', onclick: () => dialog.close() }, 'Close')));
+  const dialog = h(
+    'dialog',
+    { class: 'page-dialog', 'aria-label': title, testid, tabindex: '-1' },
+    h('h2', null, title),
+    content,
+    h(
+      'div',
+      { class: 'buttons' },
+      h('button', { type: 'button', class: 'primary', onclick: () => dialog.close() }, 'Close'),
+    ),
+  );
   // A click beside it closes it, as people expect.
-  dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener('click', (event) => {
+    if (event.target === dialog) dialog.close();
+  });
   document.body.append(dialog);
   return dialog;
 }
@@ -31,45 +54,90 @@ function settingBox(name, label) {
 }
 
 function createSettingsDialog() {
-  const themes = h('select', { id: 'theme-choice', onchange: () => changeSetting('theme', themes.value) },
-    [['auto', 'As the system'], ['light', 'Light'], ['dark', 'Dark']].map(([value, label]) => h('option', { value }, label)));
+  const themes = h(
+    'select',
+    { id: 'theme-choice', onchange: () => changeSetting('theme', themes.value) },
+    [
+      ['auto', 'As the system'],
+      ['light', 'Light'],
+      ['dark', 'Dark'],
+    ].map(([value, label]) => h('option', { value }, label)),
+  );
   themes.value = setting('theme');
-  onSetting((name, value) => { if (name === 'theme') themes.value = value; });
+  onSetting((name, value) => {
+    if (name === 'theme') themes.value = value;
+  });
   const forget = () => {
     setToken(null, false);
     store.refresh();
     dialog.close();
   };
-  const dialog = createPageDialog('Settings', 'settings-dialog',
-    h('label', { for: 'theme-choice' }, 'Theme'), themes,
+  const dialog = createPageDialog(
+    'Settings',
+    'settings-dialog',
+    h('label', { for: 'theme-choice' }, 'Theme'),
+    themes,
     settingBox('shortcuts', 'Single keys are commands (? lists them)'),
     settingBox('screenReader', 'Terminal for screen readers (slower; from the next terminal on)'),
     h('p', null, h('button', { type: 'button', onclick: forget }, 'Forget the token')),
-    h('p', { class: 'muted' }, `Page ${document.querySelector('meta[name=version]').content}. `, h('a', { href: 'licenses.txt' }, 'Licenses')));
+    h(
+      'p',
+      { class: 'muted' },
+      `Page ${document.querySelector('meta[name=version]').content}. `,
+      h('a', { href: 'licenses.txt' }, 'Licenses'),
+    ),
+  );
   return dialog;
 }
 
 function createHelpDialog() {
   const keys = [...COMMANDS].filter(([key, command]) => MEANINGS[command] && !key.startsWith('Arrow'));
-  return createPageDialog('Keys', 'help-dialog',
-    h('dl', { class: 'keys' }, keys.map(([key, command]) => h('div', null,
-      h('dt', null, key.split(' ').map((part) => [h('kbd', null, part), ' '])),
-      h('dd', null, MEANINGS[command])))),
-    h('p', { class: 'muted' }, 'In a terminal all keys are the terminal’s; Ctrl+F6 leaves it.'));
+  return createPageDialog(
+    'Keys',
+    'help-dialog',
+    h(
+      'dl',
+      { class: 'keys' },
+      keys.map(([key, command]) =>
+        h(
+          'div',
+          null,
+          h(
+            'dt',
+            null,
+            key.split(' ').map((part) => [h('kbd', null, part), ' ']),
+          ),
+          h('dd', null, MEANINGS[command]),
+        ),
+      ),
+    ),
+    h('p', { class: 'muted' }, 'In a terminal all keys are the terminal’s; Ctrl+F6 leaves it.'),
+  );
 }
 
 function createTokenDialog() {
-  const input = h('input', { type: 'password', id: 'token-input', testid: 'token-input', autocomplete: 'current-password', spellcheck: 'false', 'aria-describedby': 'token-error' });
+  const input = h('input', {
+    type: 'password',
+    id: 'token-input',
+    testid: 'token-input',
+    autocomplete: 'current-password',
+    spellcheck: 'false',
+    'aria-describedby': 'token-error',
+  });
   const remember = h('input', { type: 'checkbox' });
   const error = errorLine({ id: 'token-error' });
   const submit = h('button', { type: 'submit', class: 'primary' }, 'Continue');
-  const form = h('form', { method: 'dialog', onsubmit: send },
+  const form = h(
+    'form',
+    { method: 'dialog', onsubmit: send },
     h('h2', { id: 'token-title' }, 'Token needed'),
     h('p', { class: 'muted' }, `${location.host} wants the token that its owner chose.`),
-    h('label', { for: 'token-input' }, 'Token'), input, error,
+    h('label', { for: 'token-input' }, 'Token'),
+    input,
+    error,
     h('label', { class: 'check' }, remember, 'Remember in this browser'),
-    h('div', { class: 'buttons' },
-      h('button', { type: 'button', onclick: () => dialog.close() }, 'Not now'), submit));
+    h('div', { class: 'buttons' }, h('button', { type: 'button', onclick: () => dialog.close() }, 'Not now'), submit),
+  );
   const dialog = h('dialog', { class: 'token', testid: 'token-dialog', 'aria-labelledby': 'token-title' }, form);
   document.body.append(dialog);
 

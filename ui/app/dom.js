@@ -43,7 +43,11 @@ export function uniqueId(prefix) {
 
 // A button that stays pressed. onchange(pressed).
 export function toggleButton(label, pressed, onchange, properties) {
-  const element = h('button', { type: 'button', class: 'toggle', 'aria-pressed': String(pressed), ...properties }, label);
+  const element = h(
+    'button',
+    { type: 'button', class: 'toggle', 'aria-pressed': String(pressed), ...properties },
+    label,
+  );
   element.addEventListener('click', () => {
     setPressed(element, !isPressed(element));
     onchange(isPressed(element));
@@ -64,7 +68,9 @@ export function announce(text) {
   const region = document.getElementById('announcer');
   region.textContent = '';
   // A region that is emptied and filled in one go is not read again when the text is the same.
-  setTimeout(() => { region.textContent = text; }, 30);
+  setTimeout(() => {
+    region.textContent = text;
+  }, 30);
 }
 
 // navigator.clipboard exists on https and on loopback only; an agent is often reached over plain
@@ -94,7 +100,9 @@ export function copyButton(label, makeText, properties) {
     element.textContent = copied ? 'Copied' : 'Not copied';
     announce(element.textContent);
     clearTimeout(timer);
-    timer = setTimeout(() => { element.textContent = label; }, 1200);
+    timer = setTimeout(() => {
+      element.textContent = label;
+    }, 1200);
   });
   return element;
 }
@@ -119,12 +127,22 @@ export function errorLine(properties) {
 // A question with one dangerous answer. Resolves to whether it was given.
 export function confirmDialog(question, action) {
   return new Promise((resolve) => {
-    const close = (value) => { dialog.close(); dialog.remove(); resolve(value); };
-    const dialog = h('dialog', { class: 'confirm', 'aria-label': question, oncancel: () => close(false) },
+    const close = (value) => {
+      dialog.close();
+      dialog.remove();
+      resolve(value);
+    };
+    const dialog = h(
+      'dialog',
+      { class: 'confirm', 'aria-label': question, oncancel: () => close(false) },
       h('p', null, question),
-      h('div', { class: 'buttons' },
+      h(
+        'div',
+        { class: 'buttons' },
         h('button', { type: 'button', onclick: () => close(false) }, 'Cancel'),
-        h('button', { type: 'button', class: 'danger', onclick: () => close(true) }, action)));
+        h('button', { type: 'button', class: 'danger', onclick: () => close(true) }, action),
+      ),
+    );
     document.body.append(dialog);
     dialog.showModal();
     dialog.querySelector('.danger').focus();
@@ -134,6 +152,13 @@ export function confirmDialog(question, action) {
 // A style sheet that only a part of the page needs. Resolves when it is in force.
 export function loadStyle(url) {
   return new Promise((resolve, reject) => {
-    document.head.append(h('link', { rel: 'stylesheet', href: url, onload: resolve, onerror: () => reject(new Error('a style sheet is missing')) }));
+    document.head.append(
+      h('link', {
+        rel: 'stylesheet',
+        href: url,
+        onload: resolve,
+        onerror: () => reject(new Error('a style sheet is missing')),
+      }),
+    );
   });
 }

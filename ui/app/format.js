@@ -7,7 +7,12 @@ export function formatDuration(ms) {
   const seconds = Math.floor(ms / 1000);
   if (seconds < 10) return `${(ms / 1000).toFixed(1)} s`;
   if (seconds < 60) return `${seconds}s`;
-  const units = [[86400, 'd'], [3600, 'h'], [60, 'm'], [1, 's']];
+  const units = [
+    [86400, 'd'],
+    [3600, 'h'],
+    [60, 'm'],
+    [1, 's'],
+  ];
   const first = units.findIndex(([size]) => seconds >= size);
   const [size, name] = units[first];
   const [nextSize, nextName] = units[first + 1];
@@ -58,7 +63,9 @@ export function statusOf(process) {
 // "exited with code 3", for sentences.
 export function endOf(process) {
   if (process.exitReason === 'lost') return 'was lost: the machine or the server went away';
-  const how = process.exitSignal ? `ended by ${process.exitSignal}` : `exited with code ${process.exitCode ?? 'unknown'}`;
+  const how = process.exitSignal
+    ? `ended by ${process.exitSignal}`
+    : `exited with code ${process.exitCode ?? 'unknown'}`;
   return process.exitReason === 'stopped' ? `${how} after being asked to stop` : how;
 }
 

@@ -10,9 +10,17 @@ export function createInfoView(process) {
     setText(pane, text(next));
   };
   update(process);
-  const element = h('div', { class: 'view' },
-    h('div', { class: 'toolbar', testid: 'toolbar' }, h('span', { class: 'muted' }, 'The record, as the API gives it'), h('span', { class: 'spacer' }),
-      copyButton('Copy', () => text(shown))),
-    pane);
+  const element = h(
+    'div',
+    { class: 'view' },
+    h(
+      'div',
+      { class: 'toolbar', testid: 'toolbar' },
+      h('span', { class: 'muted' }, 'The record, as the API gives it'),
+      h('span', { class: 'spacer' }),
+      copyButton('Copy', () => text(shown)),
+    ),
+    pane,
+  );
   return { element, update, command: () => false, focus: () => pane.focus(), destroy() {} };
 }

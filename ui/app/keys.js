@@ -6,13 +6,34 @@
 import { setting } from './settings.js';
 
 export const COMMANDS = new Map([
-  ['?', 'help'], ['n', 'new'], ['N', 'previous'], ['r', 'run'], ['/', 'search'], ['j', 'down'], ['k', 'up'], ['Enter', 'enter'],
-  ['g l', 'output'], ['g t', 'terminal'], ['g i', 'info'], ['f', 'follow'], ['w', 'wrap'], ['t', 'timestamps'], ['s', 'stop'], ['K', 'kill'],
-  ['Escape', 'escape'], ['ArrowDown', 'down'], ['ArrowUp', 'up'], ['End', 'end'],
+  ['?', 'help'],
+  ['n', 'new'],
+  ['N', 'previous'],
+  ['r', 'run'],
+  ['/', 'search'],
+  ['j', 'down'],
+  ['k', 'up'],
+  ['Enter', 'enter'],
+  ['g l', 'output'],
+  ['g t', 'terminal'],
+  ['g i', 'info'],
+  ['f', 'follow'],
+  ['w', 'wrap'],
+  ['t', 'timestamps'],
+  ['s', 'stop'],
+  ['K', 'kill'],
+  ['Escape', 'escape'],
+  ['ArrowDown', 'down'],
+  ['ArrowUp', 'up'],
+  ['End', 'end'],
 ]);
 
 const FOREIGN = 'input, textarea, select, dialog, .xterm, [role=menu], [contenteditable]';
-const OWN_KEYS = { Enter: 'button, a, summary, [role=option]', ArrowDown: '.pane, [role=tab], [role=option]', ArrowUp: '.pane, [role=tab], [role=option]' };
+const OWN_KEYS = {
+  Enter: 'button, a, summary, [role=option]',
+  ArrowDown: '.pane, [role=tab], [role=option]',
+  ArrowUp: '.pane, [role=tab], [role=option]',
+};
 
 // perform(command) returns whether the key was used.
 export function listenToKeys(perform) {

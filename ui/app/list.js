@@ -16,9 +16,12 @@ function createRow(id, select) {
   const command = h('span', { class: 'command' });
   const tty = h('span', { class: 'tag' }, 'tty');
   const dots = h('span', { class: 'dots', 'aria-hidden': 'true', title: 'Actions' }, '⋯');
-  const element = h('div', { class: 'row', role: 'option', tabindex: '-1', id: `row-${id}`, testid: `row-${id}`, 'aria-selected': 'false' },
+  const element = h(
+    'div',
+    { class: 'row', role: 'option', tabindex: '-1', id: `row-${id}`, testid: `row-${id}`, 'aria-selected': 'false' },
     h('span', { class: 'first' }, command, tty, dots),
-    h('span', { class: 'second' }, status, age, h('span', { class: 'id' }, id)));
+    h('span', { class: 'second' }, status, age, h('span', { class: 'id' }, id)),
+  );
   const row = { element, process: null, update, tick };
 
   function update(process) {
@@ -56,18 +59,24 @@ async function openRowMenu({ process }, x, y) {
   const { openMenu } = await import('./menu.js');
   const running = process.status === 'running';
   const usable = store.connection === 'connected' && actionOf(process.id).pending === null;
-  openMenu(x, y, `Actions of ${process.id}`, [
-    usable && running && { label: 'Stop', run: () => stop(process) },
-    usable && running && { label: 'Kill', run: () => kill(process), danger: true },
-    { label: 'Run again', run: () => runAgain(process) },
-    { label: 'Copy command', run: () => copyText(commandLine(process)) },
-    { label: 'Copy id', run: () => copyText(process.id) },
-    usable && { label: running ? 'Kill and delete' : 'Delete', run: () => remove(process), danger: true },
-  ].filter(Boolean));
+  openMenu(
+    x,
+    y,
+    `Actions of ${process.id}`,
+    [
+      usable && running && { label: 'Stop', run: () => stop(process) },
+      usable && running && { label: 'Kill', run: () => kill(process), danger: true },
+      { label: 'Run again', run: () => runAgain(process) },
+      { label: 'Copy command', run: () => copyText(commandLine(process)) },
+      { label: 'Copy id', run: () => copyText(process.id) },
+      usable && { label: running ? 'Kill and delete' : 'Delete', run: () => remove(process), danger: true },
+    ].filter(Boolean),
+  );
 }
 
 function matches(process, words) {
-  const text = `${process.id} ${process.pid ?? ''} ${commandLine(process)} ${process.cwd ?? ''} ${statusOf(process).word}`.toLowerCase();
+  const parts = [process.id, process.pid, commandLine(process), process.cwd, statusOf(process).word];
+  const text = parts.join(' ').toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -78,7 +87,12 @@ export function createList({ select }) {
   let shown = []; // ids, in their order on the page
 
   const filter = h('input', {
-    type: 'search', testid: 'filter', placeholder: 'Filter', 'aria-label': 'Filter processes', autocomplete: 'off', spellcheck: 'false',
+    type: 'search',
+    testid: 'filter',
+    placeholder: 'Filter',
+    'aria-label': 'Filter processes',
+    autocomplete: 'off',
+    spellcheck: 'false',
     oninput: update,
     onkeydown: (event) => {
       if (event.key === 'Escape') clearFilter();
@@ -88,23 +102,65 @@ export function createList({ select }) {
       event.stopPropagation();
     },
   });
-  const runningOnly = toggleButton('Running', setting('runningOnly'), (on) => {
-    changeSetting('runningOnly', on);
-    update();
-  }, { testid: 'running-only', title: 'Show running processes only' });
+  const runningOnly = toggleButton(
+    'Running',
+    setting('runningOnly'),
+    (on) => {
+      changeSetting('runningOnly', on);
+      update();
+    },
+    { testid: 'running-only', title: 'Show running processes only' },
+  );
   const counts = h('span', { class: 'counts' });
-  const clear = h('button', { type: 'button', class: 'quiet', testid: 'clear-exited', onclick: removeExited }, 'Delete exited');
-  const list = h('div', { class: 'rows', role: 'listbox', 'aria-label': 'Processes', testid: 'list', onkeydown: onKey });
+  const clear = h(
+    'button',
+    { type: 'button', class: 'quiet', testid: 'clear-exited', onclick: removeExited },
+    'Delete exited',
+  );
+  const list = h('div', {
+    class: 'rows',
+    role: 'listbox',
+    'aria-label': 'Processes',
+    testid: 'list',
+    onkeydown: onKey,
+  });
   const note = h('div', { class: 'empty', testid: 'empty', hidden: true });
-  const element = h('nav', { class: 'side', 'aria-label': 'Processes' },
-    h('div', { class: 'side-head' },
-      h('div', { class: 'toolbar one-row' }, h('h2', null, 'Processes'), counts, h('span', { class: 'spacer' }),
-        h('a', { class: 'button primary', href: '#/new', testid: 'new', 'aria-keyshortcuts': 'n' }, 'New')),
-      h('div', { class: 'toolbar' }, filter, runningOnly)),
-    list, note,
-    h('div', { class: 'side-foot toolbar' },
-      h('button', { type: 'button', class: 'quiet', testid: 'refresh', onclick: () => store.refresh(), title: 'Ask the server now; it is asked every 2 s anyway' }, 'Refresh'),
-      h('span', { class: 'spacer' }), clear));
+  const element = h(
+    'nav',
+    { class: 'side', 'aria-label': 'Processes' },
+    h(
+      'div',
+      { class: 'side-head' },
+      h(
+        'div',
+        { class: 'toolbar one-row' },
+        h('h2', null, 'Processes'),
+        counts,
+        h('span', { class: 'spacer' }),
+        h('a', { class: 'button primary', href: '#/new', testid: 'new', 'aria-keyshortcuts': 'n' }, 'New'),
+      ),
+      h('div', { class: 'toolbar' }, filter, runningOnly),
+    ),
+    list,
+    note,
+    h(
+      'div',
+      { class: 'side-foot toolbar' },
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'quiet',
+          testid: 'refresh',
+          onclick: () => store.refresh(),
+          title: 'Ask the server now; it is asked every 2 s anyway',
+        },
+        'Refresh',
+      ),
+      h('span', { class: 'spacer' }),
+      clear,
+    ),
+  );
 
   function clearFilter() {
     filter.value = '';
@@ -159,8 +215,11 @@ export function createList({ select }) {
       return;
     }
     const what = filter.value.trim();
-    replaceChildren(note, h('p', null, what ? `No process matches “${what}”` : 'No process is running'),
-      h('button', { type: 'button', onclick: clearFilter }, 'Clear'));
+    replaceChildren(
+      note,
+      h('p', null, what ? `No process matches “${what}”` : 'No process is running'),
+      h('button', { type: 'button', onclick: clearFilter }, 'Clear'),
+    );
   }
 
   function placeRows() {
@@ -172,7 +231,8 @@ export function createList({ select }) {
       if (wanted[i].parentNode !== list || wanted[i].nextSibling !== next) list.insertBefore(wanted[i], next);
     }
     while (list.children.length > wanted.length) list.firstChild.remove();
-    if (hadFocus !== null && document.activeElement !== hadFocus) (hadFocus.isConnected ? hadFocus : list.firstChild)?.focus({ preventScroll: true });
+    if (hadFocus !== null && document.activeElement !== hadFocus)
+      (hadFocus.isConnected ? hadFocus : list.firstChild)?.focus({ preventScroll: true });
   }
 
   function update() {
@@ -200,8 +260,13 @@ export function createList({ select }) {
   return {
     element,
     update,
-    tick: (now) => { for (const { process, tick } of rows.values()) if (process) tick(now); },
-    focusFilter: () => { filter.focus(); filter.select(); },
+    tick: (now) => {
+      for (const { process, tick } of rows.values()) if (process) tick(now);
+    },
+    focusFilter: () => {
+      filter.focus();
+      filter.select();
+    },
     focus: () => focusRow(shown.includes(selected) ? selected : shown[0]),
     // by: +1 or -1. Moves the selection without moving the focus into the list.
     move: (by) => {

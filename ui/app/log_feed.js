@@ -24,28 +24,34 @@ export function createLogFeed(id, on) {
     const mine = new AbortController();
     abort = mine;
     // What is still under way of a stream that was left comes again in the next one.
-    const ifMine = (handle) => (value) => { if (abort === mine) handle(value); };
+    const ifMine = (handle) => (value) => {
+      if (abort === mine) handle(value);
+    };
     let failure = null;
     try {
-      await followLogs(id, { since: last, signal: mine.signal }, {
-        open: ifMine(() => {
-          retryMs = RETRY_FIRST_MS;
-          on.open();
-        }),
-        log: ifMine((entry) => {
-          if (entry.sequence <= last) return;
-          last = entry.sequence;
-          on.log(entry);
-        }),
-        gap: ifMine((gap) => {
-          last = Math.max(last, gap.toSequence);
-          on.gap(gap);
-        }),
-        exit: ifMine((process) => {
-          over = true;
-          on.exit(process);
-        }),
-      });
+      await followLogs(
+        id,
+        { since: last, signal: mine.signal },
+        {
+          open: ifMine(() => {
+            retryMs = RETRY_FIRST_MS;
+            on.open();
+          }),
+          log: ifMine((entry) => {
+            if (entry.sequence <= last) return;
+            last = entry.sequence;
+            on.log(entry);
+          }),
+          gap: ifMine((gap) => {
+            last = Math.max(last, gap.toSequence);
+            on.gap(gap);
+          }),
+          exit: ifMine((process) => {
+            over = true;
+            on.exit(process);
+          }),
+        },
+      );
     } catch (error) {
       failure = error;
     }

@@ -249,8 +249,12 @@ export function createLogModel() {
   const model = {
     changed: new Set(), // lines that were there before and are different now; who shows them empties it
     dropped: 0,
-    get first() { return first; }, // number of the oldest line
-    get next() { return next; }, // number that the next line will have
+    get first() {
+      return first;
+    }, // number of the oldest line
+    get next() {
+      return next;
+    }, // number that the next line will have
     line: (number) => lines[number - base],
 
     // {stream, timestampMs, data: Uint8Array}

@@ -34,7 +34,7 @@ export function fillLine(element, line) {
   }
   let at = 0;
   const nodes = line.spans.map(({ length, style }) => {
-    const text = line.text.slice(at, at += length);
+    const text = line.text.slice(at, (at += length));
     return style === null ? text : createRun(text, style);
   });
   element.replaceChildren(...nodes, '\n');
@@ -77,9 +77,14 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
 
   const notice = h('div', { class: 'bar log-dropped', testid: 'dropped', hidden: true });
   const content = h('div', { class: 'log-lines' }, notice);
-  const element = h('div', { class: 'pane log', role: 'log', 'aria-live': 'off', 'aria-label': 'Output', tabindex: '0', testid: 'log' }, content);
+  const element = h(
+    'div',
+    { class: 'pane log', role: 'log', 'aria-live': 'off', 'aria-label': 'Output', tabindex: '0', testid: 'log' },
+    content,
+  );
 
-  const lineClass = (line) => `line${line.stream === 'stderr' ? ' stderr' : ''}${line.gap ? ' gap' : ''}${line.ended ? '' : ' partial'}`;
+  const lineClass = (line) =>
+    `line${line.stream === 'stderr' ? ' stderr' : ''}${line.gap ? ' gap' : ''}${line.ended ? '' : ' partial'}`;
 
   function draw(lineElement, line) {
     lineElement.className = lineClass(line);
@@ -105,7 +110,8 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
 
   function appendLine(line) {
     let block = blocks.at(-1);
-    if (!block || block.elements.length >= BLOCK_LINES || block.characters > BLOCK_CHARACTERS) block = openBlock(line.number);
+    if (!block || block.elements.length >= BLOCK_LINES || block.characters > BLOCK_CHARACTERS)
+      block = openBlock(line.number);
     const lineElement = document.createElement('div');
     draw(lineElement, line);
     lineElement.dataset.time = lineClock(line.timeMs);
@@ -122,7 +128,8 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
 
   function dropOld(goOn) {
     let stale = 0;
-    while (stale < blocks.length && blocks[stale].first + blocks[stale].elements.length <= model.first && goOn()) stale += 1;
+    while (stale < blocks.length && blocks[stale].first + blocks[stale].elements.length <= model.first && goOn())
+      stale += 1;
     if (stale === 0) return true;
     // What is read stays where it is. Browsers that do so by themselves do it later, and find it done.
     const anchor = following ? null : anchorElement(stale);
@@ -135,7 +142,11 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
 
   function anchorElement(stale) {
     const block = blocks[Math.max(stale, blockInView())];
-    return block && (block.elements.find((line) => line.getBoundingClientRect().bottom > element.getBoundingClientRect().top) ?? block.element);
+    return (
+      block &&
+      (block.elements.find((line) => line.getBoundingClientRect().bottom > element.getBoundingClientRect().top) ??
+        block.element)
+    );
   }
 
   function drawChanged(lines) {
@@ -213,7 +224,9 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
       else high = middle - 1;
     }
     const block = blocks[low];
-    return block !== undefined && number >= block.first && number < block.first + block.elements.length ? block : undefined;
+    return block !== undefined && number >= block.first && number < block.first + block.elements.length
+      ? block
+      : undefined;
   }
 
   // Index of the first block that reaches into view.
@@ -256,20 +269,28 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
     pin();
   }
 
-  element.addEventListener('wheel', (event) => {
-    if (event.deltaY < 0 && !event.ctrlKey && element.scrollTop > 0) setFollowing(false);
-  }, { passive: true });
+  element.addEventListener(
+    'wheel',
+    (event) => {
+      if (event.deltaY < 0 && !event.ctrlKey && element.scrollTop > 0) setFollowing(false);
+    },
+    { passive: true },
+  );
 
   // A person who scrolls up stops following, and one who scrolls down to the end goes on.
-  element.addEventListener('scroll', () => {
-    const { scrollTop, scrollHeight } = element;
-    const byHand = scrollHeight === lastHeight;
-    if (following && scrollTop < lastTop - 1 && !atEnd()) setFollowing(false);
-    else if (!following && byHand && scrollTop > lastTop && atEnd()) setFollowing(true);
-    lastTop = scrollTop;
-    lastHeight = scrollHeight;
-    schedule();
-  }, { passive: true });
+  element.addEventListener(
+    'scroll',
+    () => {
+      const { scrollTop, scrollHeight } = element;
+      const byHand = scrollHeight === lastHeight;
+      if (following && scrollTop < lastTop - 1 && !atEnd()) setFollowing(false);
+      else if (!following && byHand && scrollTop > lastTop && atEnd()) setFollowing(true);
+      lastTop = scrollTop;
+      lastHeight = scrollHeight;
+      schedule();
+    },
+    { passive: true },
+  );
 
   element.addEventListener('keydown', (event) => {
     if (event.key !== 'End' || event.shiftKey) return;
@@ -289,9 +310,15 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
     notice,
     schedule,
     setFollowing,
-    get following() { return following; },
-    get drawnTo() { return next; },
-    get empty() { return next === model.next && refilter < 0 && blocks.every(({ shown }) => shown === 0); },
+    get following() {
+      return following;
+    },
+    get drawnTo() {
+      return next;
+    },
+    get empty() {
+      return next === model.next && refilter < 0 && blocks.every(({ shown }) => shown === 0);
+    },
 
     // What accepts() says has changed.
     filter() {
@@ -329,10 +356,12 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
       const view = element.getBoundingClientRect();
       const far = () => box().top < view.top || box().bottom > view.top + element.clientHeight;
       // Blocks that were out of sight get their true height when they come into it.
-      for (let tries = 0; tries < 3 && far(); tries++) lineElement.scrollIntoView({ block: 'center', inline: 'nearest', behavior: 'instant' });
+      for (let tries = 0; tries < 3 && far(); tries++)
+        lineElement.scrollIntoView({ block: 'center', inline: 'nearest', behavior: 'instant' });
       const { left, right } = box();
       if (left < view.left + 16) element.scrollLeft += left - view.left - 48;
-      else if (right > view.left + element.clientWidth) element.scrollLeft += right - view.left - element.clientWidth + 48;
+      else if (right > view.left + element.clientWidth)
+        element.scrollLeft += right - view.left - element.clientWidth + 48;
     },
 
     destroy() {

@@ -36,14 +36,21 @@ export function createLogSearch() {
 
   function choose(index, occurrence) {
     const hit = hits[index];
-    current = hit === undefined ? null : { number: hit.number, occurrence: occurrence < 0 ? hit.count - 1 : occurrence };
+    current =
+      hit === undefined ? null : { number: hit.number, occurrence: occurrence < 0 ? hit.count - 1 : occurrence };
     return current;
   }
 
   return {
-    get active() { return pattern !== null; },
-    get total() { return total; },
-    get current() { return current; },
+    get active() {
+      return pattern !== null;
+    },
+    get total() {
+      return total;
+    },
+    get current() {
+      return current;
+    },
     rangesIn,
 
     // An empty text ends the search.

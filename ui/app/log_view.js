@@ -23,7 +23,14 @@ const plural = (count, word) => `${count.toLocaleString('en')} ${word}${count ==
 
 // A small button with a picture; while done() holds, a tick.
 function iconButton(name, label, onclick, properties) {
-  const element = h('button', { type: 'button', class: `quiet icon icon-${name}`, 'aria-label': label, title: label, onclick, ...properties });
+  const element = h('button', {
+    type: 'button',
+    class: `quiet icon icon-${name}`,
+    'aria-label': label,
+    title: label,
+    onclick,
+    ...properties,
+  });
   let timer;
   element.done = (text) => {
     element.classList.add('icon-done');
@@ -52,41 +59,118 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
 
   // --- controls ---
 
-  const followButton = toggleButton('Follow', true, (on) => pane.setFollowing(on), { testid: 'follow', title: 'Keep the newest line in sight (f, End)' });
-  const streamSelect = h('select', { testid: 'stream', 'aria-label': 'Stream', title: ORDER_NOTE, onchange: chooseStream },
-    [['combined', 'All'], ['stdout', 'stdout'], ['stderr', 'stderr']].map(([value, label]) => h('option', { value }, label)));
-  const timesButton = toggleButton('Times', setting('timestamps'), (on) => change('timestamps', on), { testid: 'timestamps', title: 'Show when each line came (t)' });
-  const wrapButton = toggleButton('Wrap', setting('wrap'), (on) => change('wrap', on), { testid: 'wrap', title: 'Wrap long lines (w)' });
+  const followButton = toggleButton('Follow', true, (on) => pane.setFollowing(on), {
+    testid: 'follow',
+    title: 'Keep the newest line in sight (f, End)',
+  });
+  const streamSelect = h(
+    'select',
+    { testid: 'stream', 'aria-label': 'Stream', title: ORDER_NOTE, onchange: chooseStream },
+    [
+      ['combined', 'All'],
+      ['stdout', 'stdout'],
+      ['stderr', 'stderr'],
+    ].map(([value, label]) => h('option', { value }, label)),
+  );
+  const timesButton = toggleButton('Times', setting('timestamps'), (on) => change('timestamps', on), {
+    testid: 'timestamps',
+    title: 'Show when each line came (t)',
+  });
+  const wrapButton = toggleButton('Wrap', setting('wrap'), (on) => change('wrap', on), {
+    testid: 'wrap',
+    title: 'Wrap long lines (w)',
+  });
   const searchInput = h('input', {
-    type: 'text', testid: 'search', 'aria-label': 'Search the output', placeholder: 'Search', value: query,
-    autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false', enterkeyhint: 'search', oninput: () => startSearch(true), onkeydown: onSearchKey,
+    type: 'text',
+    testid: 'search',
+    'aria-label': 'Search the output',
+    placeholder: 'Search',
+    value: query,
+    autocomplete: 'off',
+    autocapitalize: 'off',
+    spellcheck: 'false',
+    enterkeyhint: 'search',
+    oninput: () => startSearch(true),
+    onkeydown: onSearchKey,
   });
   const count = h('span', { class: 'search-count', testid: 'search-count' });
-  const stepButton = (label, step, name) => h('button', { type: 'button', class: 'quiet', 'aria-label': name, title: name, onclick: () => go(step) }, label);
-  const caseButton = toggleButton('Aa', setting('matchCase'), (on) => {
-    changeSetting('matchCase', on);
-    startSearch(false);
-  }, { testid: 'search-case', 'aria-label': 'Match case', title: 'Match case' });
-  const filterButton = toggleButton('Filter', setting('filterMatches'), (on) => {
-    changeSetting('filterMatches', on);
-    pane.filter();
-  }, { testid: 'search-filter', title: 'Show only the lines that match' });
-  const searchBox = h('div', { class: 'log-search', role: 'search' }, searchInput, count,
-    stepButton('↑', -1, 'Previous match (Shift+Enter)'), stepButton('↓', 1, 'Next match (Enter)'), caseButton, filterButton);
-  const copyIcon = iconButton('copy', 'Copy', copyShown, { testid: 'copy', title: 'Copy what is selected, or all that is shown', onmousedown: (event) => event.preventDefault() });
-  const saveIcon = iconButton('save', 'Download', download, { testid: 'download', title: 'Download all that the server keeps' });
-  const clearIcon = iconButton('clear', 'Clear view', clearView, { testid: 'clear', title: 'Clear the view; a reload brings it back' });
+  const stepButton = (label, step, name) =>
+    h('button', { type: 'button', class: 'quiet', 'aria-label': name, title: name, onclick: () => go(step) }, label);
+  const caseButton = toggleButton(
+    'Aa',
+    setting('matchCase'),
+    (on) => {
+      changeSetting('matchCase', on);
+      startSearch(false);
+    },
+    { testid: 'search-case', 'aria-label': 'Match case', title: 'Match case' },
+  );
+  const filterButton = toggleButton(
+    'Filter',
+    setting('filterMatches'),
+    (on) => {
+      changeSetting('filterMatches', on);
+      pane.filter();
+    },
+    { testid: 'search-filter', title: 'Show only the lines that match' },
+  );
+  const searchBox = h(
+    'div',
+    { class: 'log-search', role: 'search' },
+    searchInput,
+    count,
+    stepButton('↑', -1, 'Previous match (Shift+Enter)'),
+    stepButton('↓', 1, 'Next match (Enter)'),
+    caseButton,
+    filterButton,
+  );
+  const copyIcon = iconButton('copy', 'Copy', copyShown, {
+    testid: 'copy',
+    title: 'Copy what is selected, or all that is shown',
+    onmousedown: (event) => event.preventDefault(),
+  });
+  const saveIcon = iconButton('save', 'Download', download, {
+    testid: 'download',
+    title: 'Download all that the server keeps',
+  });
+  const clearIcon = iconButton('clear', 'Clear view', clearView, {
+    testid: 'clear',
+    title: 'Clear the view; a reload brings it back',
+  });
   const stdinSlot = h('div', { class: 'stdin-slot', hidden: true });
-  const inputButton = toggleButton('Input', false, () => showStdin(true), { testid: 'input-toggle', title: 'Write to the standard input' });
+  const inputButton = toggleButton('Input', false, () => showStdin(true), {
+    testid: 'input-toggle',
+    title: 'Write to the standard input',
+  });
   const problem = errorLine({ testid: 'log-error' });
-  const toolbar = h('div', { class: 'toolbar log-bar', testid: 'toolbar' },
-    followButton, tty ? null : streamSelect, timesButton, wrapButton, tty ? null : inputButton, searchBox, h('div', { class: 'log-actions' }, copyIcon, saveIcon, clearIcon));
+  const toolbar = h(
+    'div',
+    { class: 'toolbar log-bar', testid: 'toolbar' },
+    followButton,
+    tty ? null : streamSelect,
+    timesButton,
+    wrapButton,
+    tty ? null : inputButton,
+    searchBox,
+    h('div', { class: 'log-actions' }, copyIcon, saveIcon, clearIcon),
+  );
 
   // --- lines ---
 
-  const pane = createLogPane(model, { accepts: shown, moreWork: searchOn, onFollow: (on) => setPressed(followButton, on), onMissed: showMissed });
+  const pane = createLogPane(model, {
+    accepts: shown,
+    moreWork: searchOn,
+    onFollow: (on) => setPressed(followButton, on),
+    onMissed: showMissed,
+  });
   const empty = h('div', { class: 'empty muted log-empty', hidden: true });
-  const newLines = h('button', { type: 'button', class: 'primary new-lines', testid: 'new-lines', hidden: true, onclick: toEnd });
+  const newLines = h('button', {
+    type: 'button',
+    class: 'primary new-lines',
+    testid: 'new-lines',
+    hidden: true,
+    onclick: toEnd,
+  });
   const frame = h('div', { class: 'log-frame' }, pane.element, empty, newLines);
   const element = h('div', { class: 'view log-view' }, toolbar, problem, frame, stdinSlot);
 
@@ -137,7 +221,8 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
 
   function showDropped() {
     const texts = [];
-    if (model.dropped > 0) texts.push(`${plural(model.dropped, 'earlier line')} not shown here; Download has everything the server keeps.`);
+    if (model.dropped > 0)
+      texts.push(`${plural(model.dropped, 'earlier line')} not shown here; Download has everything the server keeps.`);
     if (lostBefore !== null) texts.push(lostBefore);
     pane.notice.hidden = texts.length === 0;
     setText(pane.notice, texts.join(' '));
@@ -230,7 +315,7 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
 
   function mark() {
     marked?.classList.remove('current');
-    marked = search.current === null ? null : pane.elementOf(search.current.number) ?? null;
+    marked = search.current === null ? null : (pane.elementOf(search.current.number) ?? null);
     marked?.classList.add('current');
   }
 
@@ -290,7 +375,8 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
   function shownText() {
     const selection = getSelection();
     const inPane = (node) => node !== null && pane.element.contains(node);
-    if (!selection.isCollapsed && inPane(selection.anchorNode) && inPane(selection.focusNode)) return selection.toString();
+    if (!selection.isCollapsed && inPane(selection.anchorNode) && inPane(selection.focusNode))
+      return selection.toString();
     const withTimes = setting('timestamps');
     const lines = [];
     for (let number = model.first; number < model.next; number++) {
@@ -310,7 +396,11 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
     problem.show(null);
     try {
       const entries = await getLogs(id, tty ? 'pty' : stream);
-      saveFile(`${id}.log`, entries.map(({ data }) => data), 'application/octet-stream');
+      saveFile(
+        `${id}.log`,
+        entries.map(({ data }) => data),
+        'application/octet-stream',
+      );
       saveIcon.done('Downloaded');
     } catch (error) {
       problem.show(`Not downloaded: ${error.message}. Try again.`);

@@ -3,6 +3,7 @@
 // Routes are fragments: #/, #/processes/ID[/logs|terminal|info][?q=...], #/new[?from=ID], #/run. The
 // address is the one place where the choice is kept: everything that chooses changes it, and
 // showRoute() makes the page follow.
+import { apiUrl } from './api.js';
 import { createDetail, createNoticeView } from './detail.js';
 import { h, replaceChildren, setAttribute, setText } from './dom.js';
 import { formatClock } from './format.js';
@@ -26,14 +27,16 @@ function readRoute() {
   const [path, parameters = ''] = location.hash.slice(1).split(/\?(.*)/s);
   const [, name, id, tab] = path.split('/');
   const query = new URLSearchParams(parameters);
-  if (name === 'processes' && id) return { page: 'process', id: decodeURIComponent(id), tab: TAB_OF_PATH[tab] ?? null, query: query.get('q') ?? '' };
+  if (name === 'processes' && id)
+    return { page: 'process', id: decodeURIComponent(id), tab: TAB_OF_PATH[tab] ?? null, query: query.get('q') ?? '' };
   if (name === 'new') return { page: 'new', from: query.get('from') };
   if (name === 'run') return { page: 'run' };
   return { page: 'list' };
 }
 
 function processAddress(id, tab, query) {
-  return `#/processes/${encodeURIComponent(id)}${PATH_OF_TAB[tab] ?? ''}${query ? `?q=${encodeURIComponent(query)}` : ''}`;
+  const search = query ? `?q=${encodeURIComponent(query)}` : '';
+  return `#/processes/${encodeURIComponent(id)}${PATH_OF_TAB[tab] ?? ''}${search}`;
 }
 
 function applyTheme() {
@@ -44,10 +47,16 @@ function applyTheme() {
 function createThemeButton() {
   const order = ['auto', 'light', 'dark'];
   const label = () => `Theme: ${setting('theme')}`;
-  const button = h('button', {
-    type: 'button', class: 'quiet', testid: 'theme',
-    onclick: () => changeSetting('theme', order[(order.indexOf(setting('theme')) + 1) % order.length]),
-  }, label());
+  const button = h(
+    'button',
+    {
+      type: 'button',
+      class: 'quiet',
+      testid: 'theme',
+      onclick: () => changeSetting('theme', order[(order.indexOf(setting('theme')) + 1) % order.length]),
+    },
+    label(),
+  );
   onSetting((name) => {
     if (name !== 'theme') return;
     setText(button, label());
@@ -58,12 +67,30 @@ function createThemeButton() {
 
 function createWelcome() {
   const example = "sh -c 'date; sleep 1'";
-  const none = [h('h1', null, 'No processes yet'),
-    h('p', null, 'Start one with ', h('a', { href: '#/new' }, 'New'), ' or the key ', h('kbd', null, 'n'), ', for example ', h('code', null, example), ', or from outside:'),
-    h('pre', { tabindex: '0', role: 'region', 'aria-label': 'Example' },
-      `curl -H 'content-type: application/json' ${new URL('../v1/processes', document.baseURI).href} \\\n  -d '{"command":"sh","args":["-c","date; sleep 1"]}'`)];
-  const some = [h('h1', null, 'No process selected'),
-    h('p', { class: 'muted' }, 'Choose one at the left, or press ', h('kbd', null, '?'), ' for the keys.')];
+  const none = [
+    h('h1', null, 'No processes yet'),
+    h(
+      'p',
+      null,
+      'Start one with ',
+      h('a', { href: '#/new' }, 'New'),
+      ' or the key ',
+      h('kbd', null, 'n'),
+      ', for example ',
+      h('code', null, example),
+      ', or from outside:',
+    ),
+    h(
+      'pre',
+      { tabindex: '0', role: 'region', 'aria-label': 'Example' },
+      `curl -H 'content-type: application/json' ${apiUrl('processes').href} \\\n`,
+      `  -d '{"command":"sh","args":["-c","date; sleep 1"]}'`,
+    ),
+  ];
+  const some = [
+    h('h1', null, 'No process selected'),
+    h('p', { class: 'muted' }, 'Choose one at the left, or press ', h('kbd', null, '?'), ' for the keys.'),
+  ];
   const element = h('section', { class: 'empty welcome' });
   let shown = null;
   return {
@@ -127,18 +154,36 @@ function startPage() {
   const bar = createConnectionBar(() => openDialog('token'));
   const welcome = createWelcome();
   const list = createList({ select });
-  const detail = createDetail({ changeRoute, leave: () => { location.hash = '#/'; } });
+  const detail = createDetail({
+    changeRoute,
+    leave: () => {
+      location.hash = '#/';
+    },
+  });
   const formSlot = h('section', { class: 'form-slot' });
   const back = h('a', { class: 'button quiet back', href: '#/', testid: 'back' }, '← Processes');
   const main = h('main', { id: 'main' }, back, welcome.element, detail.element, formSlot);
   const panes = h('div', { class: 'panes' }, list.element, main);
 
-  const header = h('header', { class: 'top' },
-    h('a', { class: 'brand', href: '#/' }, 'Sandbox Agent'), connection, h('span', { class: 'spacer' }),
+  const header = h(
+    'header',
+    { class: 'top' },
+    h('a', { class: 'brand', href: '#/' }, 'Sandbox Agent'),
+    connection,
+    h('span', { class: 'spacer' }),
     h('a', { class: 'button quiet', href: '#/run', testid: 'run' }, 'Run once'),
     createThemeButton(),
-    h('button', { type: 'button', class: 'quiet', testid: 'settings', onclick: () => openDialog('settings') }, 'Settings'),
-    h('button', { type: 'button', class: 'quiet', testid: 'help', 'aria-label': 'Keys', onclick: () => openDialog('help') }, '?'));
+    h(
+      'button',
+      { type: 'button', class: 'quiet', testid: 'settings', onclick: () => openDialog('settings') },
+      'Settings',
+    ),
+    h(
+      'button',
+      { type: 'button', class: 'quiet', testid: 'help', 'aria-label': 'Keys', onclick: () => openDialog('help') },
+      '?',
+    ),
+  );
   document.body.append(header, bar.element, panes);
 
   const openDialog = async (name) => (await import('./dialogs.js')).openDialog(name);
@@ -150,7 +195,10 @@ function startPage() {
     const { page, id: current } = readRoute();
     const address = processAddress(id);
     if (how === 'step') {
-      selecting = setTimeout(() => (page === 'process' ? location.replace(address) : location.assign(address)), STEP_MS);
+      selecting = setTimeout(
+        () => (page === 'process' ? location.replace(address) : location.assign(address)),
+        STEP_MS,
+      );
       return;
     }
     if (current !== id) location.hash = address;
@@ -209,7 +257,8 @@ function startPage() {
     if (route.page === 'process') detail.show(route);
     else detail.hide();
     if (!keepsForm && (route.page === 'new' || route.page === 'run')) openForm(route);
-    if (route.page !== 'process') document.title = { list: 'Sandbox Agent', new: 'New process', run: 'Run once' }[route.page];
+    if (route.page !== 'process')
+      document.title = { list: 'Sandbox Agent', new: 'New process', run: 'Run once' }[route.page];
   }
 
   function update() {
@@ -231,15 +280,32 @@ function startPage() {
     const { page } = readRoute();
     if (page === 'process' && !['down', 'up', 'help', 'run'].includes(command) && detail.command(command)) return true;
     switch (command) {
-      case 'help': openDialog('help'); return true;
-      case 'new': location.hash = '#/new'; return true;
-      case 'run': location.hash = '#/run'; return true;
-      case 'search': list.focusFilter(); return true;
-      case 'down': list.move(1); return true;
-      case 'up': list.move(-1); return true;
-      case 'enter': if (page === 'process') detail.focus(); return page === 'process';
-      case 'escape': if (page !== 'list') location.hash = '#/'; return page !== 'list';
-      default: return false;
+      case 'help':
+        openDialog('help');
+        return true;
+      case 'new':
+        location.hash = '#/new';
+        return true;
+      case 'run':
+        location.hash = '#/run';
+        return true;
+      case 'search':
+        list.focusFilter();
+        return true;
+      case 'down':
+        list.move(1);
+        return true;
+      case 'up':
+        list.move(-1);
+        return true;
+      case 'enter':
+        if (page === 'process') detail.focus();
+        return page === 'process';
+      case 'escape':
+        if (page !== 'list') location.hash = '#/';
+        return page !== 'list';
+      default:
+        return false;
     }
   }
 

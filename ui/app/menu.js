@@ -26,10 +26,22 @@ export function openMenu(x, y, label, items) {
   closeMenu(false);
   const before = document.activeElement;
   const buttons = items.map(({ label: text, run, danger, testid }) =>
-    h('button', {
-      type: 'button', role: 'menuitem', tabindex: '-1', class: danger ? 'danger' : null, testid,
-      onclick: () => { closeMenu(true); run(); },
-    }, text));
+    h(
+      'button',
+      {
+        type: 'button',
+        role: 'menuitem',
+        tabindex: '-1',
+        class: danger ? 'danger' : null,
+        testid,
+        onclick: () => {
+          closeMenu(true);
+          run();
+        },
+      },
+      text,
+    ),
+  );
   const element = h('div', { class: 'menu', role: 'menu', 'aria-label': label, testid: 'row-menu' }, buttons);
   element.addEventListener('keydown', (event) => {
     if (event.key === 'Escape' || event.key === 'Tab') closeMenu(true);

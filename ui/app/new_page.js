@@ -21,9 +21,14 @@ function buildNewPage(prefill) {
     },
   });
   if (prefill) page.form.fill(prefill);
-  page.element = h('section', { class: 'page' }, h('h1', null, 'New process'),
-    prefill && h('p', { class: 'muted' }, `Filled in from ${prefill.id}. The variables that it was given are not known.`),
-    page.form.element);
+  page.element = h(
+    'section',
+    { class: 'page' },
+    h('h1', null, 'New process'),
+    prefill &&
+      h('p', { class: 'muted' }, `Filled in from ${prefill.id}. The variables that it was given are not known.`),
+    page.form.element,
+  );
   return page;
 }
 

@@ -64,8 +64,16 @@ function textOf(model) {
 function outputBox(name, base64, truncated) {
   const bytes = decodeBase64(base64);
   const size = formatBytes(bytes.length);
-  const head = h('div', { class: 'toolbar' }, h('h2', null, name),
-    h('span', { class: truncated ? 'truncated' : 'muted' }, truncated ? `truncated at ${size}` : bytes.length > 0 && size));
+  const head = h(
+    'div',
+    { class: 'toolbar' },
+    h('h2', null, name),
+    h(
+      'span',
+      { class: truncated ? 'truncated' : 'muted' },
+      truncated ? `truncated at ${size}` : bytes.length > 0 && size,
+    ),
+  );
   const box = h('section', { class: `output-box${setting('wrap') ? ' wrap' : ''}` }, head);
   if (bytes.length === 0) {
     box.append(h('p', { class: 'muted', testid: name }, truncated ? 'nothing was kept' : 'no output'));
@@ -74,17 +82,28 @@ function outputBox(name, base64, truncated) {
   const save = () => saveFile(`${name}.log`, [bytes], 'application/octet-stream');
   const model = createLogModel();
   const nothing = () => {};
-  const pane = createLogPane(model, { accepts: () => true, moreWork: () => true, onFollow: nothing, onMissed: nothing });
+  const pane = createLogPane(model, {
+    accepts: () => true,
+    moreWork: () => true,
+    onFollow: nothing,
+    onMissed: nothing,
+  });
   // It is all there: one begins to read at the top.
   pane.setFollowing(false);
   setAttribute(pane.element, 'aria-label', name);
   pane.element.dataset.testid = name;
-  head.append(h('div', null,
-    copyButton('Copy', () => textOf(model), { class: 'quiet', 'aria-label': `Copy ${name}` }),
-    h('button', { type: 'button', class: 'quiet', 'aria-label': `Download ${name}`, onclick: save }, 'Download')));
+  head.append(
+    h(
+      'div',
+      null,
+      copyButton('Copy', () => textOf(model), { class: 'quiet', 'aria-label': `Copy ${name}` }),
+      h('button', { type: 'button', class: 'quiet', 'aria-label': `Download ${name}`, onclick: save }, 'Download'),
+    ),
+  );
   box.append(pane.element);
   fillOutput(bytes, model, pane).then(() => {
-    if (model.dropped > 0) head.append(h('p', { class: 'bar' }, `The first ${model.dropped} lines are in the download only.`));
+    if (model.dropped > 0)
+      head.append(h('p', { class: 'bar' }, `The first ${model.dropped} lines are in the download only.`));
   });
   return box;
 }
@@ -109,9 +128,14 @@ function buildRunPage() {
   const cancel = h('button', { type: 'button', testid: 'cancel' }, 'Cancel');
 
   page.form = createCommandForm({ testid: 'run-form', action: 'Run', fields, buttons: [managed], submit: run });
-  page.element = h('section', { class: 'page' }, h('h1', null, 'Run once'),
+  page.element = h(
+    'section',
+    { class: 'page' },
+    h('h1', null, 'Run once'),
     h('p', { class: 'muted' }, 'Waits for the end of the command. It has no input, and is not in the list.'),
-    page.form.element, result);
+    page.form.element,
+    result,
+  );
 
   async function startManaged(body) {
     page.onCreated(await createProcess(body));
@@ -119,26 +143,46 @@ function buildRunPage() {
 
   function showRunning(body) {
     result.hidden = false;
-    replaceChildren(result, h('div', { class: 'toolbar' },
-      h('span', { class: 'badge', 'data-kind': 'running' }, '● running ', elapsed),
-      h('code', { class: 'result-command' }, commandLine(body)), cancel));
+    replaceChildren(
+      result,
+      h(
+        'div',
+        { class: 'toolbar' },
+        h('span', { class: 'badge', 'data-kind': 'running' }, '● running ', elapsed),
+        h('code', { class: 'result-command' }, commandLine(body)),
+        cancel,
+      ),
+    );
     result.scrollIntoView({ block: 'nearest' });
   }
 
   function showResult(body, answer) {
     const { kind, shape, word, sentence } = outcomeOf(answer);
     const clamp = clampOf(body, answer);
-    replaceChildren(result,
-      h('div', { class: 'toolbar' },
-        h('span', { class: 'badge', 'data-kind': kind, testid: 'outcome' }, h('span', { 'aria-hidden': 'true' }, `${shape} `), word),
+    replaceChildren(
+      result,
+      h(
+        'div',
+        { class: 'toolbar' },
+        h(
+          'span',
+          { class: 'badge', 'data-kind': kind, testid: 'outcome' },
+          h('span', { 'aria-hidden': 'true' }, `${shape} `),
+          word,
+        ),
         h('span', { class: 'muted', testid: 'duration' }, `after ${formatDuration(answer.durationMs)}`),
-        h('code', { class: 'result-command' }, commandLine(body))),
+        h('code', { class: 'result-command' }, commandLine(body)),
+      ),
       clamp && h('p', { class: 'muted' }, clamp),
       answer.cancelled
         ? h('p', { class: 'muted' }, 'The command and all that it started were killed. What it wrote is not known.')
-        : h('div', { class: 'outputs' },
-          outputBox('stdout', answer.stdout, answer.stdoutTruncated),
-          outputBox('stderr', answer.stderr, answer.stderrTruncated)));
+        : h(
+            'div',
+            { class: 'outputs' },
+            outputBox('stdout', answer.stdout, answer.stdoutTruncated),
+            outputBox('stderr', answer.stderr, answer.stderrTruncated),
+          ),
+    );
     announce(`${body.command} ${sentence}`);
   }
 
@@ -149,7 +193,8 @@ function buildRunPage() {
     }
     const abort = new AbortController();
     const began = performance.now();
-    const tick = () => setText(elapsed, formatDuration(Math.round((performance.now() - began) / ELAPSED_MS) * ELAPSED_MS));
+    const tick = () =>
+      setText(elapsed, formatDuration(Math.round((performance.now() - began) / ELAPSED_MS) * ELAPSED_MS));
     const timer = setInterval(tick, ELAPSED_MS);
     cancel.onclick = () => abort.abort();
     tick();

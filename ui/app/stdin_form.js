@@ -9,14 +9,34 @@ export function createStdinForm(id) {
   let busy = false;
 
   const input = h('input', {
-    type: 'text', class: 'mono', testid: 'stdin-line', 'aria-label': 'Line for standard input', placeholder: 'Line for standard input',
-    autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false', enterkeyhint: 'send', onkeydown: onKey,
+    type: 'text',
+    class: 'mono',
+    testid: 'stdin-line',
+    'aria-label': 'Line for standard input',
+    placeholder: 'Line for standard input',
+    autocomplete: 'off',
+    autocapitalize: 'off',
+    spellcheck: 'false',
+    enterkeyhint: 'send',
+    onkeydown: onKey,
   });
   const sendButton = h('button', { testid: 'stdin-send' }, 'Send');
-  const endButton = h('button', { type: 'button', testid: 'stdin-eof', title: 'Ends the input of the process', onclick: sendEnd }, 'Send EOF');
+  const endButton = h(
+    'button',
+    { type: 'button', testid: 'stdin-eof', title: 'Ends the input of the process', onclick: sendEnd },
+    'Send EOF',
+  );
   const note = h('span', { class: 'muted', role: 'status' });
   const problem = errorLine();
-  const element = h('form', { class: 'stdin', testid: 'stdin', onsubmit: sendLine }, input, sendButton, endButton, note, problem);
+  const element = h(
+    'form',
+    { class: 'stdin', testid: 'stdin', onsubmit: sendLine },
+    input,
+    sendButton,
+    endButton,
+    note,
+    problem,
+  );
 
   function recall(to) {
     if (to < 0 || to > sent.length || to === at) return;
@@ -59,7 +79,7 @@ export function createStdinForm(id) {
   async function sendLine(event) {
     event.preventDefault();
     const line = input.value;
-    if (!await send({ data: `${line}\n`, encoding: 'utf8' })) return;
+    if (!(await send({ data: `${line}\n`, encoding: 'utf8' }))) return;
     if (line !== '' && sent.at(-1) !== line) sent.push(line);
     at = sent.length;
     draft = '';

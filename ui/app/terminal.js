@@ -38,8 +38,11 @@ let libraries = null;
 
 function loadLibraries() {
   libraries ??= Promise.all([
-    import('../vendor/xterm.mjs'), import('../vendor/addon-fit.mjs'), import('../vendor/addon-unicode11.mjs'),
-    import('../vendor/addon-web-links.mjs'), loadStyle(new URL('../vendor/xterm.css', import.meta.url)),
+    import('../vendor/xterm.mjs'),
+    import('../vendor/addon-fit.mjs'),
+    import('../vendor/addon-unicode11.mjs'),
+    import('../vendor/addon-web-links.mjs'),
+    loadStyle(new URL('../vendor/xterm.css', import.meta.url)),
     loadStyle(new URL('./terminal.css', import.meta.url)),
   ]).catch((error) => {
     libraries = null;
@@ -57,8 +60,12 @@ function themeOf(parent) {
   };
   const selectionBackground = colour('terminal-selection');
   const theme = {
-    background: colour('surface'), foreground: colour('text'), cursor: colour('accent'), cursorAccent: colour('surface'),
-    selectionBackground, selectionInactiveBackground: selectionBackground,
+    background: colour('surface'),
+    foreground: colour('text'),
+    cursor: colour('accent'),
+    cursorAccent: colour('surface'),
+    selectionBackground,
+    selectionInactiveBackground: selectionBackground,
   };
   probe.remove();
   return theme;
@@ -79,7 +86,10 @@ function* wholeLines(buffer, row, end) {
 
 function screenText({ buffer: { active }, rows }) {
   const lines = [...wholeLines(active, active.viewportY, active.viewportY + rows)];
-  return lines.map(({ text }) => text.trimEnd()).join('\n').trimEnd();
+  return lines
+    .map(({ text }) => text.trimEnd())
+    .join('\n')
+    .trimEnd();
 }
 
 // How many cells the first `length` characters of a line take: a wide one has two, one of several
@@ -98,12 +108,24 @@ function cellsOf(term, first, length) {
 
 // A search over the buffer. It begins at the end, where one is looking.
 function createFind(term) {
-  const input = h('input', { type: 'search', placeholder: 'Find', 'aria-label': 'Find in the terminal', spellcheck: 'false' });
+  const input = h('input', {
+    type: 'search',
+    placeholder: 'Find',
+    'aria-label': 'Find in the terminal',
+    spellcheck: 'false',
+  });
   const count = h('span', { class: 'muted', role: 'status' });
-  const button = (label, text, onclick) => h('button', { type: 'button', 'aria-label': label, title: label, onclick }, text);
-  const element = h('search', { class: 'terminal-find', hidden: true }, input, count,
-    button('Previous match (Enter)', '↑', () => find(-1)), button('Next match (Shift+Enter)', '↓', () => find(1)),
-    button('Close (Esc)', '✕', close));
+  const button = (label, text, onclick) =>
+    h('button', { type: 'button', 'aria-label': label, title: label, onclick }, text);
+  const element = h(
+    'search',
+    { class: 'terminal-find', hidden: true },
+    input,
+    count,
+    button('Previous match (Enter)', '↑', () => find(-1)),
+    button('Next match (Shift+Enter)', '↓', () => find(1)),
+    button('Close (Esc)', '✕', close),
+  );
   let current = null;
 
   function find(step) {
@@ -113,11 +135,14 @@ function createFind(term) {
     const buffer = term.buffer.active;
     for (const { first, text } of needle === '' ? [] : wholeLines(buffer, 0, buffer.length)) {
       const folded = fold(text);
-      for (let at = folded.indexOf(needle); at >= 0; at = folded.indexOf(needle, at + needle.length)) found.push({ first, at });
+      for (let at = folded.indexOf(needle); at >= 0; at = folded.indexOf(needle, at + needle.length))
+        found.push({ first, at });
     }
     const isBefore = (a, b) => a.first < b.first || (a.first === b.first && a.at < b.at);
-    let index = step > 0 ? found.findIndex((match) => current && isBefore(current, match))
-      : found.findLastIndex((match) => !current || isBefore(match, current));
+    let index =
+      step > 0
+        ? found.findIndex((match) => current && isBefore(current, match))
+        : found.findLastIndex((match) => !current || isBefore(match, current));
     if (index < 0) index = step > 0 ? 0 : found.length - 1;
     current = found[index] ?? null;
     setText(count, needle === '' ? '' : current ? `${index + 1} of ${found.length}` : 'not found');
@@ -149,7 +174,9 @@ function createFind(term) {
     event.preventDefault();
   });
   return {
-    element, find, close,
+    element,
+    find,
+    close,
     open() {
       element.hidden = false;
       input.select();
@@ -277,7 +304,12 @@ function createConnection(id, term, on) {
   function onGap({ toSequence, bytes }) {
     next = toSequence + 1;
     cut = true;
-    term.write(dimLine(`${bytes === undefined ? 'some output is' : `${formatBytes(bytes)} of output are`} no longer kept`, '\r\n'));
+    term.write(
+      dimLine(
+        `${bytes === undefined ? 'some output is' : `${formatBytes(bytes)} of output are`} no longer kept`,
+        '\r\n',
+      ),
+    );
     term.write('\r\n');
     endReplay();
   }
@@ -288,7 +320,12 @@ function createConnection(id, term, on) {
     if (over) return;
     if (greeted && Date.now() - greetedAt > RETRY_MAX_MS) failures = 0;
     // The browser does not say why a socket cannot be opened; a request does.
-    const problem = greeted ? null : await store.load(id).then(() => null, (error) => error);
+    const problem = greeted
+      ? null
+      : await store.load(id).then(
+          () => null,
+          (error) => error,
+        );
     if (over || socket !== null) return;
     over = problem?.status === 404;
     if (over || problem?.status === 401) {
@@ -346,9 +383,20 @@ const dimLine = (text, lead) => `${lead}\x1b[0;90m[${text}]\x1b[0m`;
 // --- the view ---
 
 const CHORDS = {
-  'C-F6': 'leave', 'C-S-c': 'copy', 'M-c': 'copy', 'C-S-v': 'paste', 'C-S-f': 'find', 'M-f': 'find',
-  'C-=': 'larger', 'C-+': 'larger', 'C-S-+': 'larger', 'M-=': 'larger', 'C--': 'smaller', 'M--': 'smaller',
-  'C-0': 'normal', 'M-0': 'normal',
+  'C-F6': 'leave',
+  'C-S-c': 'copy',
+  'M-c': 'copy',
+  'C-S-v': 'paste',
+  'C-S-f': 'find',
+  'M-f': 'find',
+  'C-=': 'larger',
+  'C-+': 'larger',
+  'C-S-+': 'larger',
+  'M-=': 'larger',
+  'C--': 'smaller',
+  'M--': 'smaller',
+  'C-0': 'normal',
+  'M-0': 'normal',
 };
 
 function chordOf({ ctrlKey, shiftKey, altKey, metaKey, key }) {
@@ -405,21 +453,43 @@ export async function createTerminal(process, { onProcess, onLeave }) {
   const pane = h('div', { class: 'terminal-pane', testid: 'term' });
   const notice = h('p', { class: 'terminal-notice', hidden: true });
   const flash = h('p', { class: 'terminal-flash', 'aria-hidden': 'true', hidden: true });
-  const button = (label, onclick, title) => (
-    h('button', { type: 'button', title, 'aria-label': title && `${label} ${title}`, onclick }, label));
-  const element = h('div', { class: 'view terminal' },
-    h('div', { class: 'toolbar', testid: 'toolbar' }, h('p', { class: 'terminal-facts' }, status, sizeText, hint),
-      h('div', { class: 'terminal-buttons' },
+  const button = (label, onclick, title) =>
+    h('button', { type: 'button', title, 'aria-label': title && `${label} ${title}`, onclick }, label);
+  const element = h(
+    'div',
+    { class: 'view terminal' },
+    h(
+      'div',
+      { class: 'toolbar', testid: 'toolbar' },
+      h('p', { class: 'terminal-facts' }, status, sizeText, hint),
+      h(
+        'div',
+        { class: 'terminal-buttons' },
         button('Find', find.open, 'Ctrl+Shift+F'),
         copyButton('Copy', () => term.getSelection() || screenText(term), { title: 'The selection, or what is seen' }),
         readOnlyButton,
-        button('A−', () => perform('smaller'), 'Smaller text'), button('A+', () => perform('larger'), 'Larger text'),
-        document.fullscreenEnabled && button('Full screen', toggleFullScreen))),
+        button('A−', () => perform('smaller'), 'Smaller text'),
+        button('A+', () => perform('larger'), 'Larger text'),
+        document.fullscreenEnabled && button('Full screen', toggleFullScreen),
+      ),
+    ),
     h('div', { class: 'terminal-frame' }, pane, h('div', { class: 'terminal-over' }, find.element, notice), flash),
-    h('div', { class: 'terminal-keys', role: 'group', 'aria-label': 'Keys' },
-      phoneKey('Esc', () => '\x1b'), phoneKey('Tab', () => '\t'), ctrlKeyButton,
-      [['←', 'D', 'Left'], ['↓', 'B', 'Down'], ['↑', 'A', 'Up'], ['→', 'C', 'Right']].map(([label, letter, name]) => (
-        phoneKey(label, () => (term.modes.applicationCursorKeysMode ? '\x1bO' : '\x1b[') + letter, name)))));
+    h(
+      'div',
+      { class: 'terminal-keys', role: 'group', 'aria-label': 'Keys' },
+      phoneKey('Esc', () => '\x1b'),
+      phoneKey('Tab', () => '\t'),
+      ctrlKeyButton,
+      [
+        ['←', 'D', 'Left'],
+        ['↓', 'B', 'Down'],
+        ['↑', 'A', 'Up'],
+        ['→', 'C', 'Right'],
+      ].map(([label, letter, name]) =>
+        phoneKey(label, () => (term.modes.applicationCursorKeysMode ? '\x1bO' : '\x1b[') + letter, name),
+      ),
+    ),
+  );
 
   function keepFocus(event) {
     // Else the keyboard of a phone goes away.
@@ -427,7 +497,11 @@ export async function createTerminal(process, { onProcess, onLeave }) {
   }
 
   function phoneKey(label, keys, name) {
-    return h('button', { type: 'button', 'aria-label': name, onmousedown: keepFocus, onclick: () => term.input(keys()) }, label);
+    return h(
+      'button',
+      { type: 'button', 'aria-label': name, onmousedown: keepFocus, onclick: () => term.input(keys()) },
+      label,
+    );
   }
 
   function toggleFullScreen() {
@@ -477,7 +551,9 @@ export async function createTerminal(process, { onProcess, onLeave }) {
     setText(flash, `${term.cols} x ${term.rows}`);
     flash.hidden = false;
     clearTimeout(flashTimer);
-    flashTimer = setTimeout(() => { flash.hidden = true; }, 1000);
+    flashTimer = setTimeout(() => {
+      flash.hidden = true;
+    }, 1000);
   }
 
   // --- size ---
@@ -647,13 +723,17 @@ export async function createTerminal(process, { onProcess, onLeave }) {
     event.preventDefault();
     event.stopPropagation();
     const lines = text.trimEnd().split(/\r\n?|\n/).length;
-    if (await confirmDialog(`Paste ${lines} lines? The program may run each of them at once.`, 'Paste')) term.paste(text);
+    if (await confirmDialog(`Paste ${lines} lines? The program may run each of them at once.`, 'Paste'))
+      term.paste(text);
     term.focus();
   }
 
   // --- life ---
 
-  const applyTheme = () => requestAnimationFrame(() => { term.options.theme = themeOf(element); });
+  const applyTheme = () =>
+    requestAnimationFrame(() => {
+      term.options.theme = themeOf(element);
+    });
   const darkness = matchMedia('(prefers-color-scheme: dark)');
   const unsubscribe = onSetting((name, value) => {
     if (name === 'theme') applyTheme();
@@ -669,15 +749,23 @@ export async function createTerminal(process, { onProcess, onLeave }) {
     term.loadAddon(fit);
     term.loadAddon(new Unicode11Addon());
     term.unicode.activeVersion = '11';
-    term.loadAddon(new WebLinksAddon(openLink, {
-      hover: (event, uri) => { pane.title = `${uri}\nCtrl+click opens it`; },
-      leave: () => { pane.title = ''; },
-    }));
+    term.loadAddon(
+      new WebLinksAddon(openLink, {
+        hover: (event, uri) => {
+          pane.title = `${uri}\nCtrl+click opens it`;
+        },
+        leave: () => {
+          pane.title = '';
+        },
+      }),
+    );
     term.textarea.setAttribute('aria-label', `Terminal: ${commandLine(process)}`);
     term.textarea.setAttribute('aria-describedby', hint.id);
     term.attachCustomKeyEventHandler(onKey);
     term.onData(type);
-    term.onBinary((data) => { if (!readOnly && !ended) connection.typeBytes(data); });
+    term.onBinary((data) => {
+      if (!readOnly && !ended) connection.typeBytes(data);
+    });
     pane.addEventListener('paste', onPaste, true);
     // xterm ends the way of what it takes.
     for (const name of ['focusin', 'pointerdown', 'keydown', 'input']) pane.addEventListener(name, claimSize, true);
@@ -701,7 +789,8 @@ export async function createTerminal(process, { onProcess, onLeave }) {
     // A record with cols and rows tells of a size that another viewer set; one that was asked for
     // before ours arrived does not count.
     update({ cols, rows }) {
-      if (cols === undefined || !connection.isLive() || Date.now() - sizedAt < 3000 || sameSize({ cols, rows }, size)) return;
+      if (cols === undefined || !connection.isLive() || Date.now() - sizedAt < 3000 || sameSize({ cols, rows }, size))
+        return;
       sizing = false;
       followSize({ cols, rows });
     },
