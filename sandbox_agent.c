@@ -21739,8 +21739,9 @@ SBX_PRIVATE void sbx_reply_json(struct sbx_conn *c, struct sbx_buf *body)
 #ifndef SBX_API_PROCESS_JSON_H
 #define SBX_API_PROCESS_JSON_H
 
-/* A process object. Members that do not apply are left out, never null. */
-SBX_PRIVATE void sbx_process_json(struct sbx_json_writer *w, const struct sbx_proc *p);
+/* A process object. Members that do not apply are left out, never null. with_size: with cols and
+ * rows of its terminal, which clients of the published server do not know and some would refuse. */
+SBX_PRIVATE void sbx_process_json(struct sbx_json_writer *w, const struct sbx_proc *p, bool with_size);
 
 /* exitSignal and coreDumped, where the exit was by a signal. */
 SBX_PRIVATE void sbx_exit_signal_json(struct sbx_json_writer *w, const struct sbx_exit *e);
@@ -21790,7 +21791,7 @@ static void process_json_end(struct sbx_json_writer *w, const struct sbx_proc *p
     sbx_json_put_u64(w, "exitedAtMs", p->exited_ms);
 }
 
-SBX_PRIVATE void sbx_process_json(struct sbx_json_writer *w, const struct sbx_proc *p)
+SBX_PRIVATE void sbx_process_json(struct sbx_json_writer *w, const struct sbx_proc *p, bool with_size)
 {
     size_t i;
     sbx_json_object(w);
@@ -21805,7 +21806,7 @@ SBX_PRIVATE void sbx_process_json(struct sbx_json_writer *w, const struct sbx_pr
         sbx_json_put_string(w, "cwd", p->cwd);
     sbx_json_put_bool(w, "tty", p->tty);
     sbx_json_put_bool(w, "interactive", p->interactive);
-    if (p->tty) {
+    if (with_size && p->tty) {
         sbx_json_put_u64(w, "cols", p->cols);
         sbx_json_put_u64(w, "rows", p->rows);
     }
@@ -22560,7 +22561,7 @@ static void follow_put_exit(struct follower *f)
     sbx_buf_init(&out);
     sbx_buf_add_z(&out, "event: exit\ndata: ");
     sbx_json_begin(&w, &out);
-    sbx_process_json(&w, f->cache->proc);
+    sbx_process_json(&w, f->cache->proc, false);
     follow_put_event(f, &out);
 }
 
@@ -23471,7 +23472,10 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"tags\": [\"processes\"],\n"
     "        \"summary\": \"List the processes\",\n"
     "        \"description\": \"Running and exited ones, in the order of their creation. With the ETag of an earlier answer in If-None-Match an unchanged list is 304.\",\n"
-    "        \"parameters\": [{ \"$ref\": \"#/components/parameters/Owner\" }],\n"
+    "        \"parameters\": [\n"
+    "          { \"$ref\": \"#/components/parameters/Owner\" },\n"
+    "          { \"$ref\": \"#/components/parameters/TerminalSize\" }\n"
+    "        ],\n"
     "        \"responses\": {\n"
     "          \"200\": {\n"
     "            \"description\": \"The processes.\",\n"
@@ -23632,7 +23636,10 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"operationId\": \"get_process\",\n"
     "        \"tags\": [\"processes\"],\n"
     "        \"summary\": \"Show a process\",\n"
-    "        \"parameters\": [{ \"$ref\": \"#/components/parameters/ProcessId\" }],\n"
+    "        \"parameters\": [\n"
+    "          { \"$ref\": \"#/components/parameters/ProcessId\" },\n"
+    "          { \"$ref\": \"#/components/parameters/TerminalSize\" }\n"
+    "        ],\n"
     "        \"responses\": {\n"
     "          \"200\": {\n"
     "            \"description\": \"The process.\",\n"
@@ -24079,7 +24086,10 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"summary\": \"Alias: list the processes\",\n"
     "        \"description\": \"Another path for the operation `list_processes`, the same in everything else.\",\n"
     "        \"x-alias-of\": \"list_processes\",\n"
-    "        \"parameters\": [{ \"$ref\": \"#/components/parameters/Owner\" }],\n"
+    "        \"parameters\": [\n"
+    "          { \"$ref\": \"#/components/parameters/Owner\" },\n"
+    "          { \"$ref\": \"#/components/parameters/TerminalSize\" }\n"
+    "        ],\n"
     "        \"responses\": {\n"
     "          \"200\": {\n"
     "            \"description\": \"The processes.\",\n"
@@ -24149,7 +24159,10 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"summary\": \"Alias: show a process\",\n"
     "        \"description\": \"Another path for the operation `get_process`, the same in everything else.\",\n"
     "        \"x-alias-of\": \"get_process\",\n"
-    "        \"parameters\": [{ \"$ref\": \"#/components/parameters/ProcessId\" }],\n"
+    "        \"parameters\": [\n"
+    "          { \"$ref\": \"#/components/parameters/ProcessId\" },\n"
+    "          { \"$ref\": \"#/components/parameters/TerminalSize\" }\n"
+    "        ],\n"
     "        \"responses\": {\n"
     "          \"200\": {\n"
     "            \"description\": \"The process.\",\n"
@@ -24368,6 +24381,13 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        \"description\": \"Only those of this owner.\",\n"
     "        \"schema\": { \"$ref\": \"#/components/schemas/ProcessOwner\" },\n"
     "        \"example\": \"user\"\n"
+    "      },\n"
+    "      \"TerminalSize\": {\n"
+    "        \"name\": \"terminalSize\",\n"
+    "        \"in\": \"query\",\n"
+    "        \"required\": false,\n"
+    "        \"description\": \"With cols and rows of terminals.\",\n"
+    "        \"schema\": { \"type\": \"boolean\", \"default\": false }\n"
     "      },\n"
     "      \"LogStream\": {\n"
     "        \"name\": \"stream\",\n"
@@ -24593,13 +24613,13 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "            \"type\": \"integer\",\n"
     "            \"minimum\": 1,\n"
     "            \"maximum\": 65535,\n"
-    "            \"description\": \"Width of its terminal. Only with tty.\"\n"
+    "            \"description\": \"Width of its terminal. Only with tty, and where terminalSize asks for it.\"\n"
     "          },\n"
     "          \"rows\": {\n"
     "            \"type\": \"integer\",\n"
     "            \"minimum\": 1,\n"
     "            \"maximum\": 65535,\n"
-    "            \"description\": \"Height of its terminal. Only with tty.\"\n"
+    "            \"description\": \"Height of its terminal. Only with tty, and where terminalSize asks for it.\"\n"
     "          },\n"
     "          \"owner\": { \"$ref\": \"#/components/schemas/ProcessOwner\" },\n"
     "          \"status\": { \"$ref\": \"#/components/schemas/ProcessStatus\" },\n"
@@ -26365,13 +26385,13 @@ SBX_PRIVATE void sbx_api_set_config(struct sbx_request *rq)
 /* ==== begin api/api_process.c =============================================================== */
 /* api_process.c - managed processes: list, create, get, stop, kill, delete. */
 
-static void process_reply(struct sbx_conn *c, const struct sbx_proc *p)
+static void process_reply(struct sbx_conn *c, const struct sbx_proc *p, bool with_size)
 {
     struct sbx_json_writer w;
     struct sbx_buf body;
     sbx_buf_init(&body);
     sbx_json_begin(&w, &body);
-    sbx_process_json(&w, p);
+    sbx_process_json(&w, p, with_size);
     sbx_reply_json(c, &body);
 }
 
@@ -26412,7 +26432,7 @@ static void process_reply_list(struct sbx_request *rq, struct sbx_buf *body)
     }
     (void)snprintf(etag, sizeof etag, "W/\"%016" PRIx64 "\"", process_hash(sbx_buf_view(body)));
     sbx_http_put_header(headers, "etag", sbx_str_z(etag));
-    sbx_buf_add_z(headers, "cache-control: no-cache\r\n");
+    sbx_buf_add_z(headers, "cache-control: private, no-cache\r\n");
     if (!sbx_http_has_etag(rq->http, sbx_str_z(etag))) {
         sbx_reply_json(rq->conn, body);
         return;
@@ -26424,12 +26444,15 @@ static void process_reply_list(struct sbx_request *rq, struct sbx_buf *body)
 SBX_PRIVATE void sbx_api_list_processes(struct sbx_request *rq)
 {
     static const char *const owners[] = {"user", "desktop", "system", NULL};
-    struct sbx_param owner = {.name = "owner", .kind = SBX_PARAM_WORD, .words = owners};
+    struct sbx_param params[] = {
+        {.name = "owner", .kind = SBX_PARAM_WORD, .words = owners},
+        {.name = "terminalSize", .kind = SBX_PARAM_BOOL},
+    };
     const struct sbx_proctab *t = &rq->api->procs;
     struct sbx_json_writer w;
     struct sbx_buf body;
     size_t i;
-    if (!sbx_query_read(rq, &owner, 1))
+    if (!sbx_query_read(rq, params, 2))
         return;
     sbx_buf_init(&body);
     sbx_json_begin(&w, &body);
@@ -26437,8 +26460,8 @@ SBX_PRIVATE void sbx_api_list_processes(struct sbx_request *rq)
     sbx_json_key(&w, "processes");
     sbx_json_array(&w);
     /* All are the user's: desktop and system processes exist in the reference server only. */
-    for (i = 0; owner.number == 0 && i < t->count; i++)
-        sbx_process_json(&w, t->procs[i]);
+    for (i = 0; params[0].number == 0 && i < t->count; i++)
+        sbx_process_json(&w, t->procs[i], params[1].number == 1);
     sbx_json_array_end(&w);
     sbx_json_object_end(&w);
     process_reply_list(rq, &body);
@@ -26450,7 +26473,7 @@ static void process_create(struct sbx_request *rq, struct sbx_spec *spec)
     struct sbx_err err;
     int rc = sbx_proctab_create(&rq->api->procs, spec, &p, &err);
     if (rc == 0)
-        process_reply(rq->conn, p);
+        process_reply(rq->conn, p, false);
     else if (rc == -ENOMEM)
         sbx_reply_out_of_memory(rq->conn);
     else if (rc == -EBUSY && strncmp(err.text, "max ", 4) == 0)
@@ -26483,9 +26506,13 @@ SBX_PRIVATE void sbx_api_create_process(struct sbx_request *rq)
 
 SBX_PRIVATE void sbx_api_get_process(struct sbx_request *rq)
 {
-    struct sbx_proc *p = process_find(rq);
+    struct sbx_param size = {.name = "terminalSize", .kind = SBX_PARAM_BOOL};
+    struct sbx_proc *p;
+    if (!sbx_query_read(rq, &size, 1))
+        return;
+    p = process_find(rq);
     if (p != NULL)
-        process_reply(rq->conn, p);
+        process_reply(rq->conn, p, size.number == 1);
 }
 
 SBX_PRIVATE void sbx_api_delete_process(struct sbx_request *rq)
@@ -26522,7 +26549,7 @@ static void wait_free(struct process_wait *wait)
 
 static void wait_answer(struct process_wait *wait)
 {
-    process_reply(wait->conn, wait->proc);
+    process_reply(wait->conn, wait->proc, false);
     wait_free(wait);
 }
 
@@ -26547,7 +26574,7 @@ static void process_wait(struct sbx_request *rq, struct sbx_proc *p, uint64_t ms
     struct sbx_loop *loop = rq->conn->net->loop;
     struct process_wait *wait;
     if (sbx_proc_exited(p) || ms == 0) {
-        process_reply(rq->conn, p);
+        process_reply(rq->conn, p, false);
         return;
     }
     wait = sbx_mem_calloc(sizeof *wait);
@@ -28124,7 +28151,8 @@ static int ui_dir_step(int dir, struct sbx_str segment, int flags)
     fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | flags);
     if (fd >= 0)
         return fd;
-    return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
+    return errno == ENOTDIR || errno == ELOOP || errno == ENXIO || errno == ENODEV ? -ENOENT
+                                                                                   : -errno;
 }
 
 /* A descriptor of the file, or -errno. */

@@ -89,7 +89,8 @@ compress()
 
 fill_vendor()
 {
-    [ -d "$modules" ] || die 'there is no ui/node_modules: cd ui && npm ci (UI=lite and UI=none need none)'
+    [ -f "$modules/terser/bin/terser" ] ||
+        die 'ui/node_modules is not that of ui/package-lock.json: cd ui && npm ci (UI=lite and UI=none need none)'
     rm -rf "$vendor"
     mkdir -p "$vendor"
     vendored | while read -r package file name; do
@@ -261,12 +262,26 @@ AWK_CSS='
 }
 '
 
+# Blanks in quotes are not for AWK_CSS to take away.
+AWK_QUOTED='
+{
+    for (line = $0; match(line, /"[^"]*"|\047[^\047]*\047/); line = substr(line, RSTART + RLENGTH))
+        if (substr(line, RSTART, RLENGTH) ~ /: |, |; |[{}]|\/\*/) {
+            printf "%s:%d: %s\n", FILENAME, FNR, substr(line, RSTART, RLENGTH) > "/dev/stderr"
+            bad = 1
+        }
+}
+END { exit bad }
+'
+
 # The style sheets that the page links are one file; those that a module loads stay apart.
 linked_styles()
 {
     sed -n 's/.*href="\(app\/[a-z_]*\.css\)".*/ui\/\1/p' ui/index.html
 }
 
+# What other parts import from app.js is exported at its end, by a list: an exported declaration would
+# keep its long name in all of app.js when that is minified.
 make_part()
 {
     part=$1
@@ -275,6 +290,13 @@ make_part()
         sed -n "s/^$part \([a-z0-9_]*\.js\)\$/\1/p" "$work/order" | while read -r module; do
             sed "/^import .*'\.\//d" "$app/$module"
         done | sed "s,\.\./vendor/,../$vendor_hash/,g" | strip_js
+    } >"$work/own/$part"
+    [ "$part" = app.js ] || return 0
+    sed 's/^export //' "$work/own/$part" >"$work/app.js"
+    {
+        cat "$work/app.js"
+        sed -n "s/^.* import { \(.*\) } from '\.\/app\.js';\$/\1/p" "$work/order" | sed 's/, /,/g' | tr ',' '\n' |
+            sort -u | sed '1s/^/export {/; s/$/,/; $s/,$/};/'
     } >"$work/own/$part"
 }
 
@@ -289,8 +311,14 @@ make_own()
     while read -r part; do
         [ "$mode:$part" = lite:terminal.js ] || make_part "$part"
     done <"$work/parts"
-    linked_styles | xargs cat | awk "$AWK_CSS" >"$work/own/style.css"
     linked_styles >"$work/linked"
+    [ "$(grep -c 'href="app/[^"]*\.css"' ui/index.html)" -eq "$(grep -c . "$work/linked")" ] ||
+        die 'ui/index.html links a style sheet in a way that is not understood here'
+    while read -r file; do
+        [ -f "$file" ] || die "ui/index.html links $file, which is not there"
+    done <"$work/linked"
+    awk "$AWK_QUOTED" "$app"/*.css || die 'a quoted text would come out otherwise; see above'
+    xargs cat <"$work/linked" | awk "$AWK_CSS" >"$work/own/style.css"
     for file in "$app"/*.css; do
         if grep -qxF "$file" "$work/linked"; then
             continue
@@ -309,6 +337,7 @@ make_own()
 make_page()
 {
     version=$(sed -n 's/^#define SANDBOX_AGENT_VERSION "\(.*\)"/\1/p' src/app/sandbox_agent.h)
+    [ -n "$version" ] || die 'src/app/sandbox_agent.h names no version'
     terminal=$mode
     [ "$mode" = full ] || terminal=none
     sed -e '/href="app\/style\.css"/!{/href="app\/[^"]*\.css"/d;}' \

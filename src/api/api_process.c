@@ -13,13 +13,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static void process_reply(struct sbx_conn *c, const struct sbx_proc *p)
+static void process_reply(struct sbx_conn *c, const struct sbx_proc *p, bool with_size)
 {
     struct sbx_json_writer w;
     struct sbx_buf body;
     sbx_buf_init(&body);
     sbx_json_begin(&w, &body);
-    sbx_process_json(&w, p);
+    sbx_process_json(&w, p, with_size);
     sbx_reply_json(c, &body);
 }
 
@@ -60,7 +60,7 @@ static void process_reply_list(struct sbx_request *rq, struct sbx_buf *body)
     }
     (void)snprintf(etag, sizeof etag, "W/\"%016" PRIx64 "\"", process_hash(sbx_buf_view(body)));
     sbx_http_put_header(headers, "etag", sbx_str_z(etag));
-    sbx_buf_add_z(headers, "cache-control: no-cache\r\n");
+    sbx_buf_add_z(headers, "cache-control: private, no-cache\r\n");
     if (!sbx_http_has_etag(rq->http, sbx_str_z(etag))) {
         sbx_reply_json(rq->conn, body);
         return;
@@ -72,12 +72,15 @@ static void process_reply_list(struct sbx_request *rq, struct sbx_buf *body)
 void sbx_api_list_processes(struct sbx_request *rq)
 {
     static const char *const owners[] = {"user", "desktop", "system", NULL};
-    struct sbx_param owner = {.name = "owner", .kind = SBX_PARAM_WORD, .words = owners};
+    struct sbx_param params[] = {
+        {.name = "owner", .kind = SBX_PARAM_WORD, .words = owners},
+        {.name = "terminalSize", .kind = SBX_PARAM_BOOL},
+    };
     const struct sbx_proctab *t = &rq->api->procs;
     struct sbx_json_writer w;
     struct sbx_buf body;
     size_t i;
-    if (!sbx_query_read(rq, &owner, 1))
+    if (!sbx_query_read(rq, params, 2))
         return;
     sbx_buf_init(&body);
     sbx_json_begin(&w, &body);
@@ -85,8 +88,8 @@ void sbx_api_list_processes(struct sbx_request *rq)
     sbx_json_key(&w, "processes");
     sbx_json_array(&w);
     /* All are the user's: desktop and system processes exist in the reference server only. */
-    for (i = 0; owner.number == 0 && i < t->count; i++)
-        sbx_process_json(&w, t->procs[i]);
+    for (i = 0; params[0].number == 0 && i < t->count; i++)
+        sbx_process_json(&w, t->procs[i], params[1].number == 1);
     sbx_json_array_end(&w);
     sbx_json_object_end(&w);
     process_reply_list(rq, &body);
@@ -98,7 +101,7 @@ static void process_create(struct sbx_request *rq, struct sbx_spec *spec)
     struct sbx_err err;
     int rc = sbx_proctab_create(&rq->api->procs, spec, &p, &err);
     if (rc == 0)
-        process_reply(rq->conn, p);
+        process_reply(rq->conn, p, false);
     else if (rc == -ENOMEM)
         sbx_reply_out_of_memory(rq->conn);
     else if (rc == -EBUSY && strncmp(err.text, "max ", 4) == 0)
@@ -131,9 +134,13 @@ void sbx_api_create_process(struct sbx_request *rq)
 
 void sbx_api_get_process(struct sbx_request *rq)
 {
-    struct sbx_proc *p = process_find(rq);
+    struct sbx_param size = {.name = "terminalSize", .kind = SBX_PARAM_BOOL};
+    struct sbx_proc *p;
+    if (!sbx_query_read(rq, &size, 1))
+        return;
+    p = process_find(rq);
     if (p != NULL)
-        process_reply(rq->conn, p);
+        process_reply(rq->conn, p, size.number == 1);
 }
 
 void sbx_api_delete_process(struct sbx_request *rq)
@@ -170,7 +177,7 @@ static void wait_free(struct process_wait *wait)
 
 static void wait_answer(struct process_wait *wait)
 {
-    process_reply(wait->conn, wait->proc);
+    process_reply(wait->conn, wait->proc, false);
     wait_free(wait);
 }
 
@@ -195,7 +202,7 @@ static void process_wait(struct sbx_request *rq, struct sbx_proc *p, uint64_t ms
     struct sbx_loop *loop = rq->conn->net->loop;
     struct process_wait *wait;
     if (sbx_proc_exited(p) || ms == 0) {
-        process_reply(rq->conn, p);
+        process_reply(rq->conn, p, false);
         return;
     }
     wait = sbx_mem_calloc(sizeof *wait);

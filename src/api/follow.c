@@ -179,7 +179,7 @@ static void follow_put_exit(struct follower *f)
     sbx_buf_init(&out);
     sbx_buf_add_z(&out, "event: exit\ndata: ");
     sbx_json_begin(&w, &out);
-    sbx_process_json(&w, f->cache->proc);
+    sbx_process_json(&w, f->cache->proc, false);
     follow_put_event(f, &out);
 }
 

@@ -33,7 +33,7 @@ static void process_json_end(struct sbx_json_writer *w, const struct sbx_proc *p
     sbx_json_put_u64(w, "exitedAtMs", p->exited_ms);
 }
 
-void sbx_process_json(struct sbx_json_writer *w, const struct sbx_proc *p)
+void sbx_process_json(struct sbx_json_writer *w, const struct sbx_proc *p, bool with_size)
 {
     size_t i;
     sbx_json_object(w);
@@ -48,7 +48,7 @@ void sbx_process_json(struct sbx_json_writer *w, const struct sbx_proc *p)
         sbx_json_put_string(w, "cwd", p->cwd);
     sbx_json_put_bool(w, "tty", p->tty);
     sbx_json_put_bool(w, "interactive", p->interactive);
-    if (p->tty) {
+    if (with_size && p->tty) {
         sbx_json_put_u64(w, "cols", p->cols);
         sbx_json_put_u64(w, "rows", p->rows);
     }

@@ -5,8 +5,9 @@
 #include "base/json_write.h"
 #include "proc/proc.h"
 
-/* A process object. Members that do not apply are left out, never null. */
-void sbx_process_json(struct sbx_json_writer *w, const struct sbx_proc *p);
+/* A process object. Members that do not apply are left out, never null. with_size: with cols and
+ * rows of its terminal, which clients of the published server do not know and some would refuse. */
+void sbx_process_json(struct sbx_json_writer *w, const struct sbx_proc *p, bool with_size);
 
 /* exitSignal and coreDumped, where the exit was by a signal. */
 void sbx_exit_signal_json(struct sbx_json_writer *w, const struct sbx_exit *e);

@@ -52,7 +52,8 @@ static int ui_dir_step(int dir, struct sbx_str segment, int flags)
     fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | flags);
     if (fd >= 0)
         return fd;
-    return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
+    return errno == ENOTDIR || errno == ELOOP || errno == ENXIO || errno == ENODEV ? -ENOENT
+                                                                                   : -errno;
 }
 
 /* A descriptor of the file, or -errno. */

@@ -68,6 +68,8 @@ if [ -d ui/node_modules ]; then
     [ "$all" -le $all_max ] || complain "with the terminal it has $all bytes, allowed are $all_max"
     sed -n 's/.*@xterm/@xterm/p' "$site/licenses.txt" | grep -c . >"$work/licences"
     [ "$(cat "$work/licences")" -ge 4 ] || complain 'licenses.txt does not name all packages'
+elif [ "${UI:-full}" = full ]; then
+    complain 'without ui/node_modules nothing is known of the sizes'
 fi
 
 # --- the rules for its modules ----------------------------------------------------------------------
@@ -139,6 +141,13 @@ echo 'export const unused = 1;' | change unused.js
 refused 'unused.js is imported by nobody'
 echo "addStyle('./nowhere.css');" | change main.js
 refused 'a module loads ./nowhere.css'
+change main.js </dev/null
+sed 's,app/log.css,app/no-such.css,' ui/index.html >"$work/tree/ui/index.html"
+refused 'links a style sheet in a way'
+sed 's,app/log.css,app/nosuch.css,' ui/index.html >"$work/tree/ui/index.html"
+refused 'links ui/app/nosuch.css, which is not there'
+echo '.a { content: "b: c"; }' | change log.css
+refused 'a quoted text that would come out otherwise'
 change main.js </dev/null
 sed 's,app/main.js,app/other.js,' ui/index.html >"$work/tree/ui/index.html"
 refused 'has no place for'

@@ -4,11 +4,22 @@
  * give the same request or the same refusal; views stay inside; what was taken is as strict as the
  * parser promises; and written out again it parses to the same request. */
 #undef NDEBUG
+#include "proto/http_negotiate.h"
 #include "proto/http_parse.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* What follows from RFC 9110, 12.5.3, whatever Accept-Encoding says. */
+static void check_negotiation(const struct head *h)
+{
+    enum sbx_coding both = sbx_http_coding(&h->req, true), alone = sbx_http_coding(&h->req, false);
+    assert(alone != SBX_CODING_IDENTITY);
+    assert(alone == SBX_CODING_NONE || both != SBX_CODING_NONE);
+    assert(both != SBX_CODING_GZIP || alone == SBX_CODING_GZIP);
+    (void)sbx_http_has_etag(&h->req, SBX_STR("W/\"0123\""));
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -191,6 +202,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (whole.used > 0) {
         check_taken(&whole);
         check_written_again(&whole);
+        check_negotiation(&whole);
     }
     check_in_steps(&whole, p, n, cut, n + 1);
     check_in_steps(&whole, p, n, cut % 8, 1 + cut % 97);

@@ -3,10 +3,10 @@
 // Each process has at most one action under way, and what came of the last one stays beside it until
 // the next: an error, or that the process is still running after it was asked to stop.
 import { killProcess, stopProcess } from './api.js';
-import { confirmDialog } from './dom.js';
-import { commandLine } from './format.js';
+import { shownCommand } from './format.js';
 import { store } from './store.js';
 
+const confirmed = async (question, action) => (await import('./confirm.js')).confirmDialog(question, action);
 const states = new Map(); // id -> {pending, error, stillRunning}
 const actionListeners = new Set();
 
@@ -38,7 +38,9 @@ async function perform(id, name, action) {
   }
 }
 
-export function stop(process) {
+// asks: a key may be pressed by mistake, a button hardly.
+export async function stop(process, asks) {
+  if (asks && !(await confirmed(`Stop ${shownCommand(process)}?`, 'Stop'))) return false;
   return perform(process.id, 'stop', async () => {
     const after = await stopProcess(process.id);
     store.put(after);
@@ -49,7 +51,7 @@ export function stop(process) {
 // Asks before, unless the process has been asked to stop already.
 export async function kill(process) {
   const { stillRunning } = actionOf(process.id);
-  if (!stillRunning && !(await confirmDialog(`Kill ${commandLine(process)}? It cannot clean up.`, 'Kill'))) return;
+  if (!stillRunning && !(await confirmed(`Kill ${shownCommand(process)}? It cannot clean up.`, 'Kill'))) return;
   await perform(process.id, 'kill', async () => {
     store.put(await killProcess(process.id));
     return {};
@@ -59,8 +61,8 @@ export async function kill(process) {
 // Record and log. A running process is killed before, after a question.
 export async function remove(process) {
   const running = process.status === 'running';
-  const question = `Kill ${commandLine(process)}, and delete its log?`;
-  if (running && !(await confirmDialog(question, 'Kill and delete'))) return;
+  const question = `Kill ${shownCommand(process)}, and delete its log?`;
+  if (running && !(await confirmed(question, 'Kill and delete'))) return;
   const gone = await perform(process.id, 'delete', async () => {
     if (running) await killProcess(process.id);
     await store.remove(process.id);
@@ -73,8 +75,13 @@ export async function removeExited() {
   const exited = [...store.processes.values()].filter(({ status }) => status === 'exited');
   const what =
     exited.length === 1 ? 'the exited process and its log' : `${exited.length} exited processes and their logs`;
-  if (!(await confirmDialog(`Delete ${what}?`, 'Delete'))) return;
-  for (const process of exited) await perform(process.id, 'delete', () => store.remove(process.id).then(() => ({})));
+  if (!(await confirmed(`Delete ${what}?`, 'Delete'))) return;
+  for (const { id } of exited) {
+    if (actionOf(id).pending !== null) continue;
+    // What one of them is refused, all are.
+    if (!(await perform(id, 'delete', () => store.remove(id).then(() => ({}))))) return;
+    states.delete(id);
+  }
 }
 
 export function runAgain(process) {

@@ -9,6 +9,8 @@ import { readStored, writeStored } from './settings.js';
 
 const TOKEN_KEY = 'sandbox-agent.token';
 const ANSWER_TIMEOUT_MS = 8000;
+const SILENCE_MS = 40000; // of a stream, and something is wrong
+const HEARD_MS = 20000; // a silent stream brings a comment every 15 s
 
 export class Problem extends Error {
   constructor(status, body) {
@@ -18,7 +20,12 @@ export class Problem extends Error {
   }
 }
 
-export class Unreachable extends Error {}
+export class Unreachable extends Error {
+  constructor(crowded) {
+    super(crowded ? 'this browser has too many windows of this server open' : 'the server does not answer');
+    this.crowded = crowded;
+  }
+}
 
 // --- token ---
 
@@ -28,20 +35,37 @@ export function hasToken() {
   return currentToken !== null;
 }
 
-// For this tab, or (remember) for this browser.
+// A header carries visible ASCII, and so does every token.
+export function isToken(text) {
+  return /^[\x21-\x7e]+$/.test(text);
+}
+
+// For this tab, or (remember) for this browser. null forgets it in both.
 export function setToken(token, remember) {
   currentToken = token;
   writeStored('sessionStorage', TOKEN_KEY, token);
-  writeStored('localStorage', TOKEN_KEY, remember ? token : null);
+  if (remember || token === null) writeStored('localStorage', TOKEN_KEY, token);
+}
+
+// listener() when another tab has a token that is to be remembered: it is ours from then on.
+export function onTokenOfOthers(listener) {
+  addEventListener('storage', ({ key, newValue }) => {
+    if (key !== TOKEN_KEY || newValue === null) return;
+    setToken(newValue, false);
+    listener();
+  });
 }
 
 // --- requests ---
 
 const watchers = new Set();
+let heardAt = -Infinity; // when a stream brought something
 
-// watcher('answer'), watcher('refused') for a 401, watcher('unreachable') after each request.
+// watcher('answer'), watcher('refused') for a 401, watcher('unreachable') after each request, and
+// watcher('crowded') where streams of other windows have all connections. Returns a function to end that.
 export function watchRequests(watcher) {
   watchers.add(watcher);
+  return () => watchers.delete(watcher);
 }
 
 function tellWatchers(what) {
@@ -60,9 +84,10 @@ async function problemOf(response) {
   }
 }
 
-// path: below /v1/. Options: body (made JSON), headers, signal, and timeout in ms for the head of the
-// answer (0: none). Resolves to a Response that is ok, or 304.
-export async function request(method, path, { body, headers, signal, timeout = ANSWER_TIMEOUT_MS } = {}) {
+// path: below /v1/. Options: body (made JSON), headers, signal, json (read the answer: `data` of what is
+// returned), and timeout in ms for the head of the answer, and the rest where it is read here (0: none).
+// Resolves to a Response that is ok, or 304.
+export async function request(method, path, { body, headers, signal, json, timeout = ANSWER_TIMEOUT_MS } = {}) {
   const abort = new AbortController();
   const timer = timeout > 0 ? setTimeout(() => abort.abort(), timeout) : 0;
   const stop = () => abort.abort();
@@ -81,10 +106,13 @@ export async function request(method, path, { body, headers, signal, timeout = A
       signal: abort.signal,
       cache: 'no-store',
     });
+    if (json && response.ok) response.data = await response.json();
   } catch (error) {
     if (signal?.aborted) throw error;
-    tellWatchers('unreachable');
-    throw new Unreachable('the server does not answer');
+    // A browser opens six connections to a server. While a stream brings something, the server is there.
+    const crowded = abort.signal.aborted && performance.now() < heardAt + HEARD_MS;
+    tellWatchers(crowded ? 'crowded' : 'unreachable');
+    throw new Unreachable(crowded);
   } finally {
     clearTimeout(timer);
   }
@@ -93,13 +121,13 @@ export async function request(method, path, { body, headers, signal, timeout = A
   return response;
 }
 
-async function requestJson(method, path, options) {
-  return (await request(method, path, options)).json();
+export async function requestJson(method, path, options) {
+  return (await request(method, path, { ...options, json: true })).data;
 }
 
-const pathOf = (id, rest = '') => `processes/${encodeURIComponent(id)}${rest}`;
+export const pathOf = (id, rest = '') => `processes/${encodeURIComponent(id)}${rest}`;
 
-export const getProcess = (id) => requestJson('GET', pathOf(id));
+export const getProcess = (id) => requestJson('GET', pathOf(id, '?terminalSize=true'));
 export const createProcess = (body) => requestJson('POST', 'processes', { body });
 export const runProcess = (body, signal) => requestJson('POST', 'processes/run', { body, signal, timeout: 0 });
 // The answers of these two come after the exit, or after 2 s and 1 s.
@@ -111,13 +139,23 @@ export const getHealth = () => requestJson('GET', 'health');
 export const getConfig = () => requestJson('GET', 'processes/config');
 
 let listTag = null;
+let clockOffset = 0;
+
+// Now, by the server's clock, which its times are of.
+export function serverNow() {
+  return Date.now() + clockOffset;
+}
+
 // The list as the server has it, oldest first; null when it is the same as at the last call.
 export async function listProcesses(force) {
   const headers = listTag !== null && !force ? { 'If-None-Match': listTag } : {};
-  const response = await request('GET', 'processes', { headers });
+  const response = await request('GET', 'processes?terminalSize=true', { headers, json: true });
+  const offset = Date.parse(response.headers.get('date')) - Date.now();
+  // The header counts seconds.
+  clockOffset = Math.abs(offset) > 2000 ? offset : 0;
   if (response.status === 304) return null;
   listTag = response.headers.get('etag');
-  return (await response.json()).processes;
+  return response.data.processes;
 }
 
 // --- logs ---
@@ -128,12 +166,6 @@ export function decodeBase64(text) {
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
   return bytes;
-}
-
-// All that is kept of one stream, or of all (`combined`), as entries whose data is a Uint8Array.
-export async function getLogs(id, stream, signal) {
-  const answer = await requestJson('GET', pathOf(id, `/logs?stream=${stream}`), { signal, timeout: 0 });
-  return answer.entries.map((entry) => ({ ...entry, data: decodeBase64(entry.data) }));
 }
 
 function eventOf(block) {
@@ -157,13 +189,21 @@ export async function followLogs(id, { since, signal, ...query }, on) {
   on.open?.();
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
+  let watchdog = 0;
   let sliceEnd = performance.now() + ENTRIES_LONG_MS;
   for (;;) {
+    clearTimeout(watchdog);
+    watchdog = setTimeout(() => reader.cancel(), SILENCE_MS);
     const { value, done } = await reader.read().catch((error) => {
+      clearTimeout(watchdog);
       if (!signal?.aborted) tellWatchers('unreachable');
       throw error;
     });
-    if (done) return;
+    if (done) {
+      clearTimeout(watchdog);
+      return;
+    }
+    heardAt = performance.now();
     rest += value;
     const blocks = rest.split('\n\n');
     rest = blocks.pop();
@@ -184,9 +224,9 @@ export async function followLogs(id, { since, signal, ...query }, on) {
 export function openTerminalSocket(id, query) {
   const url = apiUrl(pathOf(id, `/terminal/ws?${new URLSearchParams(query)}`));
   url.protocol = url.protocol.replace('http', 'ws');
-  // Parentheses are no characters of a subprotocol (RFC 9110, 5.6.2), but this leaves them.
-  const encoded = encodeURIComponent(currentToken).replace(/[()]/g, (c) => (c === '(' ? '%28' : '%29'));
-  const socket = new WebSocket(url, currentToken === null ? [] : [`bearer.${encoded}`]);
+  // Parentheses are no characters of a subprotocol (RFC 9110, 5.6.2), but encodeURIComponent leaves them.
+  const encoded = (token) => encodeURIComponent(token).replace(/[()]/g, (c) => (c === '(' ? '%28' : '%29'));
+  const socket = new WebSocket(url, currentToken === null ? [] : [`bearer.${encoded(currentToken)}`]);
   socket.binaryType = 'arraybuffer';
   return socket;
 }

@@ -4,10 +4,9 @@
 // that one is asked for by itself before it is said to be gone. A tab's view lives as long as it is
 // shown; changes of the record are handed to it.
 import { actionOf, kill, onAction, remove, runAgain, stop } from './actions.js';
-import { hasToken } from './api.js';
-import { curlOf, createBodyOf } from './curl.js';
+import { apiUrl, hasToken, serverNow } from './api.js';
 import { announce, copyButton, errorLine, h, replaceChildren, setAttribute, setText } from './dom.js';
-import { commandLine, endOf, formatAge, formatDuration, lifetimeOf, statusOf } from './format.js';
+import { commandLine, endOf, formatAge, formatDuration, lifetimeOf, shownCommand, statusOf } from './format.js';
 import { createLogView } from './log_view.js';
 import { store } from './store.js';
 
@@ -25,7 +24,7 @@ export function createNoticeView(
   more = h('button', { type: 'button', onclick: () => location.reload() }, 'Reload'),
 ) {
   const element = h('div', { class: 'view' }, h('div', { class: 'empty', role: 'alert' }, h('p', null, text), more));
-  return { element, update() {}, command: () => false, focus() {}, destroy() {} };
+  return { element, failed: true, update() {}, command: () => false, focus() {}, destroy() {} };
 }
 
 // Nothing has the focus, and taking it does not open a keyboard over half of the screen.
@@ -71,6 +70,7 @@ export function createDetail({ changeRoute, leave }) {
   let query = '';
   let view = null;
   let viewSerial = 0;
+  let connection = store.connection;
   let focusWanted = false; // into the view, once it is there
 
   const heading = h('h1', { class: 'command', tabindex: '-1' });
@@ -148,7 +148,7 @@ export function createDetail({ changeRoute, leave }) {
         Object.values(buttons),
         h('span', { class: 'spacer' }),
         copyButton('Copy id', () => process.id, { class: 'quiet' }),
-        copyButton('Copy as curl', () => curlOf('POST', createUrl(), createBodyOf(process), hasToken()), {
+        copyButton('Copy as curl', () => copiedCurl(), {
           class: 'quiet',
           testid: 'copy-curl',
         }),
@@ -159,10 +159,13 @@ export function createDetail({ changeRoute, leave }) {
     h('div', { class: 'tabs', role: 'tablist', 'aria-label': 'Views', onkeydown: onTabKey }, [...tabs.values()]),
     panel,
   );
-  const gone = h('div', { class: 'empty', testid: 'gone', role: 'alert', hidden: true });
+  const gone = h('div', { class: 'empty', testid: 'gone', role: 'alert', tabindex: '-1', hidden: true });
   const element = h('section', { class: 'detail', testid: 'detail', 'aria-label': 'Process' }, body, gone);
 
-  const createUrl = () => new URL('../v1/processes', document.baseURI).href;
+  const copiedCurl = async () => {
+    const { curlOf, createBodyOf } = await import('./curl.js');
+    return curlOf('POST', apiUrl('processes'), createBodyOf(process), hasToken());
+  };
 
   function onTabKey(event) {
     const names = [...tabs.keys()].filter((name) => !tabs.get(name).hidden);
@@ -264,10 +267,10 @@ export function createDetail({ changeRoute, leave }) {
   function showProcess() {
     body.hidden = false;
     gone.hidden = true;
-    setText(heading, commandLine(process));
+    setText(heading, shownCommand(process));
     heading.title = heading.textContent;
     showStatus();
-    showFacts(Date.now());
+    showFacts(serverNow());
     showActions();
     const { shape, word } = statusOf(process);
     document.title =
@@ -288,6 +291,8 @@ export function createDetail({ changeRoute, leave }) {
       h('p', null, h('a', { href: '#/' }, 'All processes')),
     );
     document.title = `${id} is gone`;
+    // What is being typed into a terminal that goes away must not become commands.
+    if (document.activeElement === document.body) gone.focus();
   }
 
   // A process that the list does not have, or not yet.
@@ -312,6 +317,11 @@ export function createDetail({ changeRoute, leave }) {
       else if (process !== null) showActions();
       return;
     }
+    // A server that was started anew without its records gives ids again.
+    if (process !== null && process.createdAtMs !== record.createdAtMs) reset(id);
+    const back = store.connection === 'connected' && connection !== 'connected';
+    connection = store.connection;
+    if (back && view?.failed) closeView();
     const news = record !== process;
     process = record;
     lookup = null;
@@ -346,6 +356,7 @@ export function createDetail({ changeRoute, leave }) {
       if (route.id !== id) reset(route.id);
       if (process === null) update();
       else showTab(wantedTab);
+      view?.setQuery?.(query);
     },
     hide: () => reset(null),
     update,
@@ -357,7 +368,7 @@ export function createDetail({ changeRoute, leave }) {
       const running = process.status === 'running' && store.connection === 'connected';
       if (name === 'output' || name === 'info' || (name === 'terminal' && process.tty))
         changeRoute({ tab: name, query: '' });
-      else if (name === 'stop' && running) stop(process);
+      else if (name === 'stop' && running) stop(process, true);
       else if (name === 'kill' && running) kill(process);
       else if (view?.command(name)) return true;
       else if (name === 'escape') leave();

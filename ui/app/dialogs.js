@@ -1,8 +1,8 @@
 // dialogs.js - help, settings, and the question for the token. Loaded when the first of them opens.
 //
 // The question for the token belongs to this page's own server and to no other.
-import { hasToken, setToken } from './api.js';
-import { errorLine, h, loadStyle } from './dom.js';
+import { hasToken, isToken, setToken } from './api.js';
+import { errorLine, h, loadOverlayStyle } from './dom.js';
 import { COMMANDS } from './keys.js';
 import { changeSetting, onSetting, setting } from './settings.js';
 import { store } from './store.js';
@@ -153,8 +153,7 @@ function createTokenDialog() {
     }
     submit.disabled = true;
     tried = true;
-    // A header carries visible ASCII only, and so does every token.
-    if (/^[\x21-\x7e]+$/.test(token)) {
+    if (isToken(token)) {
       setToken(token, remember.checked);
       await store.refresh();
     }
@@ -187,11 +186,9 @@ function createTokenDialog() {
 
 const CREATORS = { help: createHelpDialog, settings: createSettingsDialog, token: createTokenDialog };
 const created = {};
-let styled = null;
 
 export async function openDialog(name) {
-  styled ??= loadStyle(new URL('./dialogs.css', import.meta.url));
-  await styled;
+  await loadOverlayStyle();
   created[name] ??= CREATORS[name]();
   created[name].showModal();
 }

@@ -73,21 +73,13 @@ export function announce(text) {
   }, 30);
 }
 
-// navigator.clipboard exists on https and on loopback only; an agent is often reached over plain
-// http, and there the old way still works. Resolves to whether it did.
+// navigator.clipboard exists on https and on loopback only. Resolves to whether it worked.
 export async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    const area = h('textarea', { class: 'offscreen', 'aria-hidden': 'true', value: text });
-    const focused = document.activeElement;
-    (document.querySelector('dialog[open]') ?? document.body).append(area);
-    area.select();
-    const copied = document.execCommand('copy');
-    area.remove();
-    focused?.focus({ preventScroll: true });
-    return copied;
+    return (await import('./copy_command.js')).copyByCommand(text);
   }
 }
 
@@ -107,13 +99,6 @@ export function copyButton(label, makeText, properties) {
   return element;
 }
 
-export function saveFile(name, parts, type) {
-  const url = URL.createObjectURL(new Blob(parts, { type }));
-  h('a', { href: url, download: name }).click();
-  // The browser reads it after the click.
-  setTimeout(() => URL.revokeObjectURL(url), 60000);
-}
-
 // The one place for an error beside what failed: empty it with null. Shown once, and announced.
 export function errorLine(properties) {
   const element = h('p', { class: 'error', role: 'alert', hidden: true, ...properties });
@@ -124,41 +109,19 @@ export function errorLine(properties) {
   return element;
 }
 
-// A question with one dangerous answer. Resolves to whether it was given.
-export function confirmDialog(question, action) {
-  return new Promise((resolve) => {
-    const close = (value) => {
-      dialog.close();
-      dialog.remove();
-      resolve(value);
-    };
-    const dialog = h(
-      'dialog',
-      { class: 'confirm', 'aria-label': question, oncancel: () => close(false) },
-      h('p', null, question),
-      h(
-        'div',
-        { class: 'buttons' },
-        h('button', { type: 'button', onclick: () => close(false) }, 'Cancel'),
-        h('button', { type: 'button', class: 'danger', onclick: () => close(true) }, action),
-      ),
-    );
-    document.body.append(dialog);
-    dialog.showModal();
-    dialog.querySelector('.danger').focus();
-  });
-}
+const styles = new Map();
 
 // A style sheet that only a part of the page needs. Resolves when it is in force.
 export function loadStyle(url) {
-  return new Promise((resolve, reject) => {
-    document.head.append(
-      h('link', {
-        rel: 'stylesheet',
-        href: url,
-        onload: resolve,
-        onerror: () => reject(new Error('a style sheet is missing')),
-      }),
-    );
-  });
+  if (!styles.has(url.href)) {
+    const loading = new Promise((onload, onerror) => {
+      document.head.append(h('link', { rel: 'stylesheet', href: url, onload, onerror }));
+    });
+    styles.set(url.href, loading);
+    loading.catch(() => styles.delete(url.href));
+  }
+  return styles.get(url.href);
 }
+
+// Of dialogs and menus, which can be used without it, too.
+export const loadOverlayStyle = () => loadStyle(new URL('./overlay.css', import.meta.url)).catch(() => {});

@@ -49,6 +49,14 @@ export function commandLine(process) {
   return joinWords([process.command, ...process.args]);
 }
 
+// For the eye: what would turn the direction of the text around is spelt out.
+export function shownCommand(process) {
+  return commandLine(process).replace(
+    /[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16)}`,
+  );
+}
+
 // {kind, shape, word}: kind for the colour, shape for those who see none, word for all.
 export function statusOf(process) {
   if (process.status === 'running') return { kind: 'running', shape: '●', word: 'running' };

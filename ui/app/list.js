@@ -5,8 +5,9 @@
 // opens by its dots, a right click, a long press, or the keyboard's menu key; the dots are for the
 // mouse alone, since an option must not contain another control.
 import { actionOf, kill, onAction, remove, removeExited, runAgain, stop } from './actions.js';
-import { copyText, h, replaceChildren, setAttribute, setPressed, setText, toggleButton } from './dom.js';
-import { commandLine, formatAge, statusOf } from './format.js';
+import { serverNow } from './api.js';
+import { copyText, errorLine, h, replaceChildren, setAttribute, setPressed, setText, toggleButton } from './dom.js';
+import { commandLine, formatAge, shownCommand, statusOf } from './format.js';
 import { changeSetting, setting } from './settings.js';
 import { store } from './store.js';
 
@@ -28,13 +29,13 @@ function createRow(id, select) {
     if (row.process === process) return;
     row.process = process;
     const { kind, shape, word } = statusOf(process);
-    const line = commandLine(process);
+    const line = shownCommand(process);
     replaceChildren(status, h('span', { 'aria-hidden': 'true' }, `${shape} `), word);
     status.dataset.kind = kind;
     setText(command, line);
-    element.title = line;
+    element.title = line.slice(0, 1000);
     tty.hidden = !process.tty;
-    tick(Date.now());
+    tick(serverNow());
   }
 
   function tick(now) {
@@ -125,6 +126,7 @@ export function createList({ select }) {
     onkeydown: onKey,
   });
   const note = h('div', { class: 'empty', testid: 'empty', hidden: true });
+  const trouble = errorLine({ testid: 'list-error' });
   const element = h(
     'nav',
     { class: 'side', 'aria-label': 'Processes' },
@@ -143,6 +145,7 @@ export function createList({ select }) {
     ),
     list,
     note,
+    trouble,
     h(
       'div',
       { class: 'side-foot toolbar' },
@@ -153,7 +156,6 @@ export function createList({ select }) {
           class: 'quiet',
           testid: 'refresh',
           onclick: () => store.refresh(),
-          title: 'Ask the server now; it is asked every 2 s anyway',
         },
         'Refresh',
       ),
@@ -223,16 +225,17 @@ export function createList({ select }) {
   }
 
   function placeRows() {
-    const hadFocus = list.contains(document.activeElement) ? document.activeElement : null;
+    const had = list.contains(document.activeElement) ? document.activeElement : null;
+    const at = [...list.children].indexOf(had);
     const wanted = shown.map((id) => rows.get(id).element);
-    // From the end, so that a new row at the top moves nothing else.
-    for (let i = wanted.length - 1; i >= 0; i--) {
-      const next = wanted[i + 1] ?? null;
-      if (wanted[i].parentNode !== list || wanted[i].nextSibling !== next) list.insertBefore(wanted[i], next);
-    }
-    while (list.children.length > wanted.length) list.firstChild.remove();
-    if (hadFocus !== null && document.activeElement !== hadFocus)
-      (hadFocus.isConnected ? hadFocus : list.firstChild)?.focus({ preventScroll: true });
+    const stay = new Set(wanted);
+    // First what goes, then what comes, so that nothing else is moved.
+    for (const row of [...list.children]) if (!stay.has(row)) row.remove();
+    wanted.forEach((row, i) => {
+      if (list.children[i] !== row) list.insertBefore(row, list.children[i] ?? null);
+    });
+    if (had !== null && document.activeElement !== had)
+      (had.isConnected ? had : (wanted[at] ?? wanted.at(-1)))?.focus({ preventScroll: true });
   }
 
   function update() {
@@ -256,7 +259,13 @@ export function createList({ select }) {
     clear.disabled = store.connection !== 'connected';
   }
 
-  onAction(update);
+  // What the detail does not show, because it shows another process.
+  onAction((id) => {
+    const { error, stillRunning } = actionOf(id);
+    const text = error ?? (stillRunning ? 'Still running 2 s after it was asked to stop' : null);
+    trouble.show(text === null || id === selected ? null : `${id}: ${text}`);
+    update();
+  });
   return {
     element,
     update,

@@ -3,11 +3,16 @@
 // One stream at a time, while the page is seen. After a break it goes on from the last entry: at once
 // when the server answers again, else after a while that grows. It ends with the exit of the process, or
 // when there is no such process.
-import { followLogs } from './api.js';
+//
+// Where windows of this server have all the connections that the browser opens to it, each follows for a
+// moment and gives its connection back for a while.
+import { followLogs, watchRequests } from './api.js';
 import { store } from './store.js';
 
 const RETRY_FIRST_MS = 500;
 const RETRY_LAST_MS = 10000;
+const TURN_MS = 1000;
+const REST_MS = 2500;
 
 // on: open(), log(entry), gap(gap), exit(process), problem(text) where the server refuses.
 export function createLogFeed(id, on) {
@@ -17,6 +22,7 @@ export function createLogFeed(id, on) {
   let retryMs = RETRY_FIRST_MS;
   let timer = 0;
   let connection = store.connection;
+  let crowded = false;
 
   async function start() {
     if (over || abort !== null || document.hidden) return;
@@ -35,6 +41,7 @@ export function createLogFeed(id, on) {
         {
           open: ifMine(() => {
             retryMs = RETRY_FIRST_MS;
+            if (crowded) timer = setTimeout(rest, TURN_MS);
             on.open();
           }),
           log: ifMine((entry) => {
@@ -79,6 +86,17 @@ export function createLogFeed(id, on) {
     abort = null;
   }
 
+  function rest() {
+    pause();
+    timer = setTimeout(start, REST_MS);
+  }
+
+  const unwatch = watchRequests((what) => {
+    if (what !== 'crowded' || crowded) return;
+    crowded = true;
+    if (!over) rest();
+  });
+
   function onVisibility() {
     if (document.hidden) pause();
     else start();
@@ -100,6 +118,7 @@ export function createLogFeed(id, on) {
       over = true;
       pause();
       unsubscribe();
+      unwatch();
       document.removeEventListener('visibilitychange', onVisibility);
     },
   };

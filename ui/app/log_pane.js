@@ -70,6 +70,7 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
   let next = 1; // number of the first line that has no element
   let refilter = -1; // index of the block that is next to be hidden or shown anew, from the end
   let following = true;
+  let anchor = null; // {number, offset}: the line that is to be back in its place after a change of looks
   let missed = 0;
   let frame = 0;
   let lastTop = 0;
@@ -206,6 +207,7 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
     drawChanged(changed);
     const done = dropOld(goOn) && append(goOn) && filterAgain(goOn);
     if (missed !== before) onMissed(missed);
+    if (done) takePlace();
     if (!(moreWork(goOn, changed) && done)) schedule();
   }
 
@@ -249,6 +251,45 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
         if (bottom > view.top && visit(block.first + j, block.elements[j]) === false) return;
       }
     }
+  }
+
+  const offsetOf = (lineElement) => lineElement.getBoundingClientRect().top - element.getBoundingClientRect().top;
+
+  // Number of the first line in view; of the next one where there is none.
+  function firstInView() {
+    let found = next;
+    forEachInView((number) => {
+      found = number;
+      return false;
+    });
+    return found;
+  }
+
+  function elementOf(number) {
+    const block = blockOf(number);
+    return block && block.elements[number - block.first];
+  }
+
+  // change() alters what is shown, or how; who is reading goes on at the same line.
+  function keepPlace(change) {
+    const number = firstInView();
+    const lineElement = elementOf(number);
+    if (!following && anchor === null && lineElement) anchor = { number, offset: offsetOf(lineElement) };
+    change();
+    schedule();
+  }
+
+  function takePlace() {
+    if (anchor === null) return;
+    let { number } = anchor;
+    while (number < next && (elementOf(number)?.hidden ?? true)) number += 1;
+    const lineElement = elementOf(number);
+    if (!following && lineElement) {
+      // Twice, since blocks that were out of sight get their true height when they come into it.
+      lineElement.scrollIntoView({ behavior: 'instant' });
+      element.scrollTop += offsetOf(lineElement) - anchor.offset;
+    }
+    anchor = null;
   }
 
   const atEnd = () => element.scrollHeight - element.clientHeight - element.scrollTop <= END_PIXELS;
@@ -322,9 +363,11 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
 
     // What accepts() says has changed.
     filter() {
-      refilter = blocks.length - 1;
-      schedule();
+      keepPlace(() => {
+        refilter = blocks.length - 1;
+      });
     },
+    keepPlace,
 
     clear() {
       for (const block of blocks.splice(0)) block.element.remove();
@@ -332,22 +375,10 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
       next = model.next;
     },
 
-    // Number of the first line in view; of the next one where there is none.
-    firstInView() {
-      let found = next;
-      forEachInView((number) => {
-        found = number;
-        return false;
-      });
-      return found;
-    },
-
+    firstInView,
     forEachInView,
     rangeOf,
-    elementOf(number) {
-      const block = blockOf(number);
-      return block && block.elements[number - block.first];
-    },
+    elementOf,
 
     // Into the middle, if it is not in sight.
     reveal(lineElement, ranges) {

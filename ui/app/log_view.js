@@ -6,8 +6,8 @@
 //
 // Stream, filter and search look at the same lines; shown() and searched() say which. "Clear" forgets
 // the lines of this view alone.
-import { getConfig, getLogs } from './api.js';
-import { announce, copyText, errorLine, h, isPressed, saveFile, setPressed, setText, toggleButton } from './dom.js';
+import { getConfig } from './api.js';
+import { announce, copyText, errorLine, h, isPressed, setPressed, setText, toggleButton } from './dom.js';
 import { formatBytes, formatClock } from './format.js';
 import { createLogFeed } from './log_feed.js';
 import { createLogModel } from './log_model.js';
@@ -17,7 +17,7 @@ import { changeSetting, setting } from './settings.js';
 
 // An answer that has begun and has brought nothing in this time has nothing.
 const NOTHING_MS = 250;
-const ORDER_NOTE = 'Two pipes: what came within a few milliseconds may be in another order';
+const ORDER_NOTE = 'Two pipes: within milliseconds, order is not known';
 
 const plural = (count, word) => `${count.toLocaleString('en')} ${word}${count === 1 ? '' : 's'}`;
 
@@ -61,7 +61,7 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
 
   const followButton = toggleButton('Follow', true, (on) => pane.setFollowing(on), {
     testid: 'follow',
-    title: 'Keep the newest line in sight (f, End)',
+    title: 'Keep the end in sight (f)',
   });
   const streamSelect = h(
     'select',
@@ -74,7 +74,7 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
   );
   const timesButton = toggleButton('Times', setting('timestamps'), (on) => change('timestamps', on), {
     testid: 'timestamps',
-    title: 'Show when each line came (t)',
+    title: 'When each line came (t)',
   });
   const wrapButton = toggleButton('Wrap', setting('wrap'), (on) => change('wrap', on), {
     testid: 'wrap',
@@ -112,7 +112,7 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
       changeSetting('filterMatches', on);
       pane.filter();
     },
-    { testid: 'search-filter', title: 'Show only the lines that match' },
+    { testid: 'search-filter', title: 'Matching lines only' },
   );
   const searchBox = h(
     'div',
@@ -126,21 +126,21 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
   );
   const copyIcon = iconButton('copy', 'Copy', copyShown, {
     testid: 'copy',
-    title: 'Copy what is selected, or all that is shown',
+    title: 'Copy the selection, or all',
     onmousedown: (event) => event.preventDefault(),
   });
   const saveIcon = iconButton('save', 'Download', download, {
     testid: 'download',
-    title: 'Download all that the server keeps',
+    title: 'Download the whole log',
   });
   const clearIcon = iconButton('clear', 'Clear view', clearView, {
     testid: 'clear',
-    title: 'Clear the view; a reload brings it back',
+    title: 'Clear the view',
   });
   const stdinSlot = h('div', { class: 'stdin-slot', hidden: true });
   const inputButton = toggleButton('Input', false, () => showStdin(true), {
     testid: 'input-toggle',
-    title: 'Write to the standard input',
+    title: 'Standard input',
   });
   const problem = errorLine({ testid: 'log-error' });
   const toolbar = h(
@@ -191,8 +191,10 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
   }
 
   function applyLooks() {
-    pane.element.classList.toggle('wrap', setting('wrap'));
-    pane.element.classList.toggle('times', setting('timestamps'));
+    pane.keepPlace(() => {
+      pane.element.classList.toggle('wrap', setting('wrap'));
+      pane.element.classList.toggle('times', setting('timestamps'));
+    });
     setPressed(wrapButton, setting('wrap'));
     setPressed(timesButton, setting('timestamps'));
   }
@@ -222,7 +224,7 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
   function showDropped() {
     const texts = [];
     if (model.dropped > 0)
-      texts.push(`${plural(model.dropped, 'earlier line')} not shown here; Download has everything the server keeps.`);
+      texts.push(`${plural(model.dropped, 'earlier line')} not shown here; Download has everything.`);
     if (lostBefore !== null) texts.push(lostBefore);
     pane.notice.hidden = texts.length === 0;
     setText(pane.notice, texts.join(' '));
@@ -395,12 +397,7 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
     saveIcon.disabled = true;
     problem.show(null);
     try {
-      const entries = await getLogs(id, tty ? 'pty' : stream);
-      saveFile(
-        `${id}.log`,
-        entries.map(({ data }) => data),
-        'application/octet-stream',
-      );
+      await (await import('./save.js')).saveLog(id, tty ? 'pty' : stream);
       saveIcon.done('Downloaded');
     } catch (error) {
       problem.show(`Not downloaded: ${error.message}. Try again.`);
@@ -473,6 +470,11 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
       return commands[name] !== undefined && commands[name]() !== false;
     },
     focus: () => pane.element.focus(),
+    setQuery(text) {
+      if (text === searchInput.value) return;
+      searchInput.value = text;
+      startSearch(true);
+    },
     destroy() {
       feed.destroy();
       pane.destroy();

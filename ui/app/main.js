@@ -3,9 +3,9 @@
 // Routes are fragments: #/, #/processes/ID[/logs|terminal|info][?q=...], #/new[?from=ID], #/run. The
 // address is the one place where the choice is kept: everything that chooses changes it, and
 // showRoute() makes the page follow.
-import { apiUrl } from './api.js';
+import { serverNow } from './api.js';
 import { createDetail, createNoticeView } from './detail.js';
-import { h, replaceChildren, setAttribute, setText } from './dom.js';
+import { h, loadStyle, replaceChildren, setAttribute, setText } from './dom.js';
 import { formatClock } from './format.js';
 import { listenToKeys } from './keys.js';
 import { createList } from './list.js';
@@ -23,12 +23,20 @@ const CONNECTIONS = {
   refused: ['!', 'Token needed'],
 };
 
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function readRoute() {
   const [path, parameters = ''] = location.hash.slice(1).split(/\?(.*)/s);
   const [, name, id, tab] = path.split('/');
   const query = new URLSearchParams(parameters);
   if (name === 'processes' && id)
-    return { page: 'process', id: decodeURIComponent(id), tab: TAB_OF_PATH[tab] ?? null, query: query.get('q') ?? '' };
+    return { page: 'process', id: decoded(id), tab: TAB_OF_PATH[tab] ?? null, query: query.get('q') ?? '' };
   if (name === 'new') return { page: 'new', from: query.get('from') };
   if (name === 'run') return { page: 'run' };
   return { page: 'list' };
@@ -66,27 +74,6 @@ function createThemeButton() {
 }
 
 function createWelcome() {
-  const example = "sh -c 'date; sleep 1'";
-  const none = [
-    h('h1', null, 'No processes yet'),
-    h(
-      'p',
-      null,
-      'Start one with ',
-      h('a', { href: '#/new' }, 'New'),
-      ' or the key ',
-      h('kbd', null, 'n'),
-      ', for example ',
-      h('code', null, example),
-      ', or from outside:',
-    ),
-    h(
-      'pre',
-      { tabindex: '0', role: 'region', 'aria-label': 'Example' },
-      `curl -H 'content-type: application/json' ${apiUrl('processes').href} \\\n`,
-      `  -d '{"command":"sh","args":["-c","date; sleep 1"]}'`,
-    ),
-  ];
   const some = [
     h('h1', null, 'No process selected'),
     h('p', { class: 'muted' }, 'Choose one at the left, or press ', h('kbd', null, '?'), ' for the keys.'),
@@ -95,11 +82,12 @@ function createWelcome() {
   let shown = null;
   return {
     element,
-    update() {
-      const next = store.loaded ? (store.processes.size === 0 ? none : some) : null;
-      if (next === shown) return;
+    async update() {
+      const next = store.processes.size === 0 ? 'none' : 'some';
+      if (!store.loaded || next === shown) return;
       shown = next;
-      replaceChildren(element, next ?? []);
+      const content = next === 'none' ? await (await import('./first_steps.js')).firstSteps() : some;
+      if (shown === next) replaceChildren(element, content);
     },
   };
 }
@@ -116,20 +104,21 @@ function createConnectionBar(openToken) {
   });
 
   function update() {
-    const { connection, asOf, retryAt, storage } = store;
+    const { connection, asOf, retryAt, storage, trouble } = store;
     const asks = connection === 'unreachable' || connection === 'refused';
     element.hidden = !asks && !outdated && storage === null;
     button.hidden = !asks && !outdated;
     if (connection === 'unreachable') {
       const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
       const since = asOf === 0 ? '' : ` What you see is as of ${formatClock(asOf)}.`;
-      setText(text, `Server not reachable, ${seconds > 0 ? `retrying in ${seconds} s` : 'retrying'}.${since}`);
+      const what = trouble === null ? 'Server not reachable' : `The server answers with an error (${trouble})`;
+      setText(text, `${what}, ${seconds > 0 ? `retrying in ${seconds} s` : 'retrying'}.${since}`);
       setText(button, 'Retry now');
     } else if (connection === 'refused') {
       setText(text, 'The server wants a token.');
       setText(button, 'Enter token');
     } else if (outdated) {
-      setText(text, 'A part of this page could not be loaded; the server may have a newer one.');
+      setText(text, 'A part of this page is missing: the server has a newer one.');
       setText(button, 'Reload');
     } else if (storage !== null) {
       setText(text, `The server cannot store logs at the moment and keeps them in memory: ${storage}`);
@@ -158,6 +147,7 @@ function startPage() {
     changeRoute,
     leave: () => {
       location.hash = '#/';
+      list.focus();
     },
   });
   const formSlot = h('section', { class: 'form-slot' });
@@ -202,7 +192,9 @@ function startPage() {
       return;
     }
     if (current !== id) location.hash = address;
-    if (how !== 'enter') return;
+    // Who opens a terminal wants to type; on a phone that would bring up the keyboard.
+    const types = store.processes.get(id)?.tty && !matchMedia('(pointer: coarse)').matches;
+    if (how === 'click' && !types) return;
     showRoute();
     detail.focus();
   }
@@ -225,7 +217,7 @@ function startPage() {
     form = wanted;
     const onCreated = (process) => {
       store.put(process);
-      location.hash = processAddress(process.id);
+      if (form === wanted) location.hash = processAddress(process.id);
     };
     try {
       forms ??= import('./forms.js').then(({ loadForms }) => loadForms());
@@ -235,6 +227,7 @@ function startPage() {
       wanted.view = create({ prefill, onCreated });
     } catch (error) {
       forms = null;
+      if (form !== wanted) return;
       wanted.view = createNoticeView(`The form could not be loaded: ${error.message}`);
     }
     replaceChildren(formSlot, wanted.view.element);
@@ -309,26 +302,30 @@ function startPage() {
     }
   }
 
+  // Only whom it is for has to load it.
+  if (matchMedia('(forced-colors: active)').matches) loadStyle(new URL('./forced.css', import.meta.url));
   store.subscribe(update);
   addEventListener('hashchange', () => {
-    takeTokenFromAddress();
+    if (takeTokenFromAddress()) store.refresh();
     showRoute();
   });
   listenToKeys(perform);
   // Each browser says in other words that a part of the page did not come, but all name the module.
   addEventListener('unhandledrejection', ({ reason }) => {
-    if (reason instanceof TypeError && /module/i.test(reason.message)) bar.tellOutdated();
+    if (!(reason instanceof TypeError && /module/i.test(reason.message))) return;
+    // Or the server is not there at all, which is told otherwise.
+    store.refresh().then(() => store.connection === 'connected' && bar.tellOutdated());
   });
   setInterval(() => {
     if (document.hidden) return;
-    const now = Date.now();
+    const now = serverNow();
     list.tick(now);
     detail.tick(now);
     if (store.connection === 'unreachable') bar.update();
   }, 1000);
   update();
-  showRoute();
   store.start();
+  showRoute();
 }
 
 startPage();

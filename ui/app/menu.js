@@ -1,7 +1,7 @@
 // menu.js - a menu of actions at a point of the page (WAI-ARIA menu pattern).
 //
 // There is at most one. It takes the focus and gives it back when it closes.
-import { h } from './dom.js';
+import { h, loadOverlayStyle } from './dom.js';
 
 let openedMenu = null;
 // It would stand beside the window.
@@ -22,7 +22,8 @@ function moveInMenu(items, key) {
 }
 
 // items: {label, run, danger, testid}. x, y: where, in the viewport.
-export function openMenu(x, y, label, items) {
+export async function openMenu(x, y, label, items) {
+  await loadOverlayStyle();
   closeMenu(false);
   const before = document.activeElement;
   const buttons = items.map(({ label: text, run, danger, testid }) =>

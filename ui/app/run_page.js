@@ -3,9 +3,10 @@
 // The page is made once and stays, also while a run is under way: who looks at something else and
 // comes back finds the values, the run and its result. A run is a request that lasts; cancelling is
 // ending the request, upon which the server kills the command and all that it started.
+// There is one result at most; what it keeps going (panes, output that is still filled in) ends with `shown`.
 import { createProcess, decodeBase64, getConfig, runProcess } from './api.js';
 import { InputError, createCommandForm, formField } from './command_form.js';
-import { announce, copyButton, h, replaceChildren, saveFile, setAttribute, setText } from './dom.js';
+import { announce, copyButton, h, replaceChildren, setAttribute, setText } from './dom.js';
 import { commandLine, endOf, formatBytes, formatDuration, statusOf } from './format.js';
 import { createLogModel } from './log_model.js';
 import { createLogPane } from './log_pane.js';
@@ -45,11 +46,12 @@ function limitNumber(field, most, usual) {
 }
 
 // In slices, so that the page stays awake.
-async function fillOutput(bytes, model, pane) {
+async function fillOutput(bytes, model, pane, signal) {
   for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
     model.add({ stream: 'stdout', timestampMs: 0, data: bytes.subarray(at, at + SLICE_BYTES) });
     pane.schedule();
     await new Promise((resume) => setTimeout(resume));
+    if (signal.aborted) return;
   }
   model.end();
   pane.schedule();
@@ -61,7 +63,8 @@ function textOf(model) {
   return lines.join('\n');
 }
 
-function outputBox(name, base64, truncated) {
+// Until `signal` says that it is replaced.
+function outputBox(name, base64, truncated, signal) {
   const bytes = decodeBase64(base64);
   const size = formatBytes(bytes.length);
   const head = h(
@@ -79,7 +82,7 @@ function outputBox(name, base64, truncated) {
     box.append(h('p', { class: 'muted', testid: name }, truncated ? 'nothing was kept' : 'no output'));
     return box;
   }
-  const save = () => saveFile(`${name}.log`, [bytes], 'application/octet-stream');
+  const save = async () => (await import('./save.js')).saveFile(`${name}.log`, [bytes], 'application/octet-stream');
   const model = createLogModel();
   const nothing = () => {};
   const pane = createLogPane(model, {
@@ -88,6 +91,7 @@ function outputBox(name, base64, truncated) {
     onFollow: nothing,
     onMissed: nothing,
   });
+  signal.addEventListener('abort', pane.destroy);
   // It is all there: one begins to read at the top.
   pane.setFollowing(false);
   setAttribute(pane.element, 'aria-label', name);
@@ -101,7 +105,7 @@ function outputBox(name, base64, truncated) {
     ),
   );
   box.append(pane.element);
-  fillOutput(bytes, model, pane).then(() => {
+  fillOutput(bytes, model, pane, signal).then(() => {
     if (model.dropped > 0)
       head.append(h('p', { class: 'bar' }, `The first ${model.dropped} lines are in the download only.`));
   });
@@ -117,6 +121,7 @@ function clampOf(body, result) {
 
 function buildRunPage() {
   const page = { onCreated: null };
+  let shown = new AbortController();
   const fields = {
     timeoutMs: numberField('Timeout in ms', 'timeout', 1, ' ms'),
     maxOutputBytes: numberField('Output limit in bytes', 'max-output', 0, ' bytes'),
@@ -142,6 +147,8 @@ function buildRunPage() {
   }
 
   function showRunning(body) {
+    shown.abort();
+    shown = new AbortController();
     result.hidden = false;
     replaceChildren(
       result,
@@ -179,8 +186,8 @@ function buildRunPage() {
         : h(
             'div',
             { class: 'outputs' },
-            outputBox('stdout', answer.stdout, answer.stdoutTruncated),
-            outputBox('stderr', answer.stderr, answer.stderrTruncated),
+            outputBox('stdout', answer.stdout, answer.stdoutTruncated, shown.signal),
+            outputBox('stderr', answer.stderr, answer.stderrTruncated, shown.signal),
           ),
     );
     announce(`${body.command} ${sentence}`);

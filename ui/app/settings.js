@@ -36,14 +36,18 @@ export function writeStored(storage, key, value) {
 }
 
 function loadSettings() {
+  let stored = {};
   try {
-    return { ...DEFAULTS, ...JSON.parse(readStored('localStorage', SETTINGS_KEY) ?? '{}') };
+    stored = JSON.parse(readStored('localStorage', SETTINGS_KEY) ?? '{}');
   } catch {
-    return { ...DEFAULTS };
+    // Not ours.
   }
+  const kind = (value) => (Array.isArray(value) ? 'list' : typeof value);
+  const usable = Object.entries(DEFAULTS).filter(([name, value]) => kind(stored?.[name]) === kind(value));
+  return { ...DEFAULTS, ...Object.fromEntries(usable.map(([name]) => [name, stored[name]])) };
 }
 
-const values = loadSettings();
+let values = loadSettings();
 const settingListeners = new Set();
 
 export function setting(name) {
@@ -51,7 +55,8 @@ export function setting(name) {
 }
 
 export function changeSetting(name, value) {
-  values[name] = value;
+  // Another tab may have changed another one.
+  values = { ...(readStored('localStorage', SETTINGS_KEY) === null ? values : loadSettings()), [name]: value };
   writeStored('localStorage', SETTINGS_KEY, JSON.stringify(values));
   for (const listener of settingListeners) listener(name, value);
 }

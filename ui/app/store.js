@@ -6,7 +6,7 @@
 // costs a 304.
 //
 // Connection: connecting -> connected <-> unreachable, and refused when a token is wanted.
-import { deleteProcess, getHealth, getProcess, listProcesses, watchRequests } from './api.js';
+import { deleteProcess, getHealth, getProcess, listProcesses, onTokenOfOthers, watchRequests } from './api.js';
 
 const POLL_MS = 2000;
 const HEALTH_POLLS = 10; // the list is asked for that often before health is again
@@ -18,7 +18,7 @@ function createStore() {
   let failures = 0;
   let polling = null;
   let again = false;
-  let deletions = 0;
+  let changes = 0; // of what is known, by other ways than the list
   let polls = 0;
   let stale = true; // the list is wanted whole, changed or not
 
@@ -29,6 +29,7 @@ function createStore() {
     connection: 'connecting',
     asOf: 0, // when the server last answered, ms
     retryAt: 0,
+    trouble: null, // what it answers with, if it is not silent
     storage: null, // why the server cannot store at the moment
 
     // listener() after each change. Returns a function that ends that.
@@ -41,13 +42,19 @@ function createStore() {
       watchRequests((what) => {
         if (what === 'refused') setConnection('refused');
         // A request of another part finds out first, or sees that it is over.
-        else if ((what === 'unreachable') !== (store.connection === 'unreachable') && polling === null) store.refresh();
+        else if (
+          what !== 'crowded' &&
+          (what === 'unreachable') !== (store.connection === 'unreachable') &&
+          polling === null
+        )
+          store.refresh();
       });
       document.addEventListener('visibilitychange', () => {
         if (document.hidden) clearTimeout(timer);
         else store.refresh();
       });
       addEventListener('online', store.refresh);
+      onTokenOfOthers(store.refresh);
       store.refresh();
     },
 
@@ -70,10 +77,13 @@ function createStore() {
       return polling;
     },
 
-    // A record that came by another way: newer than the list's.
+    // A record that came by another way. It may be older than a deletion by somebody else, so the next
+    // list counts, changed or not.
     put(process) {
+      if (store.deleted.has(process.id)) return;
       store.processes.set(process.id, process);
-      again = polling !== null;
+      changes += 1;
+      stale = true;
       notify();
     },
 
@@ -85,8 +95,10 @@ function createStore() {
     },
 
     async remove(id) {
-      await deleteProcess(id);
-      deletions += 1;
+      await deleteProcess(id).catch((error) => {
+        if (error.status !== 404) throw error; // somebody else was faster
+      });
+      changes += 1;
       store.deleted.add(id);
       store.processes.delete(id);
       notify();
@@ -118,17 +130,19 @@ function createStore() {
   }
 
   async function poll() {
-    const before = deletions;
+    const before = changes;
     try {
       const list = await listProcesses(stale);
-      // A list that was made before a deletion would bring the record back for a moment.
-      stale = list !== null && before !== deletions;
+      // A list that was made before a change would undo it for a moment.
+      stale = before !== changes;
       again ||= stale;
       failures = 0;
       store.asOf = Date.now();
       const changed = list !== null && !stale;
       if (changed) {
         store.processes = new Map(list.map((process) => [process.id, process]));
+        // A server that was started anew may give an id again.
+        for (const { id } of list) store.deleted.delete(id);
         store.loaded = true;
       }
       const storage = polls % HEALTH_POLLS === 1 ? await storageTrouble() : store.storage;
@@ -138,7 +152,8 @@ function createStore() {
       store.connection = 'connected';
       if (news) notify();
     } catch (error) {
-      if (error.status === 401) return;
+      if (error.status === 401 || error.crowded) return;
+      store.trouble = error.status ? error.message : null;
       failures += 1;
       setConnection('unreachable');
     }

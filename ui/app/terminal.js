@@ -1,36 +1,26 @@
 // terminal.js - a terminal process in xterm.js; loaded when the first one is opened.
 //
-// The server does the replay: it sends what is kept over the same WebSocket, one binary frame for each
-// entry of the log, without the questions that a terminal would answer. Fetching the log beside the
-// socket and joining the two was rejected: it needs frames that are held back, and old questions would
-// be answered into a shell.
+// The view: the terminal with its toolbar, the keys that a phone lacks, sizes, shortcuts and paste. Output
+// and input go through terminal_connection.js, which says what happens in its place among the output: when
+// `ready`, `replayed` or `exit` is called, the terminal shows all of before and nothing of after.
 //
-// - Frames are counted, so that `next` is always the sequence of the next one. Each connection after
-//   the first says `since`, the terminal itself is kept: nothing is lost, nothing comes twice.
-// - All that depends on the place in the output (a size, the end of the replay, the end of the process)
-//   goes through the write queue of xterm, see inOrder().
 // - The process has one size, its viewers many. A page that has the focus sets it, others show the
 //   process's size in what room they have. `sizing`: the last size known was set by this page.
-import { openTerminalSocket } from './api.js';
-import { announce, confirmDialog, copyButton, copyText, h, loadStyle, setPressed, setText, toggleButton, uniqueId } from './dom.js';
-import { commandLine, endOf, formatBytes } from './format.js';
+// - What is typed goes to the process unless the view is read-only or the process has ended; what a
+//   terminal answers goes only where `sizing` is true, since of several viewers one answers.
+import { announce, copyButton, copyText, h, loadStyle, setPressed, setText, toggleButton, uniqueId } from './dom.js';
+import { commandLine, endOf } from './format.js';
 import { changeSetting, onSetting, setting } from './settings.js';
 import { store } from './store.js';
+import { ANSWER, createConnection, dimLine } from './terminal_connection.js';
+import { createFind, wholeLines } from './terminal_find.js';
 
-// The scrollback holds 10,000 lines, which is about this much; a larger replay would be parsed in vain.
-const REPLAY_BYTES = 1 << 20;
+// A replay is about as much, see terminal_connection.js.
 const SCROLLBACK_LINES = 10000;
-// xterm throws output away when 50 MB wait in it, and a WebSocket in a browser cannot be paused.
-const PENDING_MAX = 8 << 20;
-const PENDING_LOW = 1 << 20;
-const RETRY_MIN_MS = 300;
-const RETRY_MAX_MS = 5000;
-// At most 49,152 bytes: below the limit of one message.
-const INPUT_UNITS = 16384;
 const FONT_SIZE = 13;
+// So long the list may tell of a size before ours.
+const REPORT_MS = 3000;
 const WINDOWS = /^win/i.test(navigator.platform);
-// What a terminal answers to a question; no key sends these but F3 with modifiers.
-const ANSWER = /^\x1b(?:[P\]].|\[[?>]?[\d;]*\$?[cnRty]$)/s;
 
 // --- xterm.js ---
 
@@ -71,18 +61,7 @@ function themeOf(parent) {
   return theme;
 }
 
-// --- the text on the screen ---
-
-// Lines as the program wrote them: what the terminal wrapped is one line again.
-function* wholeLines(buffer, row, end) {
-  while (row < end) {
-    const first = row;
-    let text = '';
-    do text += buffer.getLine(row++).translateToString();
-    while (buffer.getLine(row)?.isWrapped);
-    yield { first, text };
-  }
-}
+// --- the view ---
 
 function screenText({ buffer: { active }, rows }) {
   const lines = [...wholeLines(active, active.viewportY, active.viewportY + rows)];
@@ -91,296 +70,6 @@ function screenText({ buffer: { active }, rows }) {
     .join('\n')
     .trimEnd();
 }
-
-// How many cells the first `length` characters of a line take: a wide one has two, one of several
-// units has one or two.
-function cellsOf(term, first, length) {
-  const cell = (at) => term.buffer.active.getLine(first + Math.floor(at / term.cols))?.getCell(at % term.cols);
-  let cells = 0;
-  while (length > 0) {
-    const current = cell(cells);
-    if (current.getWidth() > 0) length -= current.getChars().length || 1;
-    cells += 1;
-  }
-  while (cell(cells)?.getWidth() === 0) cells += 1;
-  return cells;
-}
-
-// A search over the buffer. It begins at the end, where one is looking.
-function createFind(term) {
-  const input = h('input', {
-    type: 'search',
-    placeholder: 'Find',
-    'aria-label': 'Find in the terminal',
-    spellcheck: 'false',
-  });
-  const count = h('span', { class: 'muted', role: 'status' });
-  const button = (label, text, onclick) =>
-    h('button', { type: 'button', 'aria-label': label, title: label, onclick }, text);
-  const element = h(
-    'search',
-    { class: 'terminal-find', hidden: true },
-    input,
-    count,
-    button('Previous match (Enter)', '↑', () => find(-1)),
-    button('Next match (Shift+Enter)', '↓', () => find(1)),
-    button('Close (Esc)', '✕', close),
-  );
-  let current = null;
-
-  function find(step) {
-    const fold = (text) => (setting('matchCase') ? text : text.toLowerCase());
-    const needle = fold(input.value);
-    const found = [];
-    const buffer = term.buffer.active;
-    for (const { first, text } of needle === '' ? [] : wholeLines(buffer, 0, buffer.length)) {
-      const folded = fold(text);
-      for (let at = folded.indexOf(needle); at >= 0; at = folded.indexOf(needle, at + needle.length))
-        found.push({ first, at });
-    }
-    const isBefore = (a, b) => a.first < b.first || (a.first === b.first && a.at < b.at);
-    let index =
-      step > 0
-        ? found.findIndex((match) => current && isBefore(current, match))
-        : found.findLastIndex((match) => !current || isBefore(match, current));
-    if (index < 0) index = step > 0 ? 0 : found.length - 1;
-    current = found[index] ?? null;
-    setText(count, needle === '' ? '' : current ? `${index + 1} of ${found.length}` : 'not found');
-    if (current) show(current, needle.length);
-    else term.clearSelection();
-  }
-
-  function show({ first, at }, length) {
-    const start = cellsOf(term, first, at);
-    const row = first + Math.floor(start / term.cols);
-    term.select(start % term.cols, row, cellsOf(term, first, at + length) - start);
-    const { viewportY } = term.buffer.active;
-    if (row < viewportY || row >= viewportY + term.rows) term.scrollToLine(Math.max(0, row - (term.rows >> 1)));
-  }
-
-  function close() {
-    element.hidden = true;
-    term.focus();
-  }
-
-  input.addEventListener('input', () => {
-    current = null;
-    find(-1);
-  });
-  element.addEventListener('keydown', (event) => {
-    if (event.key === 'Escape') close();
-    else if (event.key !== 'Enter' || event.target !== input) return;
-    else find(event.shiftKey ? 1 : -1);
-    event.preventDefault();
-  });
-  return {
-    element,
-    find,
-    close,
-    open() {
-      element.hidden = false;
-      input.select();
-      input.focus();
-    },
-  };
-}
-
-// --- the connection ---
-
-// on: state(word, retryAt), ready(message, again), replayed(cut), exit(exitCode), refused(text), each
-// but state and refused in its place among the output.
-function createConnection(id, term, on) {
-  let socket = null;
-  // `ready` came over this socket.
-  let greeted = false;
-  let greetedAt = 0;
-  // Sequence of the next binary frame; 0 before the first connection.
-  let next = 0;
-  // The last sequence of the replay.
-  let replayEnd = 0;
-  // Frames of the replay are still to come.
-  let replaying = false;
-  // They are being parsed: answers are to old questions.
-  let guarded = false;
-  // Output is missing: modes and the screen may be wrong.
-  let cut = false;
-  // It is not the first connection, and the terminal has all of before.
-  let again = false;
-  // Bytes that xterm has not parsed yet.
-  let pending = 0;
-  // Closed by us until it has.
-  let draining = false;
-  // What is typed meanwhile.
-  let held = null;
-  let failures = 0;
-  let timer = 0;
-  // Nothing more will come.
-  let over = false;
-  let before = store.connection;
-
-  const inOrder = (callback) => term.write('', callback);
-
-  function connect() {
-    clearTimeout(timer);
-    if (over || socket !== null) return;
-    on.state('connecting');
-    greeted = false;
-    socket = openTerminalSocket(id, next > 0 ? { since: next - 1 } : { replay: REPLAY_BYTES });
-    socket.onmessage = ({ data }) => {
-      if (typeof data === 'string') onMessage(JSON.parse(data));
-      else onOutput(new Uint8Array(data));
-    };
-    socket.onclose = onClose;
-  }
-
-  function drop() {
-    clearTimeout(timer);
-    if (socket === null) return;
-    socket.onmessage = null;
-    socket.onclose = null;
-    socket.close();
-    socket = null;
-  }
-
-  function onOutput(bytes) {
-    next += 1;
-    pending += bytes.length;
-    term.write(bytes, () => onWritten(bytes.length));
-    endReplay();
-    if (pending < PENDING_MAX) return;
-    draining = true;
-    held = [];
-    drop();
-    on.state('catching up');
-  }
-
-  function onWritten(length) {
-    pending -= length;
-    if (!draining || pending > PENDING_LOW) return;
-    draining = false;
-    connect();
-  }
-
-  function onMessage(message) {
-    if (message.type === 'ready') onReady(message);
-    else if (message.toSequence !== undefined) onGap(message);
-    else if (message.type === 'error') on.refused(message.message);
-    else if (message.type === 'exit') {
-      over = true;
-      inOrder(() => on.exit(message.exitCode));
-    }
-  }
-
-  function onReady(message) {
-    again = next > 0;
-    cut = !again && message.firstSequence > 1;
-    greeted = true;
-    greetedAt = Date.now();
-    next = message.firstSequence;
-    replayEnd = message.sequence;
-    replaying = true;
-    on.state('replaying');
-    inOrder(() => {
-      guarded = true;
-      on.ready(message, again);
-    });
-    for (const data of held ?? []) send(data);
-    held = null;
-    endReplay();
-  }
-
-  function endReplay() {
-    if (!replaying || next <= replayEnd) return;
-    replaying = false;
-    const connection = socket;
-    inOrder(() => {
-      guarded = false;
-      if (socket !== connection) return;
-      on.state('connected');
-      on.replayed(cut, again);
-    });
-  }
-
-  function onGap({ toSequence, bytes }) {
-    next = toSequence + 1;
-    cut = true;
-    term.write(
-      dimLine(
-        `${bytes === undefined ? 'some output is' : `${formatBytes(bytes)} of output are`} no longer kept`,
-        '\r\n',
-      ),
-    );
-    term.write('\r\n');
-    endReplay();
-  }
-
-  async function onClose() {
-    socket = null;
-    held = null;
-    if (over) return;
-    if (greeted && Date.now() - greetedAt > RETRY_MAX_MS) failures = 0;
-    // The browser does not say why a socket cannot be opened; a request does.
-    const problem = greeted
-      ? null
-      : await store.load(id).then(
-          () => null,
-          (error) => error,
-        );
-    if (over || socket !== null) return;
-    over = problem?.status === 404;
-    if (over || problem?.status === 401) {
-      on.state(over ? 'Process no longer exists' : 'waiting for the token');
-      return;
-    }
-    const wait = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** failures);
-    failures += 1;
-    timer = setTimeout(connect, wait);
-    on.state('disconnected', Date.now() + wait);
-  }
-
-  // The server is back: this socket may be of before, and half open after a sleep.
-  const unsubscribe = store.subscribe(() => {
-    const isBack = store.connection === 'connected' && before !== 'connected' && before !== 'connecting';
-    before = store.connection;
-    if (!isBack || over || draining) return;
-    drop();
-    connect();
-  });
-
-  function send(data) {
-    if (greeted && socket?.readyState === WebSocket.OPEN) socket.send(data);
-    else held?.push(data);
-  }
-
-  const sendMessage = (message) => send(JSON.stringify(message));
-
-  return {
-    connect,
-    isLive: () => greeted && !guarded && !replaying && socket?.readyState === WebSocket.OPEN,
-    isWaiting: () => socket === null && !over && !draining,
-    resize: ({ cols, rows }) => sendMessage({ type: 'resize', cols, rows }),
-    type(data) {
-      if (guarded && ANSWER.test(data)) return;
-      for (let from = 0, to; from < data.length; from = to) {
-        to = from + INPUT_UNITS;
-        // Both halves of a character go together.
-        if (/[\ud800-\udbff]/.test(data[to - 1])) to += 1;
-        sendMessage({ type: 'input', data: data.slice(from, to) });
-      }
-    },
-    typeBytes: (data) => send(Uint8Array.from(data, (char) => char.charCodeAt(0))),
-    destroy() {
-      over = true;
-      unsubscribe();
-      drop();
-    },
-  };
-}
-
-// Grey, and not dim, which xterm makes paler than its least contrast.
-const dimLine = (text, lead) => `${lead}\x1b[0;90m[${text}]\x1b[0m`;
-
-// --- the view ---
 
 const CHORDS = {
   'C-F6': 'leave',
@@ -410,7 +99,7 @@ function openLink(event, uri) {
   if (event.ctrlKey || event.metaKey) window.open(uri, '_blank', 'noopener,noreferrer');
 }
 
-export async function createTerminal(process, { onProcess, onLeave }) {
+export async function createTerminal(process, { onLeave }) {
   const [{ Terminal }, { FitAddon }, { Unicode11Addon }, { WebLinksAddon }] = await loadLibraries();
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   const term = new Terminal({
@@ -441,6 +130,8 @@ export async function createTerminal(process, { onProcess, onLeave }) {
   let flashTimer = 0;
   let noticeTimer = 0;
   let fitTimer = 0;
+  let reportTimer = 0;
+  let reported = process;
   let wantsFocus = false;
 
   // --- parts ---
@@ -601,6 +292,13 @@ export async function createTerminal(process, { onProcess, onLeave }) {
     showSize();
   }
 
+  function followReport() {
+    const { cols, rows } = reported;
+    if (cols === undefined || !connection.isLive() || sameSize({ cols, rows }, size)) return;
+    sizing = false;
+    followSize({ cols, rows });
+  }
+
   // Programs draw all anew only for a size that differs. The terminal takes it too: that ends a scroll
   // region of the size in which the output was written, which programs rely on after a change of size.
   function redraw() {
@@ -651,7 +349,7 @@ export async function createTerminal(process, { onProcess, onLeave }) {
   async function onExit(exitCode) {
     ended = true;
     showNotice(null);
-    const record = await store.load(process.id).catch(() => ({ ...process, exitCode }));
+    const record = await store.load(process.id).catch(() => ({ exitCode }));
     const end = endOf(record);
     setText(status, end);
     readOnlyButton.hidden = true;
@@ -662,7 +360,6 @@ export async function createTerminal(process, { onProcess, onLeave }) {
     term.write(`${dimLine(end, lead)}\x1b[?25l\x1b[?1000l\x1b[?1002l\x1b[?1003l`);
     term.options.disableStdin = true;
     showSize();
-    onProcess(record);
   }
 
   // --- keys and paste ---
@@ -723,7 +420,11 @@ export async function createTerminal(process, { onProcess, onLeave }) {
     event.preventDefault();
     event.stopPropagation();
     const lines = text.trimEnd().split(/\r\n?|\n/).length;
-    if (await confirmDialog(`Paste ${lines} lines? The program may run each of them at once.`, 'Paste'))
+    if (
+      await (
+        await import('./confirm.js')
+      ).confirmDialog(`Paste ${lines} lines? The program may run each of them at once.`, 'Paste')
+    )
       term.paste(text);
     term.focus();
   }
@@ -786,13 +487,12 @@ export async function createTerminal(process, { onProcess, onLeave }) {
 
   return {
     element,
-    // A record with cols and rows tells of a size that another viewer set; one that was asked for
-    // before ours arrived does not count.
-    update({ cols, rows }) {
-      if (cols === undefined || !connection.isLive() || Date.now() - sizedAt < 3000 || sameSize({ cols, rows }, size))
-        return;
-      sizing = false;
-      followSize({ cols, rows });
+    // A record with cols and rows tells of a size that another viewer set. One that was asked for before
+    // ours arrived does not count; by the time it does, a later one has taken its place.
+    update(record) {
+      reported = record;
+      clearTimeout(reportTimer);
+      reportTimer = setTimeout(followReport, Math.max(0, sizedAt + REPORT_MS - Date.now()));
     },
     command(name) {
       if (name === 'search') find.open();
@@ -809,7 +509,7 @@ export async function createTerminal(process, { onProcess, onLeave }) {
     },
     destroy() {
       if (nudge) sendSize(size);
-      for (const timer of [nudge, flashTimer, noticeTimer, fitTimer]) clearTimeout(timer);
+      for (const timer of [nudge, flashTimer, noticeTimer, fitTimer, reportTimer]) clearTimeout(timer);
       observer.disconnect();
       darkness.removeEventListener('change', applyTheme);
       removeEventListener('focus', onWindowFocus);

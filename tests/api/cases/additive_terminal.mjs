@@ -29,17 +29,28 @@ lifecycle('better', 'impossible-size', 'sizes of zero or beyond 16 bits are refu
   }
 });
 
-lifecycle('better', 'size-in-the-record', 'the record tells the size that the terminal has, also after the exit', async ({ api }) => {
-  const size = ({ cols, rows }) => [cols, rows];
+lifecycle('better', 'size-in-the-record', 'the record tells the size of the terminal where that is asked for', async ({ api }) => {
+  const sizeOf = ({ json }) => [json.cols, json.rows];
   const p = await api.sh('read x', { tty: true, rows: 30 });
-  eq(size(p), [80, 30], 'at creation');
-  const tag = (await api.get('/v1/processes')).headers.etag;
+  const one = (query) => api.get(`/v1/processes/${p.id}${query}`);
+  const list = (query, headers) => api.get(`/v1/processes${query}`, { headers });
+  eq(sizeOf(await one('?terminalSize=true')), [80, 30], 'at creation');
+  for (const query of ['', '?terminalSize=false']) {
+    eq(sizeOf(await one(query)), [undefined, undefined], `with ${query}`);
+    ok(!(await list(query)).text.includes('"cols"'), `list with ${query}`);
+  }
+  const { etag } = (await list('?terminalSize=true')).headers;
   await api.post(`/v1/processes/${p.id}/terminal/resize`, { cols: 91, rows: 31 });
-  eq(size((await api.get(`/v1/processes/${p.id}`)).json), [91, 31], 'after a resize');
-  const list = await api.get('/v1/processes', { headers: { 'if-none-match': tag } });
-  eq(size(list.json.processes.find(({ id }) => id === p.id)), [91, 31], 'in the list, which has changed');
+  eq(sizeOf(await one('?terminalSize=true')), [91, 31], 'after a resize');
+  const changed = await list('?terminalSize=true', { 'if-none-match': etag });
+  eq(sizeOf({ json: changed.json.processes.find(({ id }) => id === p.id) }), [91, 31], 'in the list, which has changed');
   await api.input(p.id, '\n');
-  eq(size(await api.exited(p.id)), [91, 31], 'after the exit');
+  await api.exited(p.id);
+  eq(sizeOf(await one('?terminalSize=true')), [91, 31], 'after the exit');
+  const q = await api.sh('true');
+  ok(!('cols' in (await api.get(`/v1/processes/${q.id}?terminalSize=true`)).json), 'pipes have none');
+  for (const path of ['/v1/processes', `/v1/processes/${p.id}`])
+    problem(await api.get(`${path}?terminalSize=yes`), { status: 400, type: 'invalid_request', detail: /terminalSize/ });
 });
 
 // ------------------------------------------------------------------ ready

@@ -19,9 +19,15 @@ const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 // A bit of everything, as a person would have it.
 async function fill(api) {
   const made = {};
-  made.talker = await api.sh('for i in 1 2 3; do echo "line $i"; echo "warn $i" >&2; sleep 0.01; done; exit 3', { cwd: '/usr', env: { NAME_OF_IT: 'x' } });
+  // On cue, or two lines may be one entry.
+  made.talker = await api.sh('for i in 1 2 3; do echo "line $i"; echo "warn $i" >&2; read cue; done; exit 3', { cwd: '/usr', env: { NAME_OF_IT: 'x' } });
   made.screen = await api.sh('echo in a terminal', { tty: true, cols: 100, rows: 30 });
   made.victim = await api.sh('echo about to go; exec sleep 60');
+  for (const i of [1, 2, 3]) {
+    await api.logHas(made.talker.id, `line ${i}`);
+    await api.logHas(made.talker.id, `warn ${i}`);
+    await api.input(made.talker.id, '\n');
+  }
   made.big = await api.sh('seq 1 60000');
   made.open = await api.sh('printf "no newline"; exec sleep 60');
   await api.logHas(made.victim.id, 'go');

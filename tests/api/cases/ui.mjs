@@ -280,7 +280,7 @@ const unchanged = async (api, etag, p = '/v1/processes') => (await api.get(p, { 
 ui('better', 'list-tag', 'the list has a tag: who has the list as it is gets 304', async (ctx) => ctx.withServer({}, async (s, api) => {
   const one = await api.get('/v1/processes');
   match(one.headers.etag, /^W\/"[0-9a-f]{16}"$/);
-  eq(one.headers['cache-control'], 'no-cache');
+  eq(one.headers['cache-control'], 'private, no-cache');
   for (const value of [one.headers.etag, one.headers.etag.slice(2), `"x", ${one.headers.etag}`, '*']) {
     for (const method of ['GET', 'HEAD']) {
       const r = await api.req(method, '/v1/processes', { headers: { 'if-none-match': value } });
