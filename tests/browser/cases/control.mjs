@@ -51,11 +51,12 @@ test('kill-asks', 'Kill asks before, and does nothing when the answer is no', as
   await v.says('status', /killed/);
 }, { check: 21 });
 
-test('keys', 's stops, Shift+K kills after a question, Escape leads back', async (t) => {
+test('keys', 's stops and Shift+K kills, each after a question, Escape leads back', async (t) => {
   const a = await t.sh('sleep 60'), b = await t.sh('sleep 60');
   const v = await t.open(`#/processes/${a.id}`);
   await v.says('status', /running/);
   await v.press('s');
+  await confirm(v, 'Stop');
   await v.says('status', /stopped|SIGTERM/);
   await v.go(`#/processes/${b.id}`);
   await v.says('status', /running/);

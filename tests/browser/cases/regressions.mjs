@@ -8,11 +8,17 @@ const recordOf = (id) => new RegExp(`/v1/processes/${id}(\\?[^/]*)?$`);
 
 // What the page does with an answer that has come is done two frames later.
 const settled = (v) => v.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+// The page asks at once for what it would ask for within two seconds.
+const askNow = (v) => v.page.evaluate(() => dispatchEvent(new Event('online')));
 // `count` more answers to the page about the list, from now on.
 async function moreLists(v, count) {
-  const before = v.answers.filter((a) => LIST.test(a.url())).length;
-  await until(() => v.answers.filter((a) => LIST.test(a.url())).length >= before + count, { what: `${count} more answers about the list` });
-  await settled(v);
+  const answers = () => v.answers.filter((a) => LIST.test(a.url())).length;
+  for (let i = 0; i < count; i++) {
+    const before = answers();
+    await askNow(v);
+    await until(() => answers() > before, { what: 'one more answer about the list' });
+    await settled(v);
+  }
 }
 function gate() {
   const g = { asked: false };
@@ -37,7 +43,7 @@ async function sameIdAgain(t, v, spec) {
   await t.server.again();
   eq((await t.server.api.create(spec)).id, 'proc_1', 'id of the second');
   await v.page.unroute('**/v1/**');
-  await v.page.evaluate(() => dispatchEvent(new Event('online'))); // it need not wait for the next try
+  await askNow(v);
   await v.connected();
 }
 
@@ -226,13 +232,14 @@ async function deletedUnderTerminal(t, answer) {
   await t.api.kill(id, '?waitMs=5000');
   await until(() => held.asked, { what: 'the page to ask for the end of the process' });
   await t.api.del(`/v1/processes/${id}`);
+  await askNow(v);
   await v.row(id).waitFor({ state: 'detached' });
   await v.row(other.id).waitFor();
   return { v, id, release: async () => { held.open(); await done.opened; await settled(v); } };
 }
 const asBefore = (route, record) => route.fulfill({ status: 200, contentType: 'application/json', body: record });
 const staysAway = async (v, id) => {
-  await moreLists(v, 2);
+  await moreLists(v, 3);
   eq(await v.row(id).count(), 0, `rows of ${id}, which was deleted`);
 };
 
@@ -259,6 +266,7 @@ test('phantom-during-304', 'nor when that comes while the list is being asked fo
     await list.opened;
     await route.continue();
   });
+  await askNow(v);
   await until(() => list.asked, { what: 'the page to ask for the list' });
   ok(list.tag, 'the list is asked for whole');
   await release();
