@@ -147,7 +147,7 @@ refused 'links a style sheet in a way'
 sed 's,app/log.css,app/nosuch.css,' ui/index.html >"$work/tree/ui/index.html"
 refused 'links ui/app/nosuch.css, which is not there'
 echo '.a { content: "b: c"; }' | change log.css
-refused 'a quoted text that would come out otherwise'
+refused 'a quoted text would come out otherwise'
 change main.js </dev/null
 sed 's,app/main.js,app/other.js,' ui/index.html >"$work/tree/ui/index.html"
 refused 'has no place for'

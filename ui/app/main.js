@@ -241,7 +241,6 @@ function startPage() {
   }
 
   function showRoute() {
-    clearTimeout(selecting);
     const route = readRoute();
     panes.dataset.page = route.page;
     list.select(route.id ?? null);

@@ -43,6 +43,40 @@ test('no-waste', 'list, log and terminal: all requests go to the server, and non
   // That nothing else was asked, and nothing was complained about, is judged at the end of each case.
 }, { check: 1 });
 
+// Embedded, the modules are one scope; a name that nobody imported is missed here only.
+const sources = new URL('../../../ui', import.meta.url).pathname;
+test('from-sources', 'the page works from its sources as well (--ui-dir), each part of it', async (t) => {
+  if (settings.uiDir) skip('all cases do that now');
+  const v = await t.open();
+  await v.page.getByRole('region', { name: 'Example' }).waitFor(); // what an empty server shows
+  const { id } = await t.sh('echo hello; read x', { interactive: true });
+  const shell = await t.api.create(bash());
+  for (const [hash, testid] of [['#/new', 'new-form'], ['#/run', 'run-form']]) {
+    await v.go(hash);
+    await v.shown(testid);
+  }
+  await v.go(`#/processes/${id}`);
+  await v.logHas('hello');
+  await v.shown('stdin');
+  await v.at('search').fill('hel');
+  await v.says('search-count', /1/);
+  await v.at('copy-curl').click();
+  await v.page.getByText('Copied').waitFor();
+  await v.go(`#/processes/${id}/info`);
+  await v.says('detail', /"createdAtMs"/);
+  await v.row(id).click({ button: 'right' });
+  await v.shown('row-menu');
+  await v.press('Escape');
+  for (const testid of ['settings', 'help']) {
+    await v.click(testid);
+    await v.page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+  }
+  await v.click('kill');
+  await v.page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  await v.go(`#/processes/${shell.id}`);
+  await v.termHas('$');
+}, { check: 1, server: { flags: `--ui-dir '${sources}'` } });
+
 test('link-no-waste', 'a link to a process asks for nothing twice', async (t) => {
   const { id } = await t.sh('echo hello; sleep 60');
   const v = await t.open(`#/processes/${id}`);
