@@ -22,7 +22,7 @@ const MEANINGS = {
   follow: 'Follow the output',
   wrap: 'Wrap long lines',
   timestamps: 'Show times',
-  stop: 'Stop',
+  stop: 'Stop (asks first)',
   kill: 'Kill (asks first)',
   escape: 'Back',
 };
