@@ -133,6 +133,7 @@ package()
     apt:clang) echo clang ;;
     apt:fuzzer) echo clang libclang-rt-dev ;;
     apt:node) echo nodejs ;;
+    apt:chromium) echo chromium fonts-liberation ;;
     apt:npm) echo npm ;;
     apk:cc) echo gcc musl-dev ;;
     apk:nm | dnf:nm | brew:nm | pkg:nm) echo binutils ;;
