@@ -61,7 +61,7 @@ test('from-sources', 'the page works from its sources as well (--ui-dir), each p
   await v.at('search').fill('hel');
   await v.says('search-count', /1/);
   await v.at('copy-curl').click();
-  await v.page.getByText('Copied').waitFor();
+  await v.says('copy-curl', /Copied/);
   await v.go(`#/processes/${id}/info`);
   await v.says('detail', /"createdAtMs"/);
   await v.row(id).click({ button: 'right' });
