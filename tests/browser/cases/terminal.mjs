@@ -279,7 +279,7 @@ test('link', 'an address in the output is a link that opens by Ctrl and a click,
   }, row);
   await v.page.mouse.move(at.x - 8, at.y);
   await v.page.mouse.move(at.x, at.y);
-  await v.page.waitForTimeout(50);
+  await until(async () => /Ctrl/.test(await v.at('term').getAttribute('title')), { what: 'the address to be seen as a link' });
   await v.page.mouse.click(at.x, at.y);
   eq(opened.length, 0, 'pages opened by a mere click');
   await v.page.keyboard.down('Control');
