@@ -57,7 +57,8 @@ export async function openMenu(x, y, label, items) {
   openedMenu = { element, before };
   document.body.append(element);
   const box = element.getBoundingClientRect();
-  element.style.left = `${Math.max(4, Math.min(x, innerWidth - box.width - 4))}px`;
-  element.style.top = `${Math.max(4, Math.min(y, innerHeight - box.height - 4))}px`;
+  // In the window also after that has become smaller, until the menu closes for it.
+  element.style.left = `clamp(4px, ${x}px, calc(100vw - ${box.width + 4}px))`;
+  element.style.top = `clamp(4px, ${y}px, calc(100vh - ${box.height + 4}px))`;
   buttons[0].focus();
 }
