@@ -5059,6 +5059,10 @@ SBX_PRIVATE void sbx_ident_boot(char text[SBX_BOOT_ID_MAX]);
 /* Microseconds on the clock that the system stamps process starts with. */
 SBX_PRIVATE uint64_t sbx_ident_now_us(void);
 
+/* When that process was started, on the same clock and rounded down to one of the system's ticks;
+ * 0 where it cannot be told. */
+SBX_PRIVATE uint64_t sbx_ident_started_us(pid_t pid);
+
 /* Is this the process that was started at about that time (a reading of the clock above, taken just
  * before the start), and does it still run? A zombie does not. No where it cannot be told. */
 SBX_PRIVATE bool sbx_ident_runs(pid_t pid, uint64_t started_us);
@@ -5110,31 +5114,47 @@ SBX_PRIVATE uint64_t sbx_ident_now_us(void)
     return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
 }
 
-SBX_PRIVATE bool sbx_ident_runs(pid_t pid, uint64_t started_us)
+/* A zombie, too: its number is still its own. False when there is none, or it cannot be told. */
+static bool ident_stat(pid_t pid, char *state, uint64_t *started_us)
 {
 #ifdef __linux__
     char path[48], text[1024];
     const char *at;
-    uint64_t ticks, start_us;
     int field;
     (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
     if (pid <= 0 || ident_read(path, text, sizeof text) <= 0)
         return false;
     at = strrchr(text, ')');
-    if (at == NULL || strlen(at) < 3 || at[2] == 'Z' || at[2] == 'X')
+    if (at == NULL || strlen(at) < 3)
         return false;
+    *state = at[2];
     for (field = 2; field < 22 && at != NULL; field++)
         at = strchr(at + 1, ' ');
     if (at == NULL)
         return false;
-    ticks = strtoull(at + 1, NULL, 10);
-    start_us = ticks * 1000000u / (uint64_t)sysconf(_SC_CLK_TCK);
-    return start_us + IDENT_EARLY_US >= started_us && start_us <= started_us + IDENT_LATE_US;
+    *started_us = strtoull(at + 1, NULL, 10) * 1000000u / (uint64_t)sysconf(_SC_CLK_TCK);
+    return true;
 #else
     (void)pid;
+    (void)state;
     (void)started_us;
     return false;
 #endif
+}
+
+SBX_PRIVATE uint64_t sbx_ident_started_us(pid_t pid)
+{
+    uint64_t at;
+    char state;
+    return ident_stat(pid, &state, &at) ? at : 0;
+}
+
+SBX_PRIVATE bool sbx_ident_runs(pid_t pid, uint64_t started_us)
+{
+    uint64_t at;
+    char state;
+    return ident_stat(pid, &state, &at) && state != 'Z' && state != 'X' &&
+           at + IDENT_EARLY_US >= started_us && at <= started_us + IDENT_LATE_US;
 }
 
 SBX_PRIVATE bool sbx_ident_has_ended(pid_t pid, uint64_t started_us)
@@ -6335,7 +6355,8 @@ SBX_PRIVATE bool sbx_ptree_become_subreaper(void);
 
 /* Sends sig, and after it `then` unless that is 0, to everything of `leader`, which must not have
  * been reaped yet: its pid, and the ids of its group and session, cannot have been given to
- * somebody else then. Both signals go out on one look at the tree: the first may change it. */
+ * somebody else then. Both signals go out on one look at the tree: the first may change it. Does
+ * nothing when `leader` is 1 or less, which names everybody, or us. */
 SBX_PRIVATE void sbx_ptree_signal(pid_t leader, int sig, int then);
 
 /* The same for what a reaped leader left behind in its session. */
@@ -6478,9 +6499,18 @@ static void ptree_drop_group(struct ptree_set *set, pid_t group)
     set->n = keep;
 }
 
+/* kill(2) takes -1 for everybody and 0 for ourselves; and getsid() is 0 for all whose session began
+ * outside of this pid namespace, this process perhaps among them. */
+static bool ptree_is_leader(pid_t pid)
+{
+    return pid > 1;
+}
+
 SBX_PRIVATE void sbx_ptree_signal(pid_t leader, int sig, int then)
 {
     struct ptree_set set = {.n = 0};
+    if (!ptree_is_leader(leader))
+        return;
     ptree_add_descendants(&set, leader);
     ptree_add_orphans(&set, leader);
     ptree_drop_group(&set, leader);
@@ -6491,6 +6521,8 @@ SBX_PRIVATE void sbx_ptree_signal(pid_t leader, int sig, int then)
 SBX_PRIVATE void sbx_ptree_signal_orphans(pid_t session, int sig, int then)
 {
     struct ptree_set set = {.n = 0};
+    if (!ptree_is_leader(session))
+        return;
     ptree_add_orphans(&set, session);
     ptree_kill_all(&set, sig, then);
 }
@@ -6539,6 +6571,8 @@ SBX_PRIVATE bool sbx_ptree_become_subreaper(void)
 
 SBX_PRIVATE void sbx_ptree_signal(pid_t leader, int sig, int then)
 {
+    if (leader <= 1)
+        return; /* -1 is everybody, 0 is our own group */
     (void)kill(-leader, sig);
     if (then != 0)
         (void)kill(-leader, then);
@@ -18419,6 +18453,7 @@ struct sbx_host {
     struct sbx_store *store;
     struct sbx_keep keep;
     char boot[SBX_BOOT_ID_MAX];
+    uint64_t family_us; /* start of the process that orphans are handed to: os/ident.h */
     void (*on_exited)(void *ctx); /* a process has become EXITED; may be NULL */
     void *ctx;
     struct sbx_limits limits;
@@ -19204,6 +19239,7 @@ struct sbx_proc {
     enum sbx_proc_state state;
     struct sbx_child child;
     pid_t leader;              /* pid, group and session id at start; only compared after exit */
+    bool foreign;              /* started by no ancestor of ours, and its pid may be anybody's now */
     bool adopted;              /* of an earlier server: the keeper waits for it, not we */
     bool kept;                 /* the keeper has its descriptors */
     bool stop_asked;
@@ -19384,7 +19420,7 @@ static void proc_describe(struct sbx_record *r, struct sbx_db_process *out, stru
         .env_names = sbx_str_z(p->env_names != NULL ? p->env_names : "[]"),
         .has_cwd = p->has_cwd, .cwd = p->cwd, .tty = p->tty, .interactive = p->interactive,
         .persist = !p->in_memory, .cols = p->cols, .rows = p->rows, .pid = p->leader,
-        .started_us = p->started_us, .boot_id = sbx_str_z(p->host->boot),
+        .started_us = p->started_us, .boot_id = sbx_str_z(p->foreign ? "" : p->host->boot),
         .created_ms = p->created_ms, .exit_reason = SBX_STR(""),
         .exit_note = sbx_str_z(p->note), .input_dropped = p->input_dropped};
     sbx_store_log_describe(p->log.store, out);
@@ -19834,6 +19870,18 @@ static void restore_exit(struct sbx_proc *p, const struct sbx_db_process *r)
     restore_as_exited(p);
 }
 
+static bool restore_of_this_boot(const struct sbx_host *host, const struct sbx_db_process *r)
+{
+    return r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, host->boot);
+}
+
+/* Before a reboot, or in a container that is no more: the boot may be the same there, the pids mean
+ * something else. */
+static bool restore_is_foreign(const struct sbx_host *host, const struct sbx_db_process *r)
+{
+    return !restore_of_this_boot(host, r) || r->started_us < host->family_us;
+}
+
 /* Ends a process that the record of a lost one names, if it is still that one. */
 static void restore_end_survivor(struct sbx_proc *p)
 {
@@ -19868,7 +19916,7 @@ static void restore_lost(struct sbx_proc *p, const struct sbx_db_process *r)
         p->stop_asked = p->slot->stop_asked != 0;
     }
     p->reason = proc_reason(p);
-    if (r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, p->host->boot))
+    if (restore_of_this_boot(p->host, r))
         restore_end_survivor(p);
     restore_as_exited(p);
     sbx_store_record(p->host->store, &p->record);
@@ -19920,6 +19968,7 @@ SBX_PRIVATE struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struc
     p->created_ms = record->created_ms;
     p->leader = (pid_t)record->pid;
     p->started_us = record->started_us;
+    p->foreign = item == NULL && restore_is_foreign(host, record);
     p->input_dropped = record->input_dropped;
     p->slot = record->exited ? NULL
                              : sbx_tail_slot_find(sbx_store_tail(host->store), record->number);
@@ -19987,11 +20036,19 @@ static int proc_and_then(int sig)
     return sig == SIGTERM ? SIGCONT : 0;
 }
 
+static bool proc_is_there(pid_t pid)
+{
+    return kill(pid, 0) == 0 || errno != ESRCH;
+}
+
 /* Looking for what an ended leader left costs a walk through /proc. Without a terminal there is no
- * job control, so nothing is left in the session when nothing is left in the group. */
+ * job control, so nothing is left in the session when nothing is left in the group. A session that
+ * has members keeps its number: where the leader's pid is taken again, nothing is left, and what is
+ * in that session is somebody else's. */
 static bool proc_may_have_remains(const struct sbx_proc *p)
 {
-    return p->tty || kill(-p->leader, 0) == 0 || errno != ESRCH;
+    return !p->foreign && p->leader > 1 && !proc_is_there(p->leader) &&
+           (p->tty || proc_is_there(-p->leader));
 }
 
 SBX_PRIVATE void sbx_proc_signal(struct sbx_proc *p, int sig)
@@ -30687,7 +30744,7 @@ static int server_open_store(struct sbx_server *s, struct sbx_estate *estate, st
     return 0;
 }
 
-static int server_open_host(struct sbx_server *s)
+static int server_open_host(struct sbx_server *s, const struct sbx_estate *estate)
 {
     struct sbx_host *h = &s->host;
     int fd, rc = sbx_loop_init(&h->loop);
@@ -30699,6 +30756,7 @@ static int server_open_host(struct sbx_server *s)
     sbx_list_init(&h->sinks);
     sbx_limits_default(&h->limits);
     sbx_ident_boot(h->boot);
+    h->family_us = sbx_ident_started_us(estate->link < 0 ? getpid() : getppid());
     rc = server_take_environ(s);
     if (rc < 0)
         return rc;
@@ -30758,7 +30816,7 @@ static int server_open_base(struct sbx_server *s, const struct sbx_estate *estat
     if (estate->nofile != 0)
         s->host.spawn.nofile_soft = estate->nofile;
     if (rc == 0)
-        rc = server_open_host(s);
+        rc = server_open_host(s, estate);
     if (rc == 0)
         rc = server_open_net(s, nofile);
     if (rc == 0)

@@ -492,7 +492,7 @@ static int server_open_store(struct sbx_server *s, struct sbx_estate *estate, st
     return 0;
 }
 
-static int server_open_host(struct sbx_server *s)
+static int server_open_host(struct sbx_server *s, const struct sbx_estate *estate)
 {
     struct sbx_host *h = &s->host;
     int fd, rc = sbx_loop_init(&h->loop);
@@ -504,6 +504,7 @@ static int server_open_host(struct sbx_server *s)
     sbx_list_init(&h->sinks);
     sbx_limits_default(&h->limits);
     sbx_ident_boot(h->boot);
+    h->family_us = sbx_ident_started_us(estate->link < 0 ? getpid() : getppid());
     rc = server_take_environ(s);
     if (rc < 0)
         return rc;
@@ -563,7 +564,7 @@ static int server_open_base(struct sbx_server *s, const struct sbx_estate *estat
     if (estate->nofile != 0)
         s->host.spawn.nofile_soft = estate->nofile;
     if (rc == 0)
-        rc = server_open_host(s);
+        rc = server_open_host(s, estate);
     if (rc == 0)
         rc = server_open_net(s, nofile);
     if (rc == 0)

@@ -50,31 +50,47 @@ uint64_t sbx_ident_now_us(void)
     return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
 }
 
-bool sbx_ident_runs(pid_t pid, uint64_t started_us)
+/* A zombie, too: its number is still its own. False when there is none, or it cannot be told. */
+static bool ident_stat(pid_t pid, char *state, uint64_t *started_us)
 {
 #ifdef __linux__
     char path[48], text[1024];
     const char *at;
-    uint64_t ticks, start_us;
     int field;
     (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
     if (pid <= 0 || ident_read(path, text, sizeof text) <= 0)
         return false;
     at = strrchr(text, ')');
-    if (at == NULL || strlen(at) < 3 || at[2] == 'Z' || at[2] == 'X')
+    if (at == NULL || strlen(at) < 3)
         return false;
+    *state = at[2];
     for (field = 2; field < 22 && at != NULL; field++)
         at = strchr(at + 1, ' ');
     if (at == NULL)
         return false;
-    ticks = strtoull(at + 1, NULL, 10);
-    start_us = ticks * 1000000u / (uint64_t)sysconf(_SC_CLK_TCK);
-    return start_us + IDENT_EARLY_US >= started_us && start_us <= started_us + IDENT_LATE_US;
+    *started_us = strtoull(at + 1, NULL, 10) * 1000000u / (uint64_t)sysconf(_SC_CLK_TCK);
+    return true;
 #else
     (void)pid;
+    (void)state;
     (void)started_us;
     return false;
 #endif
+}
+
+uint64_t sbx_ident_started_us(pid_t pid)
+{
+    uint64_t at;
+    char state;
+    return ident_stat(pid, &state, &at) ? at : 0;
+}
+
+bool sbx_ident_runs(pid_t pid, uint64_t started_us)
+{
+    uint64_t at;
+    char state;
+    return ident_stat(pid, &state, &at) && state != 'Z' && state != 'X' &&
+           at + IDENT_EARLY_US >= started_us && at <= started_us + IDENT_LATE_US;
 }
 
 bool sbx_ident_has_ended(pid_t pid, uint64_t started_us)

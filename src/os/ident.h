@@ -15,6 +15,10 @@ void sbx_ident_boot(char text[SBX_BOOT_ID_MAX]);
 /* Microseconds on the clock that the system stamps process starts with. */
 uint64_t sbx_ident_now_us(void);
 
+/* When that process was started, on the same clock and rounded down to one of the system's ticks;
+ * 0 where it cannot be told. */
+uint64_t sbx_ident_started_us(pid_t pid);
+
 /* Is this the process that was started at about that time (a reading of the clock above, taken just
  * before the start), and does it still run? A zombie does not. No where it cannot be told. */
 bool sbx_ident_runs(pid_t pid, uint64_t started_us);

@@ -130,9 +130,18 @@ static void ptree_drop_group(struct ptree_set *set, pid_t group)
     set->n = keep;
 }
 
+/* kill(2) takes -1 for everybody and 0 for ourselves; and getsid() is 0 for all whose session began
+ * outside of this pid namespace, this process perhaps among them. */
+static bool ptree_is_leader(pid_t pid)
+{
+    return pid > 1;
+}
+
 void sbx_ptree_signal(pid_t leader, int sig, int then)
 {
     struct ptree_set set = {.n = 0};
+    if (!ptree_is_leader(leader))
+        return;
     ptree_add_descendants(&set, leader);
     ptree_add_orphans(&set, leader);
     ptree_drop_group(&set, leader);
@@ -143,6 +152,8 @@ void sbx_ptree_signal(pid_t leader, int sig, int then)
 void sbx_ptree_signal_orphans(pid_t session, int sig, int then)
 {
     struct ptree_set set = {.n = 0};
+    if (!ptree_is_leader(session))
+        return;
     ptree_add_orphans(&set, session);
     ptree_kill_all(&set, sig, then);
 }
@@ -191,6 +202,8 @@ bool sbx_ptree_become_subreaper(void)
 
 void sbx_ptree_signal(pid_t leader, int sig, int then)
 {
+    if (leader <= 1)
+        return; /* -1 is everybody, 0 is our own group */
     (void)kill(-leader, sig);
     if (then != 0)
         (void)kill(-leader, then);

@@ -15,7 +15,8 @@ bool sbx_ptree_become_subreaper(void);
 
 /* Sends sig, and after it `then` unless that is 0, to everything of `leader`, which must not have
  * been reaped yet: its pid, and the ids of its group and session, cannot have been given to
- * somebody else then. Both signals go out on one look at the tree: the first may change it. */
+ * somebody else then. Both signals go out on one look at the tree: the first may change it. Does
+ * nothing when `leader` is 1 or less, which names everybody, or us. */
 void sbx_ptree_signal(pid_t leader, int sig, int then);
 
 /* The same for what a reaped leader left behind in its session. */

@@ -21,6 +21,7 @@ struct sbx_host {
     struct sbx_store *store;
     struct sbx_keep keep;
     char boot[SBX_BOOT_ID_MAX];
+    uint64_t family_us; /* start of the process that orphans are handed to: os/ident.h */
     void (*on_exited)(void *ctx); /* a process has become EXITED; may be NULL */
     void *ctx;
     struct sbx_limits limits;

@@ -106,7 +106,7 @@ static void proc_describe(struct sbx_record *r, struct sbx_db_process *out, stru
         .env_names = sbx_str_z(p->env_names != NULL ? p->env_names : "[]"),
         .has_cwd = p->has_cwd, .cwd = p->cwd, .tty = p->tty, .interactive = p->interactive,
         .persist = !p->in_memory, .cols = p->cols, .rows = p->rows, .pid = p->leader,
-        .started_us = p->started_us, .boot_id = sbx_str_z(p->host->boot),
+        .started_us = p->started_us, .boot_id = sbx_str_z(p->foreign ? "" : p->host->boot),
         .created_ms = p->created_ms, .exit_reason = SBX_STR(""),
         .exit_note = sbx_str_z(p->note), .input_dropped = p->input_dropped};
     sbx_store_log_describe(p->log.store, out);
@@ -556,6 +556,18 @@ static void restore_exit(struct sbx_proc *p, const struct sbx_db_process *r)
     restore_as_exited(p);
 }
 
+static bool restore_of_this_boot(const struct sbx_host *host, const struct sbx_db_process *r)
+{
+    return r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, host->boot);
+}
+
+/* Before a reboot, or in a container that is no more: the boot may be the same there, the pids mean
+ * something else. */
+static bool restore_is_foreign(const struct sbx_host *host, const struct sbx_db_process *r)
+{
+    return !restore_of_this_boot(host, r) || r->started_us < host->family_us;
+}
+
 /* Ends a process that the record of a lost one names, if it is still that one. */
 static void restore_end_survivor(struct sbx_proc *p)
 {
@@ -590,7 +602,7 @@ static void restore_lost(struct sbx_proc *p, const struct sbx_db_process *r)
         p->stop_asked = p->slot->stop_asked != 0;
     }
     p->reason = proc_reason(p);
-    if (r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, p->host->boot))
+    if (restore_of_this_boot(p->host, r))
         restore_end_survivor(p);
     restore_as_exited(p);
     sbx_store_record(p->host->store, &p->record);
@@ -642,6 +654,7 @@ struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_pro
     p->created_ms = record->created_ms;
     p->leader = (pid_t)record->pid;
     p->started_us = record->started_us;
+    p->foreign = item == NULL && restore_is_foreign(host, record);
     p->input_dropped = record->input_dropped;
     p->slot = record->exited ? NULL
                              : sbx_tail_slot_find(sbx_store_tail(host->store), record->number);
@@ -709,11 +722,19 @@ static int proc_and_then(int sig)
     return sig == SIGTERM ? SIGCONT : 0;
 }
 
+static bool proc_is_there(pid_t pid)
+{
+    return kill(pid, 0) == 0 || errno != ESRCH;
+}
+
 /* Looking for what an ended leader left costs a walk through /proc. Without a terminal there is no
- * job control, so nothing is left in the session when nothing is left in the group. */
+ * job control, so nothing is left in the session when nothing is left in the group. A session that
+ * has members keeps its number: where the leader's pid is taken again, nothing is left, and what is
+ * in that session is somebody else's. */
 static bool proc_may_have_remains(const struct sbx_proc *p)
 {
-    return p->tty || kill(-p->leader, 0) == 0 || errno != ESRCH;
+    return !p->foreign && p->leader > 1 && !proc_is_there(p->leader) &&
+           (p->tty || proc_is_there(-p->leader));
 }
 
 void sbx_proc_signal(struct sbx_proc *p, int sig)

@@ -67,6 +67,21 @@ static void test_known_again(void **state)
     end(&c);
 }
 
+static void test_start_is_told(void **state)
+{
+    struct child c;
+    uint64_t at;
+    (void)state;
+    start(&c, "child");
+    at = sbx_ident_started_us(c.pid);
+    assert_true(at <= sbx_ident_now_us());
+    assert_true(at + SECOND > c.started_us);
+    assert_true(at >= sbx_ident_started_us(getpid()) && sbx_ident_started_us(getpid()) > 0);
+    end(&c);
+    assert_int_equal(sbx_ident_started_us(c.pid), 0);
+    assert_int_equal(sbx_ident_started_us(0), 0);
+}
+
 static void test_wrong_start_time(void **state)
 {
     struct child c;
@@ -140,6 +155,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_again),
+        cmocka_unit_test(test_start_is_told),
         cmocka_unit_test(test_wrong_start_time),
         cmocka_unit_test(test_odd_names),
         cmocka_unit_test(test_zombie_and_gone),

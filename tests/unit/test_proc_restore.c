@@ -677,6 +677,67 @@ static void test_input_of_an_exited_process_is_closed(void **state)
     finish(p);
 }
 
+static void of_another_boot(struct sbx_db_process *record)
+{
+    record->boot_id = SBX_STR("another");
+}
+
+static void before_the_family(struct sbx_db_process *record)
+{
+    rig.host.family_us = record->started_us + 1;
+}
+
+static void of_nobody(struct sbx_db_process *record)
+{
+    record->pid = 0;
+}
+
+/* The next server kills what is left of an exited process, of which the keeper has nothing. How did
+ * that end which the leader had left in its group? */
+static struct sbx_exit end_of_remains(void (*alter)(struct sbx_db_process *record))
+{
+    char late[80];
+    struct sbx_proc *p = start_with_background(late, sizeof late);
+    pid_t group = p->leader;
+    int status;
+    RIG_UNTIL(&rig, sbx_proc_exited(p));
+    die(p, true);
+    w.alter = alter;
+    p = restored(NULL);
+    assert_true(sbx_proc_exited(p));
+    sbx_proc_kill(p);
+    if (alter != NULL)
+        let_go(late);
+    assert_true(waitpid(-group, &status, 0) > 0);
+    finish(p);
+    return exit_of(status);
+}
+
+static void test_remains_are_ended(void **state)
+{
+    (void)state;
+    assert_int_equal(end_of_remains(NULL).kind, SBX_EXIT_SIGNAL);
+}
+
+/* What the pid in their records means now, nobody knows. */
+static void test_remains_of_another_boot_are_not_ours(void **state)
+{
+    (void)state;
+    assert_int_equal(end_of_remains(of_another_boot).kind, SBX_EXIT_CODE);
+}
+
+static void test_remains_of_another_family_are_not_ours(void **state)
+{
+    (void)state;
+    assert_int_equal(end_of_remains(before_the_family).kind, SBX_EXIT_CODE);
+}
+
+static void test_remains_of_nobody(void **state)
+{
+    (void)state;
+    assert_int_equal(end_of_remains(of_nobody).kind, SBX_EXIT_CODE);
+}
+
 /* All of it is in the file, and read from there. */
 static void test_exited_process(void **state)
 {
@@ -938,6 +999,10 @@ int main(void)
         TEST(test_waiting_input_is_dropped_and_counted),
         TEST(test_late_output_of_an_exited_process),
         TEST(test_input_of_an_exited_process_is_closed),
+        TEST(test_remains_are_ended),
+        TEST(test_remains_of_another_boot_are_not_ours),
+        TEST(test_remains_of_another_family_are_not_ours),
+        TEST(test_remains_of_nobody),
         TEST(test_exited_process),
         TEST(test_keeper_forgets_after_the_end),
         TEST(test_deleted_is_forgotten_by_all),

@@ -356,6 +356,22 @@ static void test_a_dead_leader_is_no_harm(void **state)
     reap_all();
 }
 
+/* As a damaged record may name it. Were it taken for a number, we would be among those it means. */
+static void test_nobody_leads_session_zero(void **state)
+{
+    pid_t pid = fork();
+    int status;
+    (void)state;
+    if (pid == 0) {
+        (void)setsid();
+        sbx_ptree_signal(0, SIGTERM, SIGKILL);
+        sbx_ptree_signal_orphans(0, SIGTERM, SIGKILL);
+        _exit(7);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_kill_all_descendants),
         cmocka_unit_test(test_who_ignores_what),
         cmocka_unit_test(test_a_dead_leader_is_no_harm),
+        cmocka_unit_test(test_nobody_leads_session_zero),
         cmocka_unit_test(test_each_child),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
