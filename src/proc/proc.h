@@ -41,7 +41,7 @@ struct sbx_proc {
     enum sbx_proc_state state;
     struct sbx_child child;
     pid_t leader;              /* pid, group and session id at start; only compared after exit */
-    bool foreign;              /* started by no ancestor of ours, and its pid may be anybody's now */
+    bool foreign;              /* no child of ours or the keeper: its pid may be anybody's now */
     bool adopted;              /* of an earlier server: the keeper waits for it, not we */
     bool kept;                 /* the keeper has its descriptors */
     bool stop_asked;
