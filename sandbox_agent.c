@@ -113,6 +113,8 @@
  *     proc/db_file.c   (!SBX_NO_SQLITE)
  *     proc/db_worker.h
  *     proc/db_worker.c   (!SBX_NO_SQLITE)
+ *     proc/db_log_file.h
+ *     proc/db_log_file.c   (!SBX_NO_SQLITE)
  *     proc/db_wal.h
  *     proc/db_wal.c   (!SBX_NO_SQLITE)
  *     proc/db_sqlite.c   (!SBX_NO_SQLITE)
@@ -13622,10 +13624,11 @@ SBX_PRIVATE void sbx_db_set_gate(int (*gate)(void *ctx, const char *call), void 
 struct sqlite3;
 struct sqlite3_stmt;
 
-/* A connection that is used by one thread at a time, to a file that exists. It never checkpoints by
+/* A connection that is used by one thread at a time, to a file that exists; vfs is a name, or NULL
+ * for the system's. It never checkpoints by
  * itself, neither after a commit nor when it is closed, and never waits for a lock. *conn is NULL
  * after a failure. */
-SBX_PRIVATE int sbx_sql_open(const char *path, struct sqlite3 **conn);
+SBX_PRIVATE int sbx_sql_open(const char *path, const char *vfs, struct sqlite3 **conn);
 SBX_PRIVATE void sbx_sql_close(struct sqlite3 *conn); /* NULL is fine; its statements are finalized before */
 SBX_PRIVATE int sbx_sql_exec(struct sqlite3 *conn, const char *sql);
 /* Ends a transaction if there is one. Whatever SQLite meets on the way, it is over then. */
@@ -13718,13 +13721,13 @@ static int sql_configure(sqlite3 *conn)
                               "PRAGMA mmap_size=0");
 }
 
-SBX_PRIVATE int sbx_sql_open(const char *path, struct sqlite3 **conn)
+SBX_PRIVATE int sbx_sql_open(const char *path, const char *vfs, struct sqlite3 **conn)
 {
     int rc;
     *conn = NULL;
     if (!sql_may("open"))
         return SQLITE_IOERR;
-    rc = sqlite3_open_v2(path, conn, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    rc = sqlite3_open_v2(path, conn, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs);
     if (rc == SQLITE_OK)
         rc = sql_configure(*conn);
     if (rc != SQLITE_OK) {
@@ -14548,7 +14551,7 @@ static void worker_on_ready(struct sbx_io *io, short revents)
 
 static int worker_connect(struct sbx_db_worker *w, const char *path)
 {
-    int rc = sbx_sql_open(path, &w->conn);
+    int rc = sbx_sql_open(path, NULL, &w->conn);
     if (rc == SQLITE_OK)
         rc = sbx_sql_exec(w->conn, "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64");
     if (rc == SQLITE_OK)
@@ -14677,14 +14680,250 @@ SBX_PRIVATE void sbx_db_worker_close(struct sbx_db_worker *w)
 /* ==== end proc/db_worker.c ================================================================== */
 #endif
 
+/* ==== begin proc/db_log_file.h ============================================================== */
+/* db_log_file.h - the file of the write-ahead log as the writer of the database sees it: the many
+ * small writes of a transaction reach the system as few large ones.
+ *
+ * A connection that is opened with this VFS must have synchronous=FULL from its first commit to the
+ * log on. That costs no sync here; without it, a commit could be seen before it is in the file. */
+#ifndef SBX_PROC_DB_LOG_FILE_H
+#define SBX_PROC_DB_LOG_FILE_H
+
+struct sbx_db_log_vfs;
+
+/* NULL when out of memory. Outlives the connections that are opened with its name. */
+SBX_PRIVATE struct sbx_db_log_vfs *sbx_db_log_vfs_open(void);
+SBX_PRIVATE const char *sbx_db_log_vfs_name(const struct sbx_db_log_vfs *v);
+SBX_PRIVATE void sbx_db_log_vfs_close(struct sbx_db_log_vfs *v); /* NULL is fine */
+
+#endif
+/* ==== end proc/db_log_file.h ================================================================ */
+
+#ifndef SBX_NO_SQLITE
+
+/* ==== begin proc/db_log_file.c ============================================================== */
+/* db_log_file.c - see db_log_file.h.
+ *
+ * SQLite writes a frame of its log with two calls, one for the header of 24 bytes and one for the
+ * page, and no frame begins where a page of the kernel's does. A transaction of a hundred KiB would
+ * be thirty system calls, each of which touches a kernel page that its neighbours touch, too. Here
+ * they become writes that end at multiples of LOG_FILE_GATHER in the file, and a last one.
+ *
+ *   xWrite   gathers: `used` bytes of `data` belong to offset `at` on
+ *   xSync    writes what was gathered, and does not sync
+ *   xClose   drops it: what was not followed by xSync was not committed
+ *   others   write what was gathered first
+ *
+ * A transaction is committed when the index of the log names its frames. With synchronous=FULL
+ * SQLite calls xSync just before, the last call that may fail: so whoever sees the index, of
+ * whatever process, finds the frames in the file, and a full disk fails the transaction. Really
+ * syncing is for the checkpoint's connection, which opens the file without this (db_wal.c says why
+ * that is enough).
+ *
+ * Only the log is opened through here; the database itself is the system's file as it is. */
+
+#include <sqlite3.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* SQLite's own file takes no more than 128 KiB less one byte in one write. */
+#define LOG_FILE_GATHER (64u * 1024u)
+
+struct sbx_db_log_vfs {
+    struct sqlite3_vfs vfs;
+    char name[40];
+};
+
+struct log_file {
+    struct sqlite3_file file;
+    uint8_t *data;
+    size_t used;
+    sqlite3_int64 at;
+};
+
+/* The system's own file follows ours in the memory that SQLite gave us for both. */
+static sqlite3_file *log_file_system(sqlite3_file *file)
+{
+    return (sqlite3_file *)((char *)file + sizeof(struct log_file));
+}
+
+/* What could not be written is given up: the transaction it belongs to fails. */
+static int log_file_flush(sqlite3_file *file)
+{
+    struct log_file *f = (struct log_file *)file;
+    sqlite3_file *system = log_file_system(file);
+    size_t n = f->used;
+    f->used = 0;
+    return n == 0 ? SQLITE_OK : system->pMethods->xWrite(system, f->data, (int)n, f->at);
+}
+
+static int log_file_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 at)
+{
+    struct log_file *f = (struct log_file *)file;
+    const uint8_t *from = p;
+    size_t left = (size_t)n;
+    int rc = at == f->at + (sqlite3_int64)f->used ? SQLITE_OK : log_file_flush(file);
+    while (rc == SQLITE_OK && left > 0) {
+        size_t room = LOG_FILE_GATHER - (size_t)at % LOG_FILE_GATHER;
+        size_t part = left < room ? left : room;
+        if (f->used == 0)
+            f->at = at;
+        memcpy(f->data + f->used, from, part);
+        f->used += part;
+        from += part;
+        at += (sqlite3_int64)part;
+        left -= part;
+        if (part == room)
+            rc = log_file_flush(file);
+    }
+    return rc;
+}
+
+static int log_file_sync(sqlite3_file *file, int flags)
+{
+    (void)flags;
+    return log_file_flush(file);
+}
+
+static int log_file_read(sqlite3_file *file, void *p, int n, sqlite3_int64 at)
+{
+    sqlite3_file *system = log_file_system(file);
+    int rc = log_file_flush(file);
+    return rc == SQLITE_OK ? system->pMethods->xRead(system, p, n, at) : rc;
+}
+
+static int log_file_truncate(sqlite3_file *file, sqlite3_int64 size)
+{
+    sqlite3_file *system = log_file_system(file);
+    int rc = log_file_flush(file);
+    return rc == SQLITE_OK ? system->pMethods->xTruncate(system, size) : rc;
+}
+
+static int log_file_size(sqlite3_file *file, sqlite3_int64 *size)
+{
+    sqlite3_file *system = log_file_system(file);
+    int rc = log_file_flush(file);
+    return rc == SQLITE_OK ? system->pMethods->xFileSize(system, size) : rc;
+}
+
+static int log_file_close(sqlite3_file *file)
+{
+    struct log_file *f = (struct log_file *)file;
+    sqlite3_file *system = log_file_system(file);
+    int rc = system->pMethods->xClose(system);
+    sbx_mem_free(f->data);
+    return rc;
+}
+
+static int log_file_lock(sqlite3_file *file, int level)
+{
+    sqlite3_file *system = log_file_system(file);
+    return system->pMethods->xLock(system, level);
+}
+
+static int log_file_unlock(sqlite3_file *file, int level)
+{
+    sqlite3_file *system = log_file_system(file);
+    return system->pMethods->xUnlock(system, level);
+}
+
+static int log_file_check_lock(sqlite3_file *file, int *reserved)
+{
+    sqlite3_file *system = log_file_system(file);
+    return system->pMethods->xCheckReservedLock(system, reserved);
+}
+
+static int log_file_control(sqlite3_file *file, int op, void *arg)
+{
+    sqlite3_file *system = log_file_system(file);
+    return system->pMethods->xFileControl(system, op, arg);
+}
+
+static int log_file_sector(sqlite3_file *file)
+{
+    sqlite3_file *system = log_file_system(file);
+    return system->pMethods->xSectorSize(system);
+}
+
+static int log_file_traits(sqlite3_file *file)
+{
+    sqlite3_file *system = log_file_system(file);
+    return system->pMethods->xDeviceCharacteristics(system);
+}
+
+static const struct sqlite3_io_methods log_file_methods = {
+    1, log_file_close, log_file_read, log_file_write, log_file_truncate, log_file_sync,
+    log_file_size, log_file_lock, log_file_unlock, log_file_check_lock, log_file_control,
+    log_file_sector, log_file_traits, NULL, NULL, NULL, NULL, NULL, NULL,
+};
+
+static int log_file_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
+                         int *out_flags)
+{
+    sqlite3_vfs *system = vfs->pAppData;
+    struct log_file *f = (struct log_file *)file;
+    int rc;
+    if ((flags & SQLITE_OPEN_WAL) == 0)
+        return system->xOpen(system, name, file, flags, out_flags);
+    memset(f, 0, sizeof *f);
+    f->data = sbx_mem_alloc(LOG_FILE_GATHER);
+    if (f->data == NULL)
+        return SQLITE_NOMEM;
+    rc = system->xOpen(system, name, log_file_system(file), flags, out_flags);
+    if (rc != SQLITE_OK) {
+        sbx_mem_free(f->data);
+        return rc;
+    }
+    f->file.pMethods = &log_file_methods;
+    return SQLITE_OK;
+}
+
+/* The name is the object's own: every database has one, and SQLite finds it by name. */
+SBX_PRIVATE struct sbx_db_log_vfs *sbx_db_log_vfs_open(void)
+{
+    struct sbx_db_log_vfs *v = sbx_mem_calloc(sizeof *v);
+    struct sqlite3_vfs *system = sqlite3_vfs_find(NULL);
+    if (v == NULL)
+        return NULL;
+    (void)snprintf(v->name, sizeof v->name, "sandbox-agent-%p", (void *)v);
+    v->vfs = *system;
+    v->vfs.pNext = NULL;
+    v->vfs.zName = v->name;
+    v->vfs.pAppData = system;
+    v->vfs.szOsFile += (int)sizeof(struct log_file);
+    v->vfs.xOpen = log_file_open;
+    if (sqlite3_vfs_register(&v->vfs, 0) != SQLITE_OK) {
+        sbx_mem_free(v);
+        return NULL;
+    }
+    return v;
+}
+
+SBX_PRIVATE const char *sbx_db_log_vfs_name(const struct sbx_db_log_vfs *v)
+{
+    return v->name;
+}
+
+SBX_PRIVATE void sbx_db_log_vfs_close(struct sbx_db_log_vfs *v)
+{
+    if (v == NULL)
+        return;
+    (void)sqlite3_vfs_unregister(&v->vfs);
+    sbx_mem_free(v);
+}
+/* ==== end proc/db_log_file.c ================================================================ */
+#endif
+
 /* ==== begin proc/db_wal.h =================================================================== */
 /* db_wal.h - the write-ahead log's size and safety: when it is copied into the file, when it is
  * emptied, and when writing has to wait for that. */
 #ifndef SBX_PROC_DB_WAL_H
 #define SBX_PROC_DB_WAL_H
 
-#define SBX_WAL_STEP (8u << 20)      /* growth after which the log is copied into the file */
-#define SBX_WAL_CLOSE_IN (24u << 20) /* one copy follows the other from here on */
+#define SBX_WAL_STEP (24u << 20)     /* growth after which the log is copied into the file */
+#define SBX_WAL_CLOSE_IN (32u << 20) /* one copy follows the other from here on */
 #define SBX_WAL_REST (2u << 20)      /* and when so little is left, writing waits for it */
 #define SBX_WAL_PAUSE_AT (48u << 20) /* writing waits here for a chance to empty it */
 #define SBX_WAL_MAX (64u << 20)      /* writing is refused from here on; plus one transaction */
@@ -14719,7 +14958,7 @@ struct sbx_wal {
     void *ctx;
 };
 
-/* conn: the writer's connection, synchronous=OFF, to a file that has its schema. 0 or a result code
+/* conn: the writer's connection, which does not sync, to a file that has its schema. 0 or a result code
  * of SQLite; after a failure, close is still to be called. has_log: there is a write-ahead log from
  * before. */
 SBX_PRIVATE int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sqlite3 *conn, const char *path,
@@ -15006,7 +15245,7 @@ SBX_PRIVATE void sbx_wal_await(struct sbx_wal *w)
 
 static int wal_open_guard(struct sbx_wal *w, const char *path)
 {
-    int rc = sbx_sql_open(path, &w->guard);
+    int rc = sbx_sql_open(path, NULL, &w->guard);
     if (rc == SQLITE_OK)
         rc = sbx_sql_exec(w->guard, "PRAGMA synchronous=OFF; PRAGMA cache_size=-64");
     if (rc == SQLITE_OK)
@@ -15148,6 +15387,7 @@ static const char *const db_sql[DB_STATEMENTS] = {
 };
 
 struct sbx_db {
+    struct sbx_db_log_vfs *log_vfs;
     struct sqlite3 *conn;
     struct sqlite3_stmt *st[DB_STATEMENTS];
     struct sbx_wal wal;
@@ -15261,6 +15501,8 @@ static void db_disconnect(struct sbx_db *db)
         sbx_sql_finalize(&db->st[i]);
     sbx_sql_close(db->conn);
     db->conn = NULL;
+    sbx_db_log_vfs_close(db->log_vfs);
+    db->log_vfs = NULL;
     sbx_wal_close(&db->wal);
 }
 
@@ -15274,7 +15516,8 @@ static int db_use_log(struct sbx_db *db)
     if (rc == SQLITE_ROW)
         rc = sbx_str_eq_z(sbx_sql_text(st, 0), "wal") ? SQLITE_OK : SQLITE_PROTOCOL;
     sbx_sql_finalize(&st);
-    return rc;
+    /* Off for the file itself, which it will not write again, and needed for db_log_file. */
+    return rc == SQLITE_OK ? sbx_sql_exec(db->conn, "PRAGMA synchronous=FULL") : rc;
 }
 
 /* The order matters: the first two hold for an empty file only, and the journal's mode makes its
@@ -15320,7 +15563,11 @@ static int db_establish(struct sbx_db *db, uint64_t *newer)
 {
     enum sbx_schema_state state = SBX_SCHEMA_FOREIGN;
     uint64_t version = 0;
-    int rc = sbx_sql_open(db->path, &db->conn);
+    int rc;
+    db->log_vfs = sbx_db_log_vfs_open();
+    if (db->log_vfs == NULL)
+        return SQLITE_NOMEM;
+    rc = sbx_sql_open(db->path, sbx_db_log_vfs_name(db->log_vfs), &db->conn);
     if (rc == SQLITE_OK)
         rc = sbx_sql_exec(db->conn, "PRAGMA synchronous=OFF; PRAGMA cache_size=-1024");
     if (rc == SQLITE_OK)
@@ -16769,16 +17016,16 @@ static void log_join_transaction(struct sbx_store_log *log)
     sbx_list_add_tail(&log->store->written, &log->written);
 }
 
+/* What is too old is dropped last: SQLite reads a page that became free in the same transaction
+ * before it writes over it, and one that has been free before it does not. */
 static int log_write(struct sbx_store_log *log)
 {
     struct sbx_store *s = log->store;
     uint64_t from, most = s->whole ? UINT64_MAX : STORE_SLICE;
     int rc;
     log_join_transaction(log);
-    rc = log_evict_stored(log);
     from = log_first_unsaved(log);
-    if (rc == 0)
-        rc = log_put_gap(log, from - 1);
+    rc = log_put_gap(log, from - 1);
     if (rc == 0)
         rc = log_put_chunks(log, from, most);
     return rc == 0 ? log_evict_stored(log) : rc;
@@ -17610,9 +17857,10 @@ SBX_PRIVATE void sbx_cursor_progress(struct sbx_cursor *c);
  * to take its time between steps is therefore given twice that time, within LOG_PACE_MAX_US.
  *
  * A reader that takes all it is given is never slower than its process: it is behind because we
- * read the process before we served the reader. So while such a one is more than LOG_NEAR_BYTES
- * behind, it is served first. It then finds what it wants in memory, and the log need not be read
- * back from the file that it was just written to.
+ * read the process before we served the reader. One that took something a moment ago is hardly
+ * slower. So while such a one is more than LOG_NEAR_BYTES behind, it is served first. It then finds
+ * what it wants in memory, and the log need not be read back from the file that it was just written
+ * to. A slow reader takes something now and then, and is not waited for in between.
  *
  * A log asks again on its timer only while somebody waits: nothing wakes up for an idle log. */
 
@@ -17620,7 +17868,7 @@ SBX_PRIVATE void sbx_cursor_progress(struct sbx_cursor *c);
 #define LOG_PACE_MAX_US 300000u
 #define LOG_READ_MARGIN (64u * 1024u)
 #define LOG_NEAR_BYTES (256u * 1024u)
-#define LOG_FAR_BYTES (2u * 1024u * 1024u) /* who is that far behind reads the file anyway */
+#define LOG_BRISK_US 5000u
 
 static void log_on_commit(void *ctx)
 {
@@ -17741,7 +17989,7 @@ static bool log_is_to_be_served(struct sbx_cursor *c)
 {
     uint64_t behind = sbx_store_log_offset(c->log->store) - c->offset;
     return c->hungry != NULL && c->offset_known && behind > LOG_NEAR_BYTES &&
-           behind < LOG_FAR_BYTES && c->hungry(c);
+           (c->hungry(c) || c->log->loop->now_us - c->progress_us < LOG_BRISK_US);
 }
 
 SBX_PRIVATE bool sbx_log_may_grow(struct sbx_log *log)

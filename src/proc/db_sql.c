@@ -47,13 +47,13 @@ static int sql_configure(sqlite3 *conn)
                               "PRAGMA mmap_size=0");
 }
 
-int sbx_sql_open(const char *path, struct sqlite3 **conn)
+int sbx_sql_open(const char *path, const char *vfs, struct sqlite3 **conn)
 {
     int rc;
     *conn = NULL;
     if (!sql_may("open"))
         return SQLITE_IOERR;
-    rc = sqlite3_open_v2(path, conn, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    rc = sqlite3_open_v2(path, conn, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs);
     if (rc == SQLITE_OK)
         rc = sql_configure(*conn);
     if (rc != SQLITE_OK) {

@@ -15,10 +15,11 @@
 struct sqlite3;
 struct sqlite3_stmt;
 
-/* A connection that is used by one thread at a time, to a file that exists. It never checkpoints by
+/* A connection that is used by one thread at a time, to a file that exists; vfs is a name, or NULL
+ * for the system's. It never checkpoints by
  * itself, neither after a commit nor when it is closed, and never waits for a lock. *conn is NULL
  * after a failure. */
-int sbx_sql_open(const char *path, struct sqlite3 **conn);
+int sbx_sql_open(const char *path, const char *vfs, struct sqlite3 **conn);
 void sbx_sql_close(struct sqlite3 *conn); /* NULL is fine; its statements are finalized before */
 int sbx_sql_exec(struct sqlite3 *conn, const char *sql);
 /* Ends a transaction if there is one. Whatever SQLite meets on the way, it is over then. */

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "os/clock.h"
 #include "proc/db_file.h"
+#include "proc/db_log_file.h"
 #include "proc/db_schema.h"
 #include "proc/db_sql.h"
 #include "proc/db_wal.h"
@@ -86,6 +87,7 @@ static const char *const db_sql[DB_STATEMENTS] = {
 };
 
 struct sbx_db {
+    struct sbx_db_log_vfs *log_vfs;
     struct sqlite3 *conn;
     struct sqlite3_stmt *st[DB_STATEMENTS];
     struct sbx_wal wal;
@@ -199,6 +201,8 @@ static void db_disconnect(struct sbx_db *db)
         sbx_sql_finalize(&db->st[i]);
     sbx_sql_close(db->conn);
     db->conn = NULL;
+    sbx_db_log_vfs_close(db->log_vfs);
+    db->log_vfs = NULL;
     sbx_wal_close(&db->wal);
 }
 
@@ -212,7 +216,8 @@ static int db_use_log(struct sbx_db *db)
     if (rc == SQLITE_ROW)
         rc = sbx_str_eq_z(sbx_sql_text(st, 0), "wal") ? SQLITE_OK : SQLITE_PROTOCOL;
     sbx_sql_finalize(&st);
-    return rc;
+    /* Off for the file itself, which it will not write again, and needed for db_log_file. */
+    return rc == SQLITE_OK ? sbx_sql_exec(db->conn, "PRAGMA synchronous=FULL") : rc;
 }
 
 /* The order matters: the first two hold for an empty file only, and the journal's mode makes its
@@ -258,7 +263,11 @@ static int db_establish(struct sbx_db *db, uint64_t *newer)
 {
     enum sbx_schema_state state = SBX_SCHEMA_FOREIGN;
     uint64_t version = 0;
-    int rc = sbx_sql_open(db->path, &db->conn);
+    int rc;
+    db->log_vfs = sbx_db_log_vfs_open();
+    if (db->log_vfs == NULL)
+        return SQLITE_NOMEM;
+    rc = sbx_sql_open(db->path, sbx_db_log_vfs_name(db->log_vfs), &db->conn);
     if (rc == SQLITE_OK)
         rc = sbx_sql_exec(db->conn, "PRAGMA synchronous=OFF; PRAGMA cache_size=-1024");
     if (rc == SQLITE_OK)

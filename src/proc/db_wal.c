@@ -265,7 +265,7 @@ void sbx_wal_await(struct sbx_wal *w)
 
 static int wal_open_guard(struct sbx_wal *w, const char *path)
 {
-    int rc = sbx_sql_open(path, &w->guard);
+    int rc = sbx_sql_open(path, NULL, &w->guard);
     if (rc == SQLITE_OK)
         rc = sbx_sql_exec(w->guard, "PRAGMA synchronous=OFF; PRAGMA cache_size=-64");
     if (rc == SQLITE_OK)

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SBX_WAL_STEP (8u << 20)      /* growth after which the log is copied into the file */
-#define SBX_WAL_CLOSE_IN (24u << 20) /* one copy follows the other from here on */
+#define SBX_WAL_STEP (24u << 20)     /* growth after which the log is copied into the file */
+#define SBX_WAL_CLOSE_IN (32u << 20) /* one copy follows the other from here on */
 #define SBX_WAL_REST (2u << 20)      /* and when so little is left, writing waits for it */
 #define SBX_WAL_PAUSE_AT (48u << 20) /* writing waits here for a chance to empty it */
 #define SBX_WAL_MAX (64u << 20)      /* writing is refused from here on; plus one transaction */
@@ -46,7 +46,7 @@ struct sbx_wal {
     void *ctx;
 };
 
-/* conn: the writer's connection, synchronous=OFF, to a file that has its schema. 0 or a result code
+/* conn: the writer's connection, which does not sync, to a file that has its schema. 0 or a result code
  * of SQLite; after a failure, close is still to be called. has_log: there is a write-ahead log from
  * before. */
 int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sqlite3 *conn, const char *path,

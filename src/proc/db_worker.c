@@ -121,7 +121,7 @@ static void worker_on_ready(struct sbx_io *io, short revents)
 
 static int worker_connect(struct sbx_db_worker *w, const char *path)
 {
-    int rc = sbx_sql_open(path, &w->conn);
+    int rc = sbx_sql_open(path, NULL, &w->conn);
     if (rc == SQLITE_OK)
         rc = sbx_sql_exec(w->conn, "PRAGMA synchronous=NORMAL; PRAGMA cache_size=-64");
     if (rc == SQLITE_OK)

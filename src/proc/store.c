@@ -367,16 +367,16 @@ static void log_join_transaction(struct sbx_store_log *log)
     sbx_list_add_tail(&log->store->written, &log->written);
 }
 
+/* What is too old is dropped last: SQLite reads a page that became free in the same transaction
+ * before it writes over it, and one that has been free before it does not. */
 static int log_write(struct sbx_store_log *log)
 {
     struct sbx_store *s = log->store;
     uint64_t from, most = s->whole ? UINT64_MAX : STORE_SLICE;
     int rc;
     log_join_transaction(log);
-    rc = log_evict_stored(log);
     from = log_first_unsaved(log);
-    if (rc == 0)
-        rc = log_put_gap(log, from - 1);
+    rc = log_put_gap(log, from - 1);
     if (rc == 0)
         rc = log_put_chunks(log, from, most);
     return rc == 0 ? log_evict_stored(log) : rc;
