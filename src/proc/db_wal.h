@@ -46,9 +46,9 @@ struct sbx_wal {
     void *ctx;
 };
 
-/* conn: the writer's connection, which does not sync, to a file that has its schema. 0 or a result
- * code of SQLite; after a failure, close is still to be called. has_log: there is a write-ahead log
- * from before. */
+/* conn: the writer's connection, which does not sync, to a file that has its schema. 0 or a
+ * result code of SQLite; after a failure, close is still to be called. has_log: there is a log from
+ * before. */
 int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sqlite3 *conn, const char *path,
                  bool has_log, void (*on_ready)(void *ctx), void *ctx);
 /* May a transaction begin? 0; -EAGAIN: on_ready will tell; else why not, with a sentence in why. */
