@@ -140,6 +140,10 @@
  *     proc/proc.c
  *     proc/proctab.h
  *     proc/proctab.c
+ *     proc/salvage.h
+ *     proc/salvage.c
+ *     proc/restore.h
+ *     proc/restore.c
  *     api/cors.h
  *     api/cors.c
  *     api/origin.h
@@ -3411,12 +3415,14 @@ static void negotiate_take(struct negotiate_weights *w, struct sbx_str member)
     int weight;
     if (!negotiate_cut(&member, &weight))
         return;
-    if (sbx_str_ieq_z(member, "gzip") || sbx_str_ieq_z(member, "x-gzip"))
-        w->gzip = weight;
-    else if (sbx_str_ieq_z(member, "identity"))
+    if (sbx_str_ieq_z(member, "gzip") || sbx_str_ieq_z(member, "x-gzip")) {
+        /* Two names of one coding (RFC 9110, 8.4.1.3): what one of them refuses is refused. */
+        w->gzip = w->gzip < 0 || weight < w->gzip ? weight : w->gzip;
+    } else if (sbx_str_ieq_z(member, "identity")) {
         w->identity = weight;
-    else if (sbx_str_eq_z(member, "*"))
+    } else if (sbx_str_eq_z(member, "*")) {
         w->any = weight;
+    }
 }
 
 static void negotiate_read(struct negotiate_weights *w, const struct sbx_http_request *req)
@@ -5071,6 +5077,10 @@ SBX_PRIVATE bool sbx_ident_runs(pid_t pid, uint64_t started_us);
 /* Has it ended? A zombie has. No where that cannot be told. */
 SBX_PRIVATE bool sbx_ident_has_ended(pid_t pid, uint64_t started_us);
 
+/* Appends its arguments as the system shows them, each with its NUL. false, and nothing, where it
+ * shows none (a zombie, for instance); what is out of memory sticks in `out`. */
+SBX_PRIVATE bool sbx_ident_arguments(pid_t pid, struct sbx_buf *out);
+
 #endif
 /* ==== end os/ident.h ======================================================================== */
 
@@ -5080,6 +5090,7 @@ SBX_PRIVATE bool sbx_ident_has_ended(pid_t pid, uint64_t started_us);
  * its last parenthesis. Other systems have no common way: there a pid is never known again. */
 
 #define IDENT_EARLY_US 50000u   /* stamps are rounded down to a tick */
+#define IDENT_READ 4096u
 #define IDENT_LATE_US 2000000u  /* between our reading of the clock and the fork */
 
 #ifdef __linux__
@@ -5166,6 +5177,30 @@ SBX_PRIVATE bool sbx_ident_has_ended(pid_t pid, uint64_t started_us)
 #else
     (void)started_us;
     return kill(pid, 0) < 0 && errno == ESRCH;
+#endif
+}
+
+SBX_PRIVATE bool sbx_ident_arguments(pid_t pid, struct sbx_buf *out)
+{
+#ifdef __linux__
+    size_t before = sbx_buf_len(out);
+    char path[48];
+    uint8_t *to;
+    ssize_t got = 0;
+    int fd;
+    (void)snprintf(path, sizeof path, "/proc/%ld/cmdline", (long)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    while ((to = sbx_buf_reserve(out, IDENT_READ)) != NULL &&
+           (got = sbx_fd_read(fd, to, IDENT_READ)) > 0)
+        sbx_buf_commit(out, (size_t)got);
+    (void)close(fd);
+    return sbx_buf_len(out) > before;
+#else
+    (void)pid;
+    (void)out;
+    return false;
 #endif
 }
 /* ==== end os/ident.c ======================================================================== */
@@ -6004,6 +6039,8 @@ SBX_PRIVATE int sbx_pty_reopen_slave(int master);
 
 /* Sets the size; the kernel sends SIGWINCH to the foreground group when it changed. */
 SBX_PRIVATE int sbx_pty_resize(int master, uint16_t cols, uint16_t rows);
+/* Reads it. 0 or a negative errno, and nothing is changed. */
+SBX_PRIVATE int sbx_pty_size(int master, uint16_t *cols, uint16_t *rows);
 
 /* The character that means end of file at the start of a line, and whether the terminal is in
  * canonical mode at all. 0 or a negative errno. */
@@ -6084,6 +6121,16 @@ SBX_PRIVATE int sbx_pty_resize(int master, uint16_t cols, uint16_t rows)
 {
     struct winsize ws = {.ws_col = cols, .ws_row = rows};
     return ioctl(master, TIOCSWINSZ, &ws) < 0 ? -errno : 0;
+}
+
+SBX_PRIVATE int sbx_pty_size(int master, uint16_t *cols, uint16_t *rows)
+{
+    struct winsize ws;
+    if (ioctl(master, TIOCGWINSZ, &ws) < 0)
+        return -errno;
+    *cols = ws.ws_col;
+    *rows = ws.ws_row;
+    return 0;
 }
 
 SBX_PRIVATE int sbx_pty_eof_char(int master, uint8_t *eof_char, bool *canonical)
@@ -8900,6 +8947,7 @@ struct sbx_net {
     struct sbx_list conns;
     size_t count;
     size_t max_conns;
+    size_t max_refusals;   /* connections beyond these that are told so at once; others just end */
     struct sbx_tls *tls;   /* of TCP connections to come; NULL: plain HTTP */
     uint64_t handshake_timeout_us, request_timeout_us, idle_timeout_us;
     uint64_t last_serial;
@@ -9065,7 +9113,7 @@ SBX_PRIVATE bool sbx_conn_took_some(struct sbx_conn *c);
 #ifndef SBX_NET_CONN_STATE_H
 #define SBX_NET_CONN_STATE_H
 
-#define SBX_CONN_PIPELINE_BYTES (64u * 1024u) /* unsent answers above which no request is begun */
+#define SBX_CONN_PIPELINE_BYTES (16u * 1024u) /* unsent answers above which no request is begun */
 #define SBX_CONN_FINISH_US 30000000u
 #define SBX_CONN_STALL_US 60000000u /* an answer that is written as it is taken, and is not taken */
 #define SBX_CONN_NEVER UINT64_MAX
@@ -9907,7 +9955,7 @@ SBX_PRIVATE void sbx_conn_put_framed(struct sbx_conn *c, struct sbx_blob *blob, 
  * since more is needed, moves to the connection. So a connection that is idle, or whose requests
  * come whole, has no buffer of its own. */
 
-#define CONN_READ_OWN (64u * 1024u)
+#define CONN_READ_MOST SBX_NET_SCRATCH
 #define CONN_HEAVY_PER_TURN 4u
 
 /* Input being worked on: the shared scratch buffer, or the connection's own. */
@@ -10206,13 +10254,19 @@ static void conn_on_peer_end(struct sbx_conn *c)
         sbx_conn_close(c);
 }
 
+/* Where a head is awaited, no more than that: what is behind it may be requests that wait until the
+ * peer takes our answers, and that is memory for somebody who has not shown a token. */
+static size_t conn_read_size(const struct sbx_conn *c)
+{
+    return c->state == SBX_CONN_READ_HEAD ? SBX_HTTP_MAX_HEAD : CONN_READ_MOST;
+}
+
 SBX_PRIVATE void sbx_conn_on_readable(struct sbx_conn *c)
 {
     bool own = sbx_buf_len(&c->in) > 0;
-    uint8_t *to = own ? sbx_buf_reserve(&c->in, CONN_READ_OWN) : c->net->scratch;
-    ssize_t got = to == NULL ? -ENOMEM
-                             : c->stream.ops->read(&c->stream, to,
-                                                   own ? CONN_READ_OWN : SBX_NET_SCRATCH);
+    size_t n = conn_read_size(c);
+    uint8_t *to = own ? sbx_buf_reserve(&c->in, n) : c->net->scratch;
+    ssize_t got = to == NULL ? -ENOMEM : c->stream.ops->read(&c->stream, to, n);
     if (got == -EAGAIN)
         return;
     /* Cut off or ended: what was whole before is answered, and what was not is not. */
@@ -10238,7 +10292,7 @@ struct sbx_listener {
     struct sbx_io io; /* fd -1 when closed */
     struct sbx_net *net;
     struct sbx_timer pause; /* after running out of descriptors */
-    int reserve;            /* a descriptor kept for saying no when there are none left */
+    int reserve;            /* a descriptor kept for closing clients when there are none left */
     bool exhausted;         /* there were none left, and nobody was accepted since */
     struct sbx_address address;     /* as it listens: with the port that the system chose */
     uint64_t device, inode;         /* of the file of a unix socket */
@@ -10267,7 +10321,9 @@ SBX_PRIVATE void sbx_listener_retire(const struct sbx_listener *l);
  *
  * Out of descriptors (EMFILE): a client in the backlog would wait for ever and poll() would report
  * the listener for ever. So one descriptor is held in reserve: it is given up, the client is
- * accepted, told 503 and closed, the reserve is taken back, and accepting pauses for a moment.
+ * accepted and closed, and the reserve is taken back for the next one. Nobody is told why: that
+ * would hold the only descriptor for as long as the peer does not listen, and all others would wait
+ * behind it. Where that does not help either, accepting pauses for a moment.
  *
  * Unix sockets. The file outlives its server, so a stale one is the normal case after a crash: when
  * nobody answers there, it is removed and bound anew. Between the question and the removal another
@@ -10277,7 +10333,6 @@ SBX_PRIVATE void sbx_listener_retire(const struct sbx_listener *l);
 #define LISTENER_BACKLOG 4096
 #define LISTENER_BATCH 64           /* connections accepted in one turn */
 #define LISTENER_PAUSE_US 100000u
-#define LISTENER_OVERFLOW 64u       /* refusals under way at once; further ones are just closed */
 
 /* Options that accepted sockets inherit from the listening one on Linux and the BSDs, so that they
  * cost no system call a connection. Keep-alive probes find peers that vanished without a word. */
@@ -10349,7 +10404,7 @@ static int listener_accept(int fd)
 static void listener_take(struct sbx_listener *l, int fd)
 {
     struct sbx_net *net = l->net;
-    if (net->count >= net->max_conns + LISTENER_OVERFLOW)
+    if (net->count >= net->max_conns + net->max_refusals)
         sbx_fd_close(&fd);
     else if (net->count >= net->max_conns)
         sbx_conn_turn_away(net, fd, listener_tls(l), "connections");
@@ -10359,17 +10414,19 @@ static void listener_take(struct sbx_listener *l, int fd)
 
 static void listener_out_of_fds(struct sbx_listener *l)
 {
-    int fd;
+    int i, fd = 0;
     if (!l->exhausted)
-        sbx_diag(l->net->diag, SBX_DIAG_WARN, "out of descriptors, connections are refused");
+        sbx_diag(l->net->diag, SBX_DIAG_WARN, "out of descriptors, connections are closed");
     l->exhausted = true;
-    sbx_fd_close(&l->reserve);
-    fd = listener_accept(l->io.fd);
-    /* A handshake would hold the only descriptor for as long as the peer likes. */
-    if (fd >= 0 && listener_tls(l) != NULL)
-        sbx_fd_close(&fd);
-    else if (fd >= 0)
-        sbx_conn_turn_away(l->net, fd, listener_tls(l), "descriptors");
+    for (i = 0; i < LISTENER_BATCH && l->reserve >= 0 && fd >= 0; i++) {
+        sbx_fd_close(&l->reserve);
+        fd = listener_accept(l->io.fd);
+        if (fd >= 0)
+            (void)close(fd);
+        l->reserve = sbx_fd_open_null(false);
+    }
+    if (fd == -EAGAIN || i == LISTENER_BATCH)
+        return; /* there are no others, or they are for the next turn */
     sbx_io_stop(&l->io);
     sbx_loop_set_timer(l->net->loop, &l->pause, l->net->loop->now_us + LISTENER_PAUSE_US);
 }
@@ -12457,6 +12514,13 @@ SBX_PRIVATE int sbx_keep_ready(struct sbx_keep *k)
 
 enum sbx_slot_kind { SBX_SLOT_FREE, SBX_SLOT_PROCESS, SBX_SLOT_RUN };
 
+enum sbx_slot_flag {
+    SBX_SLOT_SHOWN = 1, /* clients were told of it */
+    SBX_SLOT_TTY = 2,
+    SBX_SLOT_INTERACTIVE = 4,
+    SBX_SLOT_IN_MEMORY = 8 /* its output is not for the file */
+};
+
 /* In the shared memory. The owner writes its members; `kind` last, and first when it is freed. */
 struct sbx_slot {
     uint32_t kind;        /* enum sbx_slot_kind */
@@ -12471,7 +12535,7 @@ struct sbx_slot {
     uint32_t exit_core;
     uint32_t stop_asked;
     uint32_t input_ended; /* its end was accepted */
-    uint32_t spare;
+    uint32_t flags;       /* of enum sbx_slot_flag */
 };
 
 struct sbx_head {
@@ -12592,7 +12656,7 @@ SBX_PRIVATE void sbx_tail_read_done(struct sbx_tail *t);
  * Free segments: a few stay warm for logs that run at their cap, the others are given back. */
 
 #define TAIL_MAGIC 0x7362782d7461696cull
-#define TAIL_VERSION 2u
+#define TAIL_VERSION 3u
 #define TAIL_HEADER_BYTES (1024u * 1024u)
 #define TAIL_SLOTS 8192u
 #define TAIL_EXTENT 16u /* segments */
@@ -13551,6 +13615,8 @@ SBX_PRIVATE const char *sbx_db_backend(void);
  * -ENOTSUP in a build without SQLite. */
 SBX_PRIVATE struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, const char *dir,
                            void (*on_ready)(void *ctx), void *ctx, struct sbx_err *err);
+/* Was the file deleted or replaced while it was open? As the last transaction found it. */
+SBX_PRIVATE bool sbx_db_is_gone(const struct sbx_db *db);
 /* Waits for the checkpoint thread and moves the write-ahead log into the file. */
 SBX_PRIVATE void sbx_db_close(struct sbx_db *db);
 
@@ -13576,8 +13642,11 @@ SBX_PRIVATE int sbx_db_put_gap(struct sbx_db *db, uint64_t process, uint64_t fro
  * is left. */
 SBX_PRIVATE int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor_sequence,
                  uint64_t floor_offset, struct sbx_db_bounds *b);
-/* The record goes at once, its chunks bit by bit (sbx_db_tidy). */
+/* The record goes at once, its chunks bit by bit (sbx_db_purge, sbx_db_tidy). */
 SBX_PRIVATE int sbx_db_forget(struct sbx_db *db, uint64_t process);
+/* The last of a transaction: chunks of forgotten processes go until it takes no more pages of the
+ * file than it found taken, or none are left. */
+SBX_PRIVATE int sbx_db_purge(struct sbx_db *db);
 SBX_PRIVATE int sbx_db_put_config(struct sbx_db *db, const char *name, uint64_t value);
 SBX_PRIVATE int sbx_db_put_counter(struct sbx_db *db, const char *name, uint64_t value);
 SBX_PRIVATE int sbx_db_commit(struct sbx_db *db);
@@ -13586,9 +13655,9 @@ SBX_PRIVATE void sbx_db_rollback(struct sbx_db *db); /* fine without a transacti
 SBX_PRIVATE const char *sbx_db_error(const struct sbx_db *db);
 
 /* One bounded step (about a millisecond) of what can wait: chunks of forgotten processes are
- * dropped, free pages given back to the file system. true: there is more to do. Not within a
- * transaction. */
-SBX_PRIVATE bool sbx_db_tidy(struct sbx_db *db);
+ * dropped, free pages given back to the file system. 1; 0: there was nothing to do; or a failure,
+ * as of a transaction. Not within one. */
+SBX_PRIVATE int sbx_db_tidy(struct sbx_db *db);
 
 /* Nothing is being written for a while, or the disk is full: moves the write-ahead log into the
  * file, in the background, so that it is synced, and space that became free is given back. false:
@@ -13921,7 +13990,7 @@ SBX_PRIVATE void sbx_sql_describe(char *out, size_t n, const char *verb, int rc,
 
 struct sqlite3;
 
-#define SBX_SCHEMA_VERSION 2
+#define SBX_SCHEMA_VERSION 3
 #define SBX_SCHEMA_APPLICATION 0x53627841u /* "SbxA", what file(1) shows */
 
 /* A chunk's key is the number of its process and its first sequence, so that one log is one range
@@ -13940,8 +14009,8 @@ enum sbx_schema_state {
 SBX_PRIVATE int sbx_schema_look(struct sqlite3 *conn, enum sbx_schema_state *state, uint64_t *version);
 SBX_PRIVATE int sbx_schema_create(struct sqlite3 *conn); /* in a file of SBX_SCHEMA_EMPTY */
 SBX_PRIVATE int sbx_schema_migrate(struct sqlite3 *conn, uint64_t from);
-/* Damage that can be seen without reading the logs. */
-SBX_PRIVATE int sbx_schema_check(struct sqlite3 *conn);
+/* Damage that can be seen without reading the logs, in a file of that version. */
+SBX_PRIVATE int sbx_schema_check(struct sqlite3 *conn, uint64_t version);
 
 #endif
 /* ==== end proc/db_schema.h ================================================================== */
@@ -13951,17 +14020,21 @@ SBX_PRIVATE int sbx_schema_check(struct sqlite3 *conn);
 /* ==== begin proc/db_schema.c ================================================================ */
 /* db_schema.c - see db_schema.h.
  *
- * Names: what people read is called by plain words (processes, logs, gaps, config), and all but
- * config are views, so that the tables behind them can change without breaking a query. The text
- * of a table in a new file is what migrating an old one leaves there, byte for byte: columns that
- * came later stand at the end and in the form that ALTER TABLE gives them. Views are dropped and
- * made anew by every migration.
+ * Names: what people read is called by plain words (processes, logs, gaps, config), and these are
+ * views, so that the tables behind them can change without breaking a query. The text of a table in
+ * a new file is what migrating an old one leaves there, byte for byte: columns that came later
+ * stand at the end, and they and new names have the form that ALTER TABLE gives them. Views are
+ * dropped and made anew by every migration.
+ *
+ * Numbers have 64 bits without a sign, those of SQLite 63 and a sign. The bits are stored as they
+ * are; a view shows the greatest number that SQLite has for what is above it.
  *
  * The views go from a record to its chunks by key range. A chunk whose record is gone is therefore
  * invisible, and a query for one process does not read the logs of the others. */
 
 #include <sqlite3.h>
 #include <stdio.h>
+#include <string.h>
 
 #define SCHEMA_TEXT_(x) #x
 #define SCHEMA_TEXT(x) SCHEMA_TEXT_(x)
@@ -13974,6 +14047,15 @@ SBX_PRIVATE int sbx_schema_check(struct sqlite3 *conn);
 #define SCHEMA_RANGE(key, number)                                                                  \
     key " >= " number " << " SCHEMA_TEXT(SBX_SCHEMA_SEQUENCE_BITS) " AND "                         \
     key " < (" number " + 1) << " SCHEMA_TEXT(SBX_SCHEMA_SEQUENCE_BITS)
+
+#define SCHEMA_NUMBER(column)                                                                      \
+    "CASE WHEN " column " < 0 THEN 9223372036854775807 ELSE " column " END"
+
+/* Of the first or the last chunk of process p; NULL without any. */
+#define SCHEMA_OF_CHUNK(what, order)                                                               \
+    "(SELECT " what " FROM chunks c\n"                                                             \
+    "    WHERE " SCHEMA_RANGE("c.key", "p.number") " ORDER BY c.key" order " LIMIT 1)"
+#define SCHEMA_SEQUENCE "c.key & ((1 << " SCHEMA_TEXT(SBX_SCHEMA_SEQUENCE_BITS) ") - 1)"
 
 #define SCHEMA_GAPS                                                                                \
     "CREATE TABLE gap_records(\n"                                                                  \
@@ -14026,7 +14108,7 @@ static const char *const schema_tables[] = {
     "  data BLOB NOT NULL\n"
     ")",
 
-    "CREATE TABLE config(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE \"settings\"(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE forgotten(process INTEGER PRIMARY KEY)",
     SCHEMA_GAPS,
@@ -14036,7 +14118,7 @@ static const char *const schema_tables[] = {
 static const char *const schema_views[] = {
     "CREATE VIEW logs AS SELECT\n"
     "  'proc_' || p.number AS process_id,\n"
-    "  (c.key & ((1 << " SCHEMA_TEXT(SBX_SCHEMA_SEQUENCE_BITS) ") - 1)) + e.key AS sequence,\n"
+    "  (" SCHEMA_SEQUENCE ") + e.key AS sequence,\n"
     "  CASE json_extract(e.value, '$[0]')\n"
     "    WHEN 0 THEN 'stdout' WHEN 1 THEN 'stderr' ELSE 'pty' END AS stream,\n"
     "  " SCHEMA_ISO("json_extract(e.value, '$[1]')") " AS time,\n"
@@ -14066,11 +14148,13 @@ static const char *const schema_views[] = {
     "  " SCHEMA_ISO("p.created_ms") " AS created_at,\n"
     "  CASE WHEN p.exited THEN " SCHEMA_ISO("p.exited_ms") " END AS exited_at,\n"
     "  p.tty, p.interactive, p.persist, p.cols, p.rows, p.pid, p.input_dropped,\n"
-    "  p.log_cap,\n"
-    "  coalesce((SELECT c.\"offset\" + length(c.data) FROM chunks c\n"
-    "    WHERE " SCHEMA_RANGE("c.key", "p.number") " ORDER BY c.key DESC LIMIT 1)\n"
-    "  - (SELECT c.\"offset\" FROM chunks c\n"
-    "    WHERE " SCHEMA_RANGE("c.key", "p.number") " ORDER BY c.key LIMIT 1), 0) AS log_bytes\n"
+    "  " SCHEMA_NUMBER("p.log_cap") " AS log_cap,\n"
+    /* Offsets count what is missing between two chunks, too. */
+    "  coalesce(" SCHEMA_OF_CHUNK("c.\"offset\" + length(c.data)", " DESC") "\n"
+    "  - " SCHEMA_OF_CHUNK("c.\"offset\"", "") "\n"
+    "  - (SELECT coalesce(sum(g.bytes), 0) FROM gap_records g WHERE g.process = p.number\n"
+    "    AND g.first_sequence > " SCHEMA_OF_CHUNK(SCHEMA_SEQUENCE, "") "\n"
+    "    AND g.first_sequence < " SCHEMA_OF_CHUNK(SCHEMA_SEQUENCE, " DESC") "), 0) AS log_bytes\n"
     "FROM process_records p",
 
     "CREATE VIEW gaps AS SELECT\n"
@@ -14078,10 +14162,12 @@ static const char *const schema_views[] = {
     "  g.first_sequence, g.last_sequence, g.bytes,\n"
     "  " SCHEMA_ISO("g.time_ms") " AS time\n"
     "FROM gap_records g",
+
+    "CREATE VIEW config AS SELECT name, " SCHEMA_NUMBER("value") " AS value FROM settings",
     NULL,
 };
 
-static const char *const schema_view_names[] = {"logs", "processes", "gaps", NULL};
+static const char *const schema_view_names[] = {"logs", "processes", "gaps", "config", NULL};
 
 SBX_PRIVATE int sbx_schema_look(struct sqlite3 *conn, enum sbx_schema_state *state, uint64_t *version)
 {
@@ -14141,12 +14227,15 @@ SBX_PRIVATE int sbx_schema_create(struct sqlite3 *conn)
     return schema_end(conn, rc);
 }
 
-static int schema_drop_views(struct sqlite3 *conn)
+/* config was a table before it was a view, of version 3. */
+static int schema_drop_views(struct sqlite3 *conn, uint64_t version)
 {
     char sql[64];
     size_t i;
     int rc = SQLITE_OK;
     for (i = 0; rc == SQLITE_OK && schema_view_names[i] != NULL; i++) {
+        if (version < 3 && strcmp(schema_view_names[i], "config") == 0)
+            continue;
         (void)snprintf(sql, sizeof sql, "DROP VIEW IF EXISTS %s", schema_view_names[i]);
         rc = sbx_sql_exec(conn, sql);
     }
@@ -14169,9 +14258,11 @@ SBX_PRIVATE int sbx_schema_migrate(struct sqlite3 *conn, uint64_t from)
 {
     int rc = sbx_sql_exec(conn, "BEGIN IMMEDIATE");
     if (rc == SQLITE_OK)
-        rc = schema_drop_views(conn);
+        rc = schema_drop_views(conn, from);
     if (rc == SQLITE_OK && from < 2)
         rc = schema_from_1_to_2(conn);
+    if (rc == SQLITE_OK && from < 3)
+        rc = sbx_sql_exec(conn, "ALTER TABLE config RENAME TO settings");
     if (rc == SQLITE_OK)
         rc = schema_exec_all(conn, schema_views);
     if (rc == SQLITE_OK)
@@ -14195,15 +14286,15 @@ static int schema_probe(struct sqlite3 *conn, const char *sql, bool is_check)
 
 /* The small tables are checked whole. Of the chunks only both ends are read: to check them all
  * would take as long as to read the file. */
-SBX_PRIVATE int sbx_schema_check(struct sqlite3 *conn)
+SBX_PRIVATE int sbx_schema_check(struct sqlite3 *conn, uint64_t version)
 {
     static const char *const ends[] = {
         "SELECT count + length(entries) + length(data) FROM chunks ORDER BY key LIMIT 1",
         "SELECT count + length(entries) + length(data) FROM chunks ORDER BY key DESC LIMIT 1",
         NULL,
     };
-    static const char *const tables[] = {"process_records", "config", "counters", "forgotten",
-                                         NULL};
+    const char *const tables[] = {"process_records", version < 3 ? "config" : "settings",
+                                  "counters", "forgotten", NULL};
     char sql[64];
     size_t i;
     int rc = SQLITE_OK;
@@ -15330,6 +15421,8 @@ SBX_PRIVATE void sbx_wal_close(struct sbx_wal *w)
 #define DB_EVICT_BYTES (8u << 20)
 #define DB_TIDY_ROWS 256u
 #define DB_TIDY_BYTES (1u << 20)
+#define DB_TIDY_PROCESSES 64u
+#define DB_PURGE_STEPS 64u   /* of that size, in a transaction that stores something */
 #define DB_FREE_PAGES 512u   /* more of them are given back */
 #define DB_FREE_FLOOR 16u    /* fewer never are */
 #define DB_LOOK_US 1000000u  /* how often the file is looked for */
@@ -15363,7 +15456,7 @@ static const char *const db_sql[DB_STATEMENTS] = {
     [DB_PUT_CHUNK] = "INSERT OR REPLACE INTO chunks(" DB_CHUNK_COLUMNS ") VALUES(?,?,?,?,?)",
     [DB_PUT_GAP] = "INSERT OR REPLACE INTO gap_records(process, first_sequence, last_sequence,"
                    " bytes, time_ms) VALUES(?,?,?,?,?)",
-    [DB_PUT_CONFIG] = "INSERT OR REPLACE INTO config(name, value) VALUES(?,?)",
+    [DB_PUT_CONFIG] = "INSERT OR REPLACE INTO settings(name, value) VALUES(?,?)",
     [DB_PUT_COUNTER] = "INSERT OR REPLACE INTO counters(name, value) VALUES(?,?)",
     [DB_DROP_PROCESS] = "DELETE FROM process_records WHERE number = ?",
     [DB_DROP_GAPS] = "DELETE FROM gap_records WHERE process = ? AND first_sequence < ?",
@@ -15378,11 +15471,12 @@ static const char *const db_sql[DB_STATEMENTS] = {
                    " ORDER BY key DESC LIMIT 1",
     [DB_READ_NEXT] = "SELECT " DB_CHUNK_COLUMNS " FROM chunks WHERE " DB_IN_RANGE
                      " ORDER BY key LIMIT 1",
-    [DB_FIRST] = "SELECT key, \"offset\" FROM chunks WHERE " DB_IN_RANGE " ORDER BY key",
+    [DB_FIRST] = "SELECT key, \"offset\", length(data) FROM chunks WHERE " DB_IN_RANGE
+                 " ORDER BY key",
     [DB_LAST] = "SELECT key, \"offset\", count, length(data) FROM chunks WHERE " DB_IN_RANGE
                 " ORDER BY key DESC LIMIT 1",
     [DB_LOAD] = "SELECT " DB_PROCESS_COLUMNS " FROM process_records ORDER BY number",
-    [DB_LOAD_CONFIG] = "SELECT name, value FROM config ORDER BY name",
+    [DB_LOAD_CONFIG] = "SELECT name, value FROM settings ORDER BY name",
     [DB_LOAD_COUNTER] = "SELECT value FROM counters WHERE name = ?",
 };
 
@@ -15394,6 +15488,7 @@ struct sbx_db {
     char *path;
     char *log_path;          /* of its write-ahead log */
     struct sbx_buf entries;  /* JSON of the chunk that is put, reused */
+    uint64_t used;           /* pages with something in them, when the transaction began */
     uint64_t looked_us;      /* for the file, last */
     uint64_t log_inode;
     bool is_gone;
@@ -15414,6 +15509,11 @@ SBX_PRIVATE bool sbx_db_settle(struct sbx_db *db)
 {
     sbx_wal_sync_soon(&db->wal);
     return db->wal.state != SBX_WAL_EMPTY;
+}
+
+SBX_PRIVATE bool sbx_db_is_gone(const struct sbx_db *db)
+{
+    return db->is_gone;
 }
 
 SBX_PRIVATE const char *sbx_db_error(const struct sbx_db *db)
@@ -15533,7 +15633,7 @@ static int db_begin_file(struct sbx_db *db)
 /* Looked at before anything is written to it. */
 static int db_take_file(struct sbx_db *db, bool migrate, uint64_t version)
 {
-    int rc = sbx_schema_check(db->conn);
+    int rc = sbx_schema_check(db->conn, version);
     if (rc == SQLITE_OK)
         rc = db_use_log(db);
     return rc == SQLITE_OK && migrate ? sbx_schema_migrate(db->conn, version) : rc;
@@ -15721,8 +15821,31 @@ static int db_look_for_file(struct sbx_db *db)
     return -EIO;
 }
 
+/* A number that a statement without parameters gives; 0 without a row. */
+static int db_get(struct sbx_db *db, enum db_statement s, uint64_t *value)
+{
+    struct sqlite3_stmt *st = db->st[s];
+    int rc = sbx_sql_step(st);
+    *value = rc == SQLITE_ROW ? db_column(st, 0) : 0;
+    rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail_read(db, rc);
+    sbx_sql_reset(st);
+    return rc;
+}
+
+/* As it is within the transaction. */
+static int db_count_pages(struct sbx_db *db, uint64_t *used, uint64_t *spare)
+{
+    uint64_t pages = 0;
+    int rc = db_get(db, DB_FREELIST, spare);
+    if (rc == 0)
+        rc = db_get(db, DB_PAGES, &pages);
+    *used = pages - *spare;
+    return rc;
+}
+
 SBX_PRIVATE int sbx_db_begin(struct sbx_db *db)
 {
+    uint64_t spare;
     int rc = db_look_for_file(db);
     assert(sqlite3_get_autocommit(db->conn));
     if (rc < 0)
@@ -15738,7 +15861,12 @@ SBX_PRIVATE int sbx_db_begin(struct sbx_db *db)
         (void)snprintf(db->error, sizeof db->error, "another program is writing to the file");
         return -EBUSY;
     }
-    return db_fail_write(db, rc);
+    rc = db_fail_write(db, rc);
+    if (rc == 0)
+        rc = db_count_pages(db, &db->used, &spare);
+    if (rc < 0)
+        sbx_db_rollback(db);
+    return rc;
 }
 
 SBX_PRIVATE int sbx_db_commit(struct sbx_db *db)
@@ -16095,28 +16223,27 @@ SBX_PRIVATE int sbx_db_bounds(struct sbx_db *db, uint64_t process, struct sbx_db
 
 struct db_limit {
     uint64_t sequence, offset; /* chunks that begin below either */
-    uint64_t rows, bytes;      /* and not more than that */
+    uint64_t rows, bytes;      /* and not more than that; what is left of it is told */
 };
 
 /* Where the first chunk begins that is to be kept; *more: only because of the limit. */
-static int db_find_cut(struct sbx_db *db, uint64_t process, const struct db_limit *l,
-                       uint64_t *cut, bool *more)
+static int db_find_cut(struct sbx_db *db, uint64_t process, struct db_limit *l, uint64_t *cut,
+                       bool *more)
 {
     struct sqlite3_stmt *st = db->st[DB_FIRST];
-    uint64_t rows = 0, base = 0;
     int rc = db_step_range(db, DB_FIRST, process);
     *cut = db_key(process + 1, 0);
     *more = false;
     while (rc > 0) {
-        uint64_t key = db_column(st, 0), offset = db_column(st, 1);
-        bool below = db_key_sequence(key) < l->sequence || offset < l->offset;
-        if (rows++ == 0)
-            base = offset;
-        if (!below || rows > l->rows || (rows > 1 && offset - base >= l->bytes)) {
+        uint64_t key = db_column(st, 0), len = db_column(st, 2);
+        bool below = db_key_sequence(key) < l->sequence || db_column(st, 1) < l->offset;
+        if (!below || l->rows == 0 || l->bytes == 0) {
             *cut = key;
             *more = below;
             break;
         }
+        l->rows--;
+        l->bytes -= len < l->bytes ? len : l->bytes;
         rc = sbx_sql_step(st);
         rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? rc == SQLITE_ROW : db_fail_read(db, rc);
     }
@@ -16124,7 +16251,7 @@ static int db_find_cut(struct sbx_db *db, uint64_t process, const struct db_limi
     return rc < 0 ? rc : 0;
 }
 
-static int db_drop_chunks(struct sbx_db *db, uint64_t process, const struct db_limit *l, bool *more)
+static int db_drop_chunks(struct sbx_db *db, uint64_t process, struct db_limit *l, bool *more)
 {
     struct sbx_sql_row r;
     uint64_t cut;
@@ -16156,7 +16283,7 @@ static int db_run_for(struct sbx_db *db, enum db_statement s, uint64_t process)
 SBX_PRIVATE int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor_sequence,
                  uint64_t floor_offset, struct sbx_db_bounds *b)
 {
-    const struct db_limit l = {floor_sequence, floor_offset, DB_EVICT_ROWS, DB_EVICT_BYTES};
+    struct db_limit l = {floor_sequence, floor_offset, DB_EVICT_ROWS, DB_EVICT_BYTES};
     bool more;
     int rc = 0;
     if (process < DB_PROCESS_MAX)
@@ -16180,57 +16307,70 @@ SBX_PRIVATE int sbx_db_forget(struct sbx_db *db, uint64_t process)
 
 /* --- tidying --- */
 
-/* A number that a statement without parameters gives; 0 without a row. */
-static int db_get(struct sbx_db *db, enum db_statement s, uint64_t *value)
+/* One step. *more: there is something left. */
+static int db_purge_step(struct sbx_db *db, bool *more)
 {
-    struct sqlite3_stmt *st = db->st[s];
-    int rc = sbx_sql_step(st);
-    *value = rc == SQLITE_ROW ? db_column(st, 0) : 0;
-    rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail_read(db, rc);
-    sbx_sql_reset(st);
+    struct db_limit l = {INT64_MAX, 0, DB_TIDY_ROWS, DB_TIDY_BYTES};
+    unsigned i;
+    int rc = 0;
+    *more = true;
+    for (i = 0; rc == 0 && *more && l.rows > 0 && l.bytes > 0 && i < DB_TIDY_PROCESSES; i++) {
+        uint64_t process;
+        bool cut = false;
+        rc = db_get(db, DB_GET_FORGOTTEN, &process);
+        *more = process > 0;
+        if (rc == 0 && *more)
+            rc = db_drop_chunks(db, process, &l, &cut);
+        if (cut)
+            break;
+        if (rc == 0 && *more)
+            rc = db_run_for(db, DB_DROP_FORGOTTEN, process);
+    }
     return rc;
 }
 
-static int db_purge(struct sbx_db *db, uint64_t process)
+/* What is forgotten faster than it is dropped in between would make the file grow without end. */
+SBX_PRIVATE int sbx_db_purge(struct sbx_db *db)
 {
-    const struct db_limit l = {INT64_MAX, 0, DB_TIDY_ROWS, DB_TIDY_BYTES};
-    bool more = false;
-    int rc = db_drop_chunks(db, process, &l, &more);
-    return rc == 0 && !more ? db_run_for(db, DB_DROP_FORGOTTEN, process) : rc;
-}
-
-static int db_should_vacuum(struct sbx_db *db, bool *should)
-{
-    uint64_t spare = 0, pages = 0;
-    int rc = db_get(db, DB_FREELIST, &spare);
-    if (rc == 0)
-        rc = db_get(db, DB_PAGES, &pages);
-    *should = spare > DB_FREE_PAGES || (spare > DB_FREE_FLOOR && spare > pages / 4);
+    uint64_t used = 0, spare;
+    unsigned i;
+    bool more = true;
+    int rc = db_count_pages(db, &used, &spare);
+    for (i = 0; rc == 0 && more && used > db->used && i < DB_PURGE_STEPS; i++) {
+        rc = db_purge_step(db, &more);
+        if (rc == 0)
+            rc = db_count_pages(db, &used, &spare);
+    }
     return rc;
 }
 
-static int db_tidy_step(struct sbx_db *db, uint64_t process)
+static int db_tidy_step(struct sbx_db *db, bool purge)
 {
+    bool more;
     int rc = sbx_db_begin(db);
-    if (rc == 0)
-        rc = process > 0 ? db_purge(db, process) : db_fail_write(db, db_run(db, DB_VACUUM));
+    if (rc < 0)
+        return rc;
+    rc = purge ? db_purge_step(db, &more) : db_fail_write(db, db_run(db, DB_VACUUM));
     if (rc == 0)
         rc = sbx_db_commit(db);
     if (rc < 0)
         sbx_db_rollback(db);
-    return rc;
+    return rc < 0 ? rc : 1;
 }
 
-SBX_PRIVATE bool sbx_db_tidy(struct sbx_db *db)
+SBX_PRIVATE int sbx_db_tidy(struct sbx_db *db)
 {
-    uint64_t process = 0;
-    bool vacuum = false;
+    uint64_t process = 0, used = 0, spare = 0;
+    int rc = db_get(db, DB_GET_FORGOTTEN, &process);
     assert(sqlite3_get_autocommit(db->conn));
-    if (db_get(db, DB_GET_FORGOTTEN, &process) < 0)
-        return false;
-    if (process == 0 && (db_should_vacuum(db, &vacuum) < 0 || !vacuum))
-        return false;
-    return db_tidy_step(db, process) == 0;
+    if (rc == 0 && process == 0)
+        rc = db_count_pages(db, &used, &spare);
+    if (rc < 0)
+        return rc;
+    if (process == 0 && spare <= DB_FREE_PAGES &&
+        (spare <= DB_FREE_FLOOR || spare <= (used + spare) / 4))
+        return 0;
+    return db_tidy_step(db, process > 0);
 }
 /* ==== end proc/db_sqlite.c ================================================================== */
 #endif
@@ -16277,6 +16417,12 @@ static int none_reached(const struct sbx_db *db)
 SBX_PRIVATE void sbx_db_close(struct sbx_db *db)
 {
     (void)none_reached(db);
+}
+
+SBX_PRIVATE bool sbx_db_is_gone(const struct sbx_db *db)
+{
+    (void)none_reached(db);
+    return false;
 }
 
 SBX_PRIVATE int sbx_db_load(struct sbx_db *db, int (*on_process)(void *ctx, const struct sbx_db_process *p),
@@ -16387,9 +16533,14 @@ SBX_PRIVATE bool sbx_db_settle(struct sbx_db *db)
     return false;
 }
 
-SBX_PRIVATE bool sbx_db_tidy(struct sbx_db *db)
+SBX_PRIVATE int sbx_db_purge(struct sbx_db *db)
 {
-    return none_reached(db) == 0;
+    return none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_tidy(struct sbx_db *db)
+{
+    return none_reached(db);
 }
 
 SBX_PRIVATE int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequence, struct sbx_db_page **page)
@@ -16553,6 +16704,11 @@ struct sbx_store_options {
     const struct sbx_limits *limits; /* read at every use */
     int memory;                      /* of an earlier server, taken over; -1: none */
     bool shared;                     /* memory is to outlive this server */
+    /* A database that cannot be opened is no failure: the store is degraded, and tries again until
+     * it can, or until the file that was deleted is there anew. Then on_opened tells: the owner
+     * restores what it does not know, and joins its logs and records to the file. */
+    bool go_on;
+    void (*on_opened)(void *ctx);
     size_t most_memory;              /* above which unsaved output is given up; 0: the default */
     /* The log to shorten when all together are too long; NULL: there is none. */
     struct sbx_store_log *(*pick_victim)(void *ctx);
@@ -16609,6 +16765,8 @@ SBX_PRIVATE struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
                                             const struct sbx_store_log_options *o,
                                             const struct sbx_db_process *known);
 SBX_PRIVATE void sbx_store_log_close(struct sbx_store_log *log);
+/* In on_opened: from now on it is stored in that file, from what is in memory of it on. */
+SBX_PRIVATE void sbx_store_log_join(struct sbx_store_log *log);
 
 /* Room for output at the end of the log, *room > 0 bytes; read(2) goes straight into it. NULL when
  * out of memory. */
@@ -16682,6 +16840,7 @@ SBX_PRIVATE bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t s
 
 #define STORE_SOON_US 5000u           /* PAUSED: ask again, should nobody tell */
 #define STORE_RETRY_US 250000u        /* DEGRADED */
+#define STORE_REOPEN_US 1000000u      /* likewise, without a file */
 /* A log that always evicts what is unsaved is stored that often. */
 #define STORE_SELDOM_US 1000000u
 #define STORE_LAZY_BYTES (16u * 1024u * 1024u) /* memory of all logs above which nothing waits */
@@ -16745,6 +16904,7 @@ static void store_commit(struct sbx_task *t);
 static void store_on_timer(struct sbx_timer *t);
 static void store_on_tidy(struct sbx_timer *t);
 static void store_on_quiet(struct sbx_timer *t);
+static void store_reopen(struct sbx_store *s);
 
 static bool bounds_empty(const struct sbx_db_bounds *b)
 {
@@ -16754,6 +16914,12 @@ static bool bounds_empty(const struct sbx_db_bounds *b)
 static void store_soon(struct sbx_store *s)
 {
     sbx_loop_defer(s->o.loop, SBX_PHASE_COMMIT, &s->commit);
+}
+
+/* Is there one to store in, be it out of reach for the moment? */
+static bool store_has_file(const struct sbx_store *s)
+{
+    return s->o.dir != NULL;
 }
 
 /* --- limits by name --- */
@@ -16797,7 +16963,10 @@ SBX_PRIVATE int sbx_store_load_limits(struct sbx_store *s, struct sbx_limits *l)
 {
     struct sbx_limits read = *l;
     struct sbx_err err;
-    int rc = s->db == NULL ? 0 : sbx_db_load_config(s->db, store_take_limit, &read);
+    int rc;
+    if (s->db == NULL || s->limits_dirty)
+        return 0;
+    rc = sbx_db_load_config(s->db, store_take_limit, &read);
     if (rc == 0 && sbx_limits_check(&read, &err) == 0)
         *l = read;
     return rc;
@@ -16805,7 +16974,7 @@ SBX_PRIVATE int sbx_store_load_limits(struct sbx_store *s, struct sbx_limits *l)
 
 SBX_PRIVATE void sbx_store_limits(struct sbx_store *s)
 {
-    if (s->db == NULL)
+    if (!store_has_file(s))
         return;
     s->limits_dirty = true;
     store_soon(s);
@@ -16851,7 +17020,7 @@ static void log_show(struct sbx_store_log *log)
 
 static bool log_is_saved(const struct sbx_store_log *log)
 {
-    return !log->in_file || log->store->db == NULL || log->saved == log->mem.last;
+    return !log->in_file || log->saved == log->mem.last;
 }
 
 /* Its part of the total, when `b` is what the file has. */
@@ -16893,7 +17062,7 @@ static void store_show_all(struct sbx_store *s)
             sbx_list_remove(n);
         log_show(log);
     }
-    store_show_records(s, s->db == NULL);
+    store_show_records(s, !store_has_file(s));
 }
 
 /* --- what is due --- */
@@ -17161,6 +17330,8 @@ static int store_transaction(struct sbx_store *s)
     if (rc == 0 && s->limits_dirty)
         rc = store_put_limits(s);
     if (rc == 0)
+        rc = sbx_db_purge(s->db);
+    if (rc == 0)
         rc = sbx_db_commit(s->db);
     if (rc < 0)
         store_abandon(s);
@@ -17241,10 +17412,17 @@ static void store_commit(struct sbx_task *t)
     store_step(SBX_LIST_OF(t, struct sbx_store, commit));
 }
 
+static bool store_lacks_its_file(const struct sbx_store *s)
+{
+    return s->db == NULL || (s->o.on_opened != NULL && sbx_db_is_gone(s->db));
+}
+
 static void store_on_timer(struct sbx_timer *t)
 {
     struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, timer);
-    if (s->state == STORE_DEGRADED) {
+    if (s->state == STORE_DEGRADED && store_lacks_its_file(s)) {
+        store_reopen(s);
+    } else if (s->state == STORE_DEGRADED) {
         s->urgent = true;
         store_write(s);
         s->urgent = false;
@@ -17260,12 +17438,19 @@ static void store_on_ready(void *ctx)
         store_soon(s);
 }
 
-/* What can wait is done in short steps, as long as there is something to do. */
+/* What can wait is done in short steps, as long as there is something to do. Then all is quiet. */
+static void store_tidy(struct sbx_store *s)
+{
+    int rc = s->state == STORE_WRITING ? sbx_db_tidy(s->db) : -EAGAIN;
+    if (rc == 0)
+        return;
+    store_arm(s, &s->tidy, rc > 0 ? STORE_TIDY_US : STORE_RETRY_US);
+    store_arm(s, &s->quiet, STORE_QUIET_US);
+}
+
 static void store_on_tidy(struct sbx_timer *t)
 {
-    struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, tidy);
-    if (s->state != STORE_WRITING || sbx_db_tidy(s->db))
-        sbx_loop_set_timer(s->o.loop, t, s->o.loop->now_us + STORE_TIDY_US);
+    store_tidy(SBX_LIST_OF(t, struct sbx_store, tidy));
 }
 
 static void store_on_quiet(struct sbx_timer *t)
@@ -17274,28 +17459,82 @@ static void store_on_quiet(struct sbx_timer *t)
     uint64_t quiet = s->o.loop->now_us - s->written_us;
     if (quiet < STORE_QUIET_US) {
         store_arm(s, t, STORE_QUIET_US - quiet);
-    } else if (s->tidy.armed || sbx_db_tidy(s->db)) {
-        store_arm(s, &s->tidy, STORE_TIDY_US);
-        store_arm(s, t, STORE_QUIET_US);
-    } else if (sbx_db_settle(s->db)) {
+    } else if (s->tidy.armed || sbx_db_settle(s->db)) {
         store_arm(s, t, STORE_QUIET_US);
     }
 }
 
 /* --- opening and closing --- */
 
-static int store_open_db(struct sbx_store *s, struct sbx_err *err)
+/* NULL and err. */
+static struct sbx_db *store_open_db(struct sbx_store *s, struct sbx_err *err)
 {
     uint64_t counter = 0;
-    if (s->o.dir == NULL)
-        return 0;
-    s->db = sbx_db_open(s->o.loop, s->o.diag, s->o.dir, store_on_ready, s, err);
-    if (s->db == NULL)
-        return err->code;
-    if (sbx_db_load_counter(s->db, "process", &counter) < 0)
-        return sbx_err_set(err, EIO, "%s: %s", s->o.dir, sbx_db_error(s->db));
+    struct sbx_db *db = sbx_db_open(s->o.loop, s->o.diag, s->o.dir, store_on_ready, s, err);
+    if (db == NULL)
+        return NULL;
+    if (sbx_db_load_counter(db, "process", &counter) < 0) {
+        sbx_err_set(err, EIO, "%s: %s", s->o.dir, sbx_db_error(db));
+        sbx_db_close(db);
+        return NULL;
+    }
     sbx_store_number_taken(s, counter);
-    return 0;
+    return db;
+}
+
+static void store_lack_file(struct sbx_store *s, const struct sbx_err *err)
+{
+    (void)snprintf(s->reason, sizeof s->reason, "%s", err->text);
+    store_set_state(s, STORE_DEGRADED);
+    store_set_timer(s, STORE_REOPEN_US);
+}
+
+/* The old one goes only when there is another: readers have no other place to look. What was
+ * deleted meanwhile is forgotten first, or on_opened would find it again. */
+static void store_reopen(struct sbx_store *s)
+{
+    struct sbx_err err;
+    struct sbx_db *old = s->db, *db = store_open_db(s, &err);
+    int rc;
+    if (db == NULL) {
+        store_lack_file(s, &err);
+        return;
+    }
+    s->db = db;
+    rc = sbx_db_begin(db);
+    if (rc == 0)
+        rc = store_put_forgotten(s);
+    if (rc == 0)
+        rc = sbx_db_commit(db);
+    if (rc < 0) {
+        sbx_err_set(&err, rc, "%s", sbx_db_error(db));
+        sbx_db_rollback(db);
+        s->db = old;
+        sbx_db_close(db);
+        store_lack_file(s, &err);
+        return;
+    }
+    s->nforgotten = 0;
+    sbx_page_cache_drop_all(&s->pages);
+    if (old != NULL)
+        sbx_db_close(old);
+    s->o.on_opened(s->o.ctx);
+    s->urgent = true;
+    store_write(s);
+    s->urgent = false;
+}
+
+static bool store_open_file(struct sbx_store *s, struct sbx_err *err)
+{
+    if (!store_has_file(s))
+        return true;
+    s->db = store_open_db(s, err);
+    if (s->db != NULL)
+        return true;
+    if (!s->o.go_on)
+        return false;
+    store_lack_file(s, err);
+    return true;
 }
 
 SBX_PRIVATE struct sbx_store *sbx_store_open(const struct sbx_store_options *o, struct sbx_err *err)
@@ -17328,10 +17567,12 @@ SBX_PRIVATE struct sbx_store *sbx_store_open(const struct sbx_store_options *o, 
     if (sbx_tail_fd(s->tail) < 0)
         s->o.shared = false;
     sbx_store_number_taken(s, sbx_tail_number(s->tail));
-    if (store_open_db(s, err) < 0) {
+    if (!store_open_file(s, err)) {
         sbx_store_close(s);
         return NULL;
     }
+    if (s->db != NULL)
+        store_tidy(s); /* an earlier server may have had no time for it */
     return s;
 }
 
@@ -17426,7 +17667,7 @@ SBX_PRIVATE void sbx_record_drop(struct sbx_record *r)
 SBX_PRIVATE void sbx_store_forget(struct sbx_store *s, uint64_t number)
 {
     size_t cap = s->capforgotten == 0 ? 16 : s->capforgotten * 2;
-    if (s->db == NULL)
+    if (!store_has_file(s))
         return;
     sbx_page_cache_drop(&s->pages, number);
     if (s->nforgotten == s->capforgotten) {
@@ -17453,7 +17694,7 @@ static struct sbx_store_log *log_new(struct sbx_store *s, const struct sbx_store
     sbx_list_init(&log->pending);
     sbx_list_init(&log->written);
     sbx_memlog_init(&log->mem, s->tail, o->number, o->cap);
-    log->in_file = o->in_file && s->db != NULL;
+    log->in_file = o->in_file && store_has_file(s);
     log->slot = o->slot;
     log->stored.first = 1;
     log->stored_us = s->o.loop->now_us;
@@ -17486,13 +17727,25 @@ static void log_set_pending(struct sbx_store_log *log)
 /* What does the file have of it? */
 static void log_ask(struct sbx_store_log *log)
 {
-    if (!log->unasked)
+    if (!log->unasked || log->store->db == NULL)
         return;
     if (sbx_db_bounds(log->store->db, log->mem.number, &log->stored) < 0) {
         log->stored = (struct sbx_db_bounds){.first = 1};
         return;
     }
     log->unasked = false;
+}
+
+SBX_PRIVATE void sbx_store_log_join(struct sbx_store_log *log)
+{
+    if (!log->in_file)
+        return;
+    log->unasked = true;
+    log_ask(log);
+    log->saved = log->mem.first <= log->mem.last ? log->stored.last : log->mem.last;
+    log_count(log, &log->stored);
+    if (!log_is_saved(log))
+        log_set_pending(log);
 }
 
 /* `last` and `offset`: at least so much was given out. What of it is neither in the file nor in
@@ -18693,6 +18946,8 @@ SBX_PRIVATE void sbx_output_wake(struct sbx_output *o)
 
 #define SBX_SCRATCH_BYTES (64u * 1024u + 64u)
 
+struct sbx_proc;
+
 struct sbx_host {
     struct sbx_loop loop;
     struct sbx_diag diag;
@@ -18702,7 +18957,7 @@ struct sbx_host {
     struct sbx_keep keep;
     char boot[SBX_BOOT_ID_MAX];
     uint64_t family_us; /* start of the process that orphans are handed to: os/ident.h */
-    void (*on_exited)(void *ctx); /* a process has become EXITED; may be NULL */
+    void (*on_exited)(void *ctx, struct sbx_proc *p); /* it is EXITED from now on; may be NULL */
     void *ctx;
     struct sbx_limits limits;
     struct sbx_list runs;  /* one-shot commands under way: run.h */
@@ -19499,6 +19754,7 @@ struct sbx_proc {
     enum sbx_exit_reason reason;
     char note[120];            /* what there is to say beside it; usually empty */
     uint64_t input_dropped;    /* bytes of input that were accepted and never delivered */
+    struct sbx_list exited, victim; /* in proctab.c */
     uint64_t number;
     char id[SBX_PROC_ID_MAX];
     struct sbx_str command;    /* strings are in `text` */
@@ -19507,6 +19763,7 @@ struct sbx_proc {
     struct sbx_str cwd;
     bool has_cwd;
     char *env_names;           /* JSON array; NULL: none */
+    size_t text_bytes;         /* of all these */
     bool tty, interactive;
     bool in_memory;            /* its output is not stored */
     uint16_t cols, rows;
@@ -19735,6 +19992,8 @@ static void proc_let_go(struct sbx_proc *p)
 static void proc_on_stored(struct sbx_record *r)
 {
     struct sbx_proc *p = proc_of_record(r);
+    if (p->slot != NULL)
+        p->slot->flags |= SBX_SLOT_SHOWN;
     if (p->state == SBX_PROC_DRAINING && p->ending)
         sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, &p->settle);
 }
@@ -19794,9 +20053,9 @@ static void proc_settle(struct sbx_task *t)
     if (sbx_record_is_saved(&p->record))
         proc_let_go(p);
     proc_assert(p);
-    proc_tell_waiters(p);
     if (p->host->on_exited != NULL)
-        p->host->on_exited(p->host->ctx);
+        p->host->on_exited(p->host->ctx, p);
+    proc_tell_waiters(p);
     sbx_proc_unref(p);
 }
 
@@ -19899,6 +20158,15 @@ static struct sbx_str proc_copy(char **at, struct sbx_str s)
     return kept;
 }
 
+static void proc_count_text(struct sbx_proc *p)
+{
+    size_t i;
+    p->text_bytes = p->command.n + p->cwd.n + p->nargs * sizeof *p->args +
+                    (p->env_names == NULL ? 0 : strlen(p->env_names));
+    for (i = 0; i < p->nargs; i++)
+        p->text_bytes += p->args[i].n;
+}
+
 static size_t proc_text_size(const struct sbx_spec *spec)
 {
     size_t i, n = spec->command.n + spec->cwd.n;
@@ -19950,6 +20218,7 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     for (i = 0; i < spec->nargs; i++)
         p->args[i] = proc_copy(&at, spec->args[i]);
     p->nargs = spec->nargs;
+    proc_count_text(p);
     p->has_cwd = spec->has_cwd;
     p->tty = spec->tty;
     p->interactive = spec->interactive;
@@ -19961,6 +20230,8 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     p->record.on_stored = proc_on_stored;
     p->record.on_saved = proc_on_saved;
     sbx_list_init(&p->waiters);
+    sbx_list_init(&p->exited);
+    sbx_list_init(&p->victim);
     sbx_task_init(&p->settle, proc_settle);
     sbx_task_init(&p->free, proc_free);
     sbx_timer_init(&p->hangup, proc_on_hangup);
@@ -20016,6 +20287,10 @@ static void proc_abandon(struct sbx_proc *p)
 static bool proc_prepare(struct sbx_proc *p)
 {
     p->slot = sbx_tail_slot_new(sbx_store_tail(p->host->store), SBX_SLOT_PROCESS, p->number);
+    if (p->slot != NULL)
+        p->slot->flags = (p->tty ? SBX_SLOT_TTY : 0u) |
+                         (p->interactive ? SBX_SLOT_INTERACTIVE : 0u) |
+                         (p->in_memory ? SBX_SLOT_IN_MEMORY : 0u);
     return proc_open_log(p, p->host->limits.max_log_bytes_per_process, false, NULL);
 }
 
@@ -20081,6 +20356,8 @@ static struct sbx_proc *restore_new(struct sbx_host *host, const struct sbx_db_p
         p = proc_new(host, r->number, &spec);
     if (p != NULL && !sbx_str_eq_z(r->env_names, "[]"))
         p->env_names = sbx_mem_strndup(r->env_names.p, r->env_names.n);
+    if (p != NULL)
+        proc_count_text(p);
     sbx_mem_free(spec.args);
     sbx_json_doc_deinit(&doc);
     return p;
@@ -20261,6 +20538,7 @@ SBX_PRIVATE void sbx_proc_detach(struct sbx_proc *p)
 SBX_PRIVATE void sbx_proc_forget(struct sbx_proc *p)
 {
     sbx_record_drop(&p->record);
+    proc_free_slot(p);
     proc_keep_no_more(p);
     sbx_store_forget(p->host->store, p->number);
 }
@@ -20369,12 +20647,23 @@ SBX_PRIVATE int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows
 #ifndef SBX_PROC_PROCTAB_H
 #define SBX_PROC_PROCTAB_H
 
+/* Bytes of commands, arguments and names of variables of all exited ones, above which records go
+ * although there may be more of them. The newest stays. */
+#define SBX_PROCTAB_TEXT_MAX (64u << 20)
+
 struct sbx_proctab {
     struct sbx_host *host;
     struct sbx_proc **procs; /* by number, ascending: look-up is a binary search */
     size_t count, cap;
+    struct sbx_list exited;  /* in the order in which they did */
+    struct sbx_list victims; /* those of them whose logs may not be empty, in the same order */
+    size_t nexited;
+    uint64_t exited_text;    /* bytes */
+    bool unsorted;           /* some were restored since these were in order */
+    struct sbx_task retire;
 };
 
+/* Is told of exits by the host from now on. */
 SBX_PRIVATE void sbx_proctab_init(struct sbx_proctab *t, struct sbx_host *host);
 SBX_PRIVATE void sbx_proctab_deinit(struct sbx_proctab *t); /* forgets all; ends none */
 
@@ -20390,10 +20679,11 @@ SBX_PRIVATE int sbx_proctab_create(struct sbx_proctab *t, const struct sbx_spec 
 /* Enters one of an earlier server; see sbx_proc_restore. 0 or -ENOMEM. */
 SBX_PRIVATE int sbx_proctab_restore(struct sbx_proctab *t, const struct sbx_db_process *record,
                         struct sbx_keep_item *item);
-/* Forgets the oldest exited ones above the limit. */
+/* Forgets the oldest exited ones above the limits; of many, the rest in the next turns. */
 SBX_PRIVATE void sbx_proctab_retire(struct sbx_proctab *t);
-/* The log to shorten first: of the process that exited longest ago, else of the longest. */
-SBX_PRIVATE struct sbx_store_log *sbx_proctab_pick_victim(const struct sbx_proctab *t);
+/* The log to shorten first: of the process that exited longest ago, else of the longest. NULL:
+ * there is none. */
+SBX_PRIVATE struct sbx_store_log *sbx_proctab_pick_victim(struct sbx_proctab *t);
 /* Forgets an exited process. Readers that are still at it keep it until they are done. */
 SBX_PRIVATE void sbx_proctab_delete(struct sbx_proctab *t, struct sbx_proc *p);
 
@@ -20404,17 +20694,36 @@ SBX_PRIVATE size_t sbx_proctab_running(const struct sbx_proctab *t);
 /* ==== end proc/proctab.h ==================================================================== */
 
 /* ==== begin proc/proctab.c ================================================================== */
-/* proctab.c - see proctab.h. Numbers only rise, so entering is appending. */
+/* proctab.c - see proctab.h. Numbers only rise, so entering is appending, but for what is restored
+ * later.
+ *
+ * Nothing here looks at all processes but what has to: an exit is noted when it happens, and the
+ * first of that list are the ones to go. So many at a time that a turn stays short; the array closes
+ * the holes of all of them in one pass. */
+
+#define PROCTAB_AT_ONCE 64u /* forgotten in one turn */
+
+static void proctab_on_exited(void *ctx, struct sbx_proc *p);
+static void proctab_go_on(struct sbx_task *task);
 
 SBX_PRIVATE void sbx_proctab_init(struct sbx_proctab *t, struct sbx_host *host)
 {
     *t = (struct sbx_proctab){.host = host};
+    sbx_list_init(&t->exited);
+    sbx_list_init(&t->victims);
+    sbx_task_init(&t->retire, proctab_go_on);
+    host->on_exited = proctab_on_exited;
+    host->ctx = t;
 }
 
 SBX_PRIVATE void sbx_proctab_deinit(struct sbx_proctab *t)
 {
     size_t i;
+    sbx_task_cancel(&t->retire);
+    t->host->on_exited = NULL;
     for (i = 0; i < t->count; i++) {
+        sbx_list_remove(&t->procs[i]->exited);
+        sbx_list_remove(&t->procs[i]->victim);
         sbx_proc_detach(t->procs[i]);
         sbx_proc_unref(t->procs[i]);
     }
@@ -20489,77 +20798,472 @@ SBX_PRIVATE int sbx_proctab_create(struct sbx_proctab *t, const struct sbx_spec 
     return 0;
 }
 
+/* --- the exited ones --- */
+
+static void proctab_add_exited(struct sbx_proctab *t, struct sbx_proc *p)
+{
+    assert(sbx_proc_exited(p) && sbx_list_empty(&p->exited));
+    sbx_list_add_tail(&t->exited, &p->exited);
+    sbx_list_add_tail(&t->victims, &p->victim);
+    t->nexited++;
+    t->exited_text += p->text_bytes;
+}
+
+static void proctab_on_exited(void *ctx, struct sbx_proc *p)
+{
+    struct sbx_proctab *t = ctx;
+    if (sbx_proctab_number(t, p->number) != p)
+        return;
+    proctab_add_exited(t, p);
+    sbx_proctab_retire(t);
+}
+
+static int proctab_compare(const void *a, const void *b)
+{
+    const struct sbx_proc *p = *(struct sbx_proc *const *)a, *q = *(struct sbx_proc *const *)b;
+    if (p->exited_ms != q->exited_ms)
+        return p->exited_ms < q->exited_ms ? -1 : 1;
+    return p->number < q->number ? -1 : p->number > q->number;
+}
+
+/* Of the restored ones nothing but the clock tells the order. */
+static void proctab_sort(struct sbx_proctab *t)
+{
+    struct sbx_proc **all = t->unsorted ? sbx_mem_alloc(t->nexited * sizeof *all) : NULL;
+    size_t i, n = 0;
+    if (all == NULL)
+        return;
+    for (i = 0; i < t->count; i++)
+        if (!sbx_list_empty(&t->procs[i]->exited))
+            all[n++] = t->procs[i];
+    assert(n == t->nexited);
+    qsort(all, n, sizeof(struct sbx_proc *), proctab_compare);
+    for (i = 0; i < n; i++) {
+        sbx_list_remove(&all[i]->exited);
+        sbx_list_add_tail(&t->exited, &all[i]->exited);
+        if (sbx_list_empty(&all[i]->victim))
+            continue;
+        sbx_list_remove(&all[i]->victim);
+        sbx_list_add_tail(&t->victims, &all[i]->victim);
+    }
+    sbx_mem_free(all);
+    t->unsorted = false;
+}
+
+/* --- coming and going --- */
+
 SBX_PRIVATE int sbx_proctab_restore(struct sbx_proctab *t, const struct sbx_db_process *record,
                         struct sbx_keep_item *item)
 {
+    size_t i = proctab_lower_bound(t, record->number);
     struct sbx_proc *p = proctab_reserve(t) < 0 ? NULL
                                                 : sbx_proc_restore(t->host, record, item);
     if (p == NULL)
         return -ENOMEM;
-    assert(t->count == 0 || t->procs[t->count - 1]->number < p->number);
-    t->procs[t->count++] = p;
+    assert(i == t->count || t->procs[i]->number > p->number);
+    memmove(&t->procs[i + 1], &t->procs[i], (t->count - i) * sizeof *t->procs);
+    t->procs[i] = p;
+    t->count++;
+    if (sbx_proc_exited(p)) {
+        proctab_add_exited(t, p);
+        t->unsorted = true;
+    }
     return 0;
 }
 
-static void proctab_remove(struct sbx_proctab *t, struct sbx_proc *p)
+static void proctab_take_out(struct sbx_proctab *t, struct sbx_proc *const *out, size_t n)
 {
-    size_t i = proctab_lower_bound(t, p->number);
-    assert(i < t->count && t->procs[i] == p && sbx_proc_exited(p));
-    memmove(&t->procs[i], &t->procs[i + 1], (t->count - i - 1) * sizeof *t->procs);
-    t->count--;
-    p->deleted = true;
-    sbx_proc_forget(p);
-    sbx_proc_detach(p);
-    sbx_proc_unref(p);
+    size_t at[PROCTAB_AT_ONCE], i, to = t->count;
+    assert(n <= PROCTAB_AT_ONCE);
+    for (i = 0; i < n; i++)
+        at[i] = proctab_lower_bound(t, out[i]->number);
+    for (i = 0; i < n; i++) {
+        assert(at[i] < t->count && t->procs[at[i]] == out[i]);
+        t->procs[at[i]] = NULL;
+        to = at[i] < to ? at[i] : to;
+    }
+    for (i = to; i < t->count; i++)
+        if (t->procs[i] != NULL)
+            t->procs[to++] = t->procs[i];
+    t->count = to;
+}
+
+static void proctab_remove(struct sbx_proctab *t, struct sbx_proc *const *out, size_t n)
+{
+    size_t i;
+    proctab_take_out(t, out, n);
+    for (i = 0; i < n; i++) {
+        struct sbx_proc *p = out[i];
+        assert(sbx_proc_exited(p));
+        sbx_list_remove(&p->exited);
+        sbx_list_remove(&p->victim);
+        t->nexited--;
+        t->exited_text -= p->text_bytes;
+        p->deleted = true;
+        sbx_proc_forget(p);
+        sbx_proc_detach(p);
+        sbx_proc_unref(p);
+    }
 }
 
 SBX_PRIVATE void sbx_proctab_delete(struct sbx_proctab *t, struct sbx_proc *p)
 {
     sbx_proc_kill(p); /* what it left behind could not be reached any more */
-    proctab_remove(t, p);
+    proctab_remove(t, &p, 1);
 }
 
-/* The one that exited longest ago, of those whose logs are not empty if that is wanted. */
-static struct sbx_proc *proctab_oldest_exited(const struct sbx_proctab *t, bool with_log)
+static bool proctab_has_too_many(const struct sbx_proctab *t, size_t n, uint64_t text)
 {
-    struct sbx_proc *oldest = NULL;
-    size_t i;
-    for (i = 0; i < t->count; i++) {
-        struct sbx_proc *p = t->procs[i];
-        if (sbx_proc_exited(p) && (oldest == NULL || p->exited_ms < oldest->exited_ms) &&
-            (!with_log || sbx_store_log_kept(p->log.store) > 0))
-            oldest = p;
-    }
-    return oldest;
+    return n > t->host->limits.max_exited_processes || (n > 1 && text > SBX_PROCTAB_TEXT_MAX);
 }
 
 SBX_PRIVATE void sbx_proctab_retire(struct sbx_proctab *t)
 {
-    size_t exited = t->count - sbx_proctab_running(t);
-    for (; exited > t->host->limits.max_exited_processes; exited--)
-        proctab_remove(t, proctab_oldest_exited(t, false));
+    struct sbx_proc *out[PROCTAB_AT_ONCE];
+    const struct sbx_list *node;
+    uint64_t text = t->exited_text;
+    size_t n = 0;
+    proctab_sort(t);
+    for (node = t->exited.next; n < PROCTAB_AT_ONCE; node = node->next) {
+        if (!proctab_has_too_many(t, t->nexited - n, text))
+            break;
+        out[n] = SBX_LIST_OF(node, struct sbx_proc, exited);
+        text -= out[n++]->text_bytes;
+    }
+    proctab_remove(t, out, n);
+    if (proctab_has_too_many(t, t->nexited, t->exited_text))
+        sbx_loop_defer(&t->host->loop, SBX_PHASE_PULL, &t->retire);
 }
 
-SBX_PRIVATE struct sbx_store_log *sbx_proctab_pick_victim(const struct sbx_proctab *t)
+static void proctab_go_on(struct sbx_task *task)
 {
-    struct sbx_proc *p = proctab_oldest_exited(t, true);
+    sbx_proctab_retire(SBX_LIST_OF(task, struct sbx_proctab, retire));
+}
+
+/* A log that was found empty does not fill again, but for what remains of a process may write; then
+ * it is one of the others. */
+SBX_PRIVATE struct sbx_store_log *sbx_proctab_pick_victim(struct sbx_proctab *t)
+{
+    struct sbx_store_log *longest = NULL;
     size_t i;
-    for (i = 0; p == NULL && i < t->count; i++)
-        p = t->procs[i];
-    for (i = 0; p != NULL && !sbx_proc_exited(p) && i < t->count; i++)
-        if (sbx_store_log_kept(t->procs[i]->log.store) > sbx_store_log_kept(p->log.store))
-            p = t->procs[i];
-    return p == NULL ? NULL : p->log.store;
+    proctab_sort(t);
+    while (!sbx_list_empty(&t->victims)) {
+        struct sbx_proc *p = SBX_LIST_OF(t->victims.next, struct sbx_proc, victim);
+        if (sbx_store_log_kept(p->log.store) > 0)
+            return p->log.store;
+        sbx_list_remove(&p->victim);
+    }
+    for (i = 0; i < t->count; i++) {
+        struct sbx_store_log *log = t->procs[i]->log.store;
+        if (longest == NULL || sbx_store_log_kept(log) > sbx_store_log_kept(longest))
+            longest = log;
+    }
+    return longest;
 }
 
 SBX_PRIVATE size_t sbx_proctab_running(const struct sbx_proctab *t)
 {
-    size_t i, n = 0;
-    for (i = 0; i < t->count; i++)
-        n += !sbx_proc_exited(t->procs[i]);
-    return n;
+    return t->count - t->nexited;
 }
 /* ==== end proc/proctab.c ==================================================================== */
+
+/* ==== begin proc/salvage.h ================================================================== */
+/* salvage.h - the record of a process that clients know and no database does: its file was deleted,
+ * damaged or out of reach when the server died that had it in memory. */
+#ifndef SBX_PROC_SALVAGE_H
+#define SBX_PROC_SALVAGE_H
+
+struct sbx_salvage {
+    struct sbx_db_process record; /* views of the texts below */
+    struct sbx_buf line;
+    struct sbx_buf args;
+};
+
+/* What the slot and the system tell. item: what the keeper has of it, may be NULL. 0 or -ENOMEM; to
+ * be released in either case. */
+SBX_PRIVATE int sbx_salvage(struct sbx_salvage *s, const struct sbx_host *host, const struct sbx_slot *slot,
+                const struct sbx_keep_item *item);
+SBX_PRIVATE void sbx_salvage_release(struct sbx_salvage *s);
+
+#endif
+/* ==== end proc/salvage.h ==================================================================== */
+
+/* ==== begin proc/salvage.c ================================================================== */
+/* salvage.c - see salvage.h.
+ *
+ * The slot knows what matters for going on: number, pid, counters, how it ended, whether its output
+ * may be stored. Command and arguments are those that the process runs with, which are the ones it
+ * was started with unless a script or exec came between; when it has ended nobody knows them. The
+ * working directory is not told: where it is now says nothing about where it began.
+ *
+ * Alternative: keeping each record in the shared memory beside the slot. It would be exact, and
+ * cost every process some pages for what happens when a file vanishes and a server dies. */
+
+#define SALVAGE_UNKNOWN "(unknown)"
+#define SALVAGE_NOTE "its record was lost; the command is what the system showed of it"
+
+static void salvage_put_args(struct sbx_buf *out, struct sbx_str rest)
+{
+    struct sbx_json_writer w;
+    sbx_json_begin(&w, out);
+    sbx_json_array(&w);
+    while (rest.n > 0) {
+        const char *end = memchr(rest.p, '\0', rest.n);
+        size_t n = end == NULL ? rest.n : (size_t)(end - rest.p);
+        sbx_json_string(&w, (struct sbx_str){rest.p, n});
+        n += end != NULL;
+        rest.p += n;
+        rest.n -= n;
+    }
+    sbx_json_array_end(&w);
+}
+
+static void salvage_command(struct sbx_salvage *s, const struct sbx_slot *slot)
+{
+    struct sbx_str line;
+    size_t n;
+    if (!sbx_ident_runs(slot->pid, slot->started_us) ||
+        !sbx_ident_arguments(slot->pid, &s->line))
+        sbx_buf_add_z(&s->line, SALVAGE_UNKNOWN);
+    sbx_buf_add_byte(&s->line, 0);
+    line = sbx_buf_view(&s->line);
+    if (s->line.oom)
+        return;
+    n = strlen(line.p);
+    s->record.command = (struct sbx_str){line.p, n};
+    /* Ours is one NUL more than the system's, which ends each of them. */
+    salvage_put_args(&s->args, (struct sbx_str){line.p + n + 1, line.n - n - 1 - (line.n > n + 1)});
+    s->record.args = sbx_buf_view(&s->args);
+}
+
+static void salvage_size(struct sbx_db_process *r, const struct sbx_keep_item *item)
+{
+    if (r->tty && item != NULL)
+        (void)sbx_pty_size(item->fds[1], &r->cols, &r->rows);
+}
+
+SBX_PRIVATE int sbx_salvage(struct sbx_salvage *s, const struct sbx_host *host, const struct sbx_slot *slot,
+                const struct sbx_keep_item *item)
+{
+    uint64_t now = sbx_ident_now_us();
+    uint64_t age_us = now > slot->started_us ? now - slot->started_us : 0;
+    *s = (struct sbx_salvage){
+        .record = {.number = slot->number, .env_names = SBX_STR("[]"),
+                   .tty = (slot->flags & SBX_SLOT_TTY) != 0,
+                   .interactive = (slot->flags & SBX_SLOT_INTERACTIVE) != 0,
+                   .persist = (slot->flags & SBX_SLOT_IN_MEMORY) == 0,
+                   .pid = slot->pid, .started_us = slot->started_us,
+                   .boot_id = sbx_str_z(host->boot),
+                   .created_ms = sbx_clock_wall_ms() - age_us / 1000, .exit_reason = SBX_STR(""),
+                   .exit_note = SBX_STR(SALVAGE_NOTE),
+                   .log_cap = host->limits.max_log_bytes_per_process, .log_first = 1}};
+    sbx_buf_init(&s->line);
+    sbx_buf_init(&s->args);
+    salvage_size(&s->record, item);
+    salvage_command(s, slot);
+    return s->line.oom || s->args.oom ? -ENOMEM : 0;
+}
+
+SBX_PRIVATE void sbx_salvage_release(struct sbx_salvage *s)
+{
+    sbx_buf_deinit(&s->line);
+    sbx_buf_deinit(&s->args);
+}
+/* ==== end proc/salvage.c ==================================================================== */
+
+/* ==== begin proc/restore.h ================================================================== */
+/* restore.h - taking over from an earlier server: its records, its processes, and an end to what
+ * nobody was ever told of. */
+#ifndef SBX_PROC_RESTORE_H
+#define SBX_PROC_RESTORE_H
+
+/* Fills an empty table from the database, the memory that outlived the server, and the estate, of
+ * which the descriptors are taken; and the limits of the host. 0, or a negative errno and err. */
+SBX_PRIVATE int sbx_restore(struct sbx_proctab *t, struct sbx_estate *estate, struct sbx_err *err);
+/* The store has a file (again), see sbx_store_options: enters the records that only the file has,
+ * and has everything else written to it. */
+SBX_PRIVATE void sbx_restore_join(struct sbx_proctab *t);
+
+#endif
+/* ==== end proc/restore.h ==================================================================== */
+
+/* ==== begin proc/restore.c ================================================================== */
+/* restore.c - see restore.h.
+ *
+ * What is known of a process, and what becomes of it:
+ *
+ *   record  slot         keeper
+ *   yes     any          any     restored (sbx_proc_restore): runs on, has exited, or is lost
+ *   no      shown        any     restored from what the slot and the system tell (proc/salvage)
+ *   no      not shown    any     nobody was told of it: it is ended
+ *   no      none         yes     the keeper is told to forget it
+ *
+ * A slot without a record that was shown means that the file is not the one it was: deleted,
+ * damaged and begun anew, or out of reach. Records come by number, and so do salvaged ones between
+ * them, since the table is in that order. */
+
+struct restore {
+    struct sbx_proctab *table;
+    struct sbx_estate *estate;
+    uint64_t next;      /* numbers below are done */
+    uint64_t candidate; /* the lowest number from there on with a slot that was shown; or none */
+    unsigned salvaged, ended;
+};
+
+static struct sbx_tail *restore_tail(const struct restore *r)
+{
+    return sbx_store_tail(r->table->host->store);
+}
+
+static void restore_move_on(struct restore *r, uint64_t next)
+{
+    struct sbx_slot *slot = NULL;
+    r->next = next;
+    if (r->candidate >= next)
+        return;
+    r->candidate = UINT64_MAX;
+    while ((slot = sbx_tail_slot_next(restore_tail(r), slot)) != NULL)
+        if (slot->kind == SBX_SLOT_PROCESS && (slot->flags & SBX_SLOT_SHOWN) != 0 &&
+            slot->number >= next && slot->number < r->candidate)
+            r->candidate = slot->number;
+}
+
+static int restore_enter(struct restore *r, const struct sbx_db_process *record)
+{
+    sbx_store_number_taken(r->table->host->store, record->number);
+    return sbx_proctab_restore(r->table, record,
+                               sbx_estate_find(r->estate, SBX_KEEP_PROCESS, record->number));
+}
+
+static int restore_salvage(struct restore *r, uint64_t number)
+{
+    const struct sbx_slot *slot = sbx_tail_slot_find(restore_tail(r), number);
+    struct sbx_host *host = r->table->host;
+    struct sbx_salvage found;
+    int rc = sbx_salvage(&found, host, slot, sbx_estate_find(r->estate, SBX_KEEP_PROCESS, number));
+    if (rc == 0)
+        rc = restore_enter(r, &found.record);
+    sbx_salvage_release(&found);
+    if (rc < 0)
+        return rc;
+    r->salvaged++;
+    sbx_store_record(host->store, &sbx_proctab_number(r->table, number)->record);
+    return 0;
+}
+
+/* Those below `number` that have no record. */
+static int restore_salvage_below(struct restore *r, uint64_t number)
+{
+    int rc = 0;
+    while (rc == 0 && r->candidate < number) {
+        uint64_t candidate = r->candidate;
+        rc = restore_salvage(r, candidate);
+        restore_move_on(r, candidate + 1);
+    }
+    return rc;
+}
+
+static int restore_one(void *ctx, const struct sbx_db_process *record)
+{
+    struct restore *r = ctx;
+    int rc = restore_salvage_below(r, record->number);
+    if (rc == 0)
+        rc = restore_enter(r, record);
+    restore_move_on(r, record->number + 1);
+    return rc;
+}
+
+/* Runs, whose clients are gone, and processes whose start was not answered yet. */
+static void restore_end_unknown(struct restore *r)
+{
+    struct sbx_tail *tail = restore_tail(r);
+    struct sbx_slot *slot = NULL;
+    while ((slot = sbx_tail_slot_next(tail, slot)) != NULL) {
+        const struct sbx_proc *p =
+            slot->kind == SBX_SLOT_PROCESS ? sbx_proctab_number(r->table, slot->number) : NULL;
+        if (p != NULL && p->slot == slot)
+            continue;
+        if (p == NULL && sbx_ident_runs(slot->pid, slot->started_us)) {
+            sbx_ptree_signal(slot->pid, SIGKILL, 0);
+            r->ended++;
+        }
+        sbx_tail_slot_free(tail, slot);
+    }
+    sbx_tail_drop_orphans(tail);
+}
+
+static void restore_drop_unknown(struct restore *r)
+{
+    size_t i;
+    for (i = 0; i < r->estate->nitems; i++) {
+        const struct sbx_keep_item *item = &r->estate->items[i];
+        if (item->kind == SBX_KEEP_PROCESS && sbx_proctab_number(r->table, item->number) == NULL)
+            (void)sbx_keep_drop(&r->table->host->keep, SBX_KEEP_PROCESS, item->number);
+    }
+}
+
+static void restore_tell(const struct restore *r)
+{
+    const struct sbx_diag *diag = &r->table->host->diag;
+    if (r->salvaged > 0)
+        sbx_diag(diag, SBX_DIAG_WARN,
+                 "%u processes are in no record that can be read; they are kept, with what the "
+                 "system tells of them", r->salvaged);
+    if (r->ended > 0)
+        sbx_diag(diag, SBX_DIAG_INFO, "%u commands were ended: nobody waits for them any more",
+                 r->ended);
+}
+
+SBX_PRIVATE int sbx_restore(struct sbx_proctab *t, struct sbx_estate *estate, struct sbx_err *err)
+{
+    struct restore r = {.table = t, .estate = estate};
+    struct sbx_host *host = t->host;
+    struct sbx_db *db = sbx_store_db(host->store);
+    int rc;
+    assert(t->count == 0);
+    restore_move_on(&r, 1);
+    rc = sbx_store_load_limits(host->store, &host->limits);
+    if (rc == 0 && db != NULL)
+        rc = sbx_db_load(db, restore_one, &r);
+    if (rc == 0)
+        rc = restore_salvage_below(&r, UINT64_MAX);
+    if (rc < 0)
+        return sbx_err_set(err, rc, "the stored state cannot be read: %s",
+                           rc == -ENOMEM ? "out of memory" : sbx_db_error(db));
+    restore_end_unknown(&r);
+    restore_drop_unknown(&r);
+    restore_tell(&r);
+    sbx_proctab_retire(t);
+    return 0;
+}
+
+/* --- a file that is there later --- */
+
+static int restore_missing(void *ctx, const struct sbx_db_process *record)
+{
+    struct sbx_proctab *t = ctx;
+    if (sbx_proctab_number(t, record->number) != NULL)
+        return 0;
+    sbx_store_number_taken(t->host->store, record->number);
+    return sbx_proctab_restore(t, record, NULL);
+}
+
+SBX_PRIVATE void sbx_restore_join(struct sbx_proctab *t)
+{
+    struct sbx_store *store = t->host->store;
+    size_t i;
+    for (i = 0; i < t->count; i++) {
+        sbx_store_log_join(t->procs[i]->log.store);
+        sbx_store_record(store, &t->procs[i]->record);
+    }
+    if (sbx_db_load(sbx_store_db(store), restore_missing, t) < 0 ||
+        sbx_store_load_limits(store, &t->host->limits) < 0)
+        sbx_diag(&t->host->diag, SBX_DIAG_ERROR, "not all that is stored could be read: %s",
+                 sbx_db_error(sbx_store_db(store)));
+    sbx_store_limits(store); /* a new file has none */
+    sbx_proctab_retire(t);
+}
+/* ==== end proc/restore.c ==================================================================== */
 
 /* ==== begin api/cors.h ====================================================================== */
 /* cors.h - which web pages may use the agent. */
@@ -20583,8 +21287,10 @@ SBX_PRIVATE void sbx_cors_put_preflight(const struct sbx_cors *cors, struct sbx_
                             struct sbx_buf *out);
 
 /* May a page of that origin change something or open a terminal? Yes for one that was loaded from
- * this machine (loopback), from the agent itself (its Host), or that is allowed by flag. */
-SBX_PRIVATE bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host);
+ * this machine (loopback), from the agent itself (the host that was asked; `tls`: and over TLS,
+ * as we were), or that is allowed by flag. */
+SBX_PRIVATE bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host,
+                      bool tls);
 
 #endif
 /* ==== end api/cors.h ======================================================================== */
@@ -20594,7 +21300,12 @@ SBX_PRIVATE bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str or
  *
  * Browsers send Origin with every request that a page makes to another place and with every
  * WebSocket handshake. A simple POST and a WebSocket need no preflight, so without this check
- * any page that somebody visits could type into a terminal of an agent on their machine. */
+ * any page that somebody visits could type into a terminal of an agent on their machine.
+ *
+ * What a page only embeds (a script, a style, an image) is asked for without Origin, and answers
+ * are text that somebody else wrote: a line of output may well be a script. So each answer says
+ * that it is what its type says, and nothing for pages of another origin to embed (Fetch, 3.6 and
+ * 3.7). That leaves alone what is asked for with CORS. */
 
 static bool cors_has_wildcard(const struct sbx_cors *cors)
 {
@@ -20617,7 +21328,9 @@ static bool cors_is_listed(const struct sbx_cors *cors, struct sbx_str origin)
 SBX_PRIVATE void sbx_cors_put_common(const struct sbx_cors *cors, struct sbx_buf *out)
 {
     sbx_buf_add_z(out, "vary: origin, access-control-request-method, "
-                       "access-control-request-headers\r\n");
+                       "access-control-request-headers\r\n"
+                       "x-content-type-options: nosniff\r\n"
+                       "cross-origin-resource-policy: same-origin\r\n");
     if (cors->credentials)
         sbx_buf_add_z(out, "access-control-allow-credentials: true\r\n");
 }
@@ -20716,14 +21429,20 @@ static bool cors_is_host(struct sbx_str authority, struct sbx_str origin, struct
     return same.n > 0 && sbx_str_ieq(same, authority);
 }
 
-SBX_PRIVATE bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host)
+SBX_PRIVATE bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host,
+                      bool tls)
 {
     struct sbx_str authority = cors_authority(origin);
     if (cors_is_listed(cors, origin) || cors_has_wildcard(cors))
         return true;
     if (authority.n == 0)
         return false; /* "null", file:, extensions */
-    return cors_is_loopback(authority) || cors_is_host(authority, origin, host);
+    if (cors_is_loopback(authority))
+        return true;
+    /* A page of http:// may be from whoever is on the way to us, or from another program at port
+     * 80. The other way round is a proxy in front, which does the TLS. */
+    return (!tls || sbx_str_starts_with(origin, "https://")) &&
+           cors_is_host(authority, origin, host);
 }
 /* ==== end api/cors.c ======================================================================== */
 
@@ -28578,7 +29297,6 @@ static void ui_reply_no_file(struct sbx_request *rq)
 static bool ui_begin(struct sbx_request *rq)
 {
     sbx_buf_add_z(&rq->conn->headers, "content-security-policy: " UI_POLICY "\r\n"
-                                      "x-content-type-options: nosniff\r\n"
                                       "referrer-policy: no-referrer\r\n");
     if (rq->api->ui == SBX_UI_OFF)
         sbx_reply_error(rq->conn, SBX_PROBLEM_NOT_FOUND, 0,
@@ -28896,10 +29614,16 @@ static struct sbx_str router_local(const struct sbx_conn *c, char text[SBX_ADDRE
     return sbx_str_z(text);
 }
 
-static bool router_host_ok(struct sbx_conn *c, const struct sbx_http_request *req)
+/* The authority of a target in absolute form takes the place of Host (RFC 9112, 3.2.2). */
+static struct sbx_str router_asked(const struct sbx_http_request *req, const struct sbx_url *url)
+{
+    return url->authority.n > 0 ? url->authority : router_header(req, "host");
+}
+
+static bool router_host_ok(struct sbx_conn *c, struct sbx_str host)
 {
     const struct sbx_hosts *hosts = &sbx_api_of(c)->hosts;
-    struct sbx_str host = router_header(req, "host"), name;
+    struct sbx_str name;
     char local[SBX_ADDRESS_TEXT];
     int n;
     if (sbx_host_is_known(hosts, host) || sbx_host_is_ours(hosts, host, router_local(c, local)))
@@ -29055,12 +29779,12 @@ static bool router_scope_ok(struct sbx_conn *c, const struct sbx_route *route)
 
 /* Requests that change something, and terminals, are refused to pages from elsewhere. */
 static bool router_origin_ok(struct sbx_conn *c, const struct sbx_http_request *req,
-                             const struct sbx_route *route)
+                             struct sbx_str host, const struct sbx_route *route)
 {
     struct sbx_str origin = router_header(req, "origin");
     bool acts = strcmp(route->method, "GET") != 0 || (route->flags & SBX_ROUTE_TERMINAL) != 0;
     if (origin.n == 0 || !acts ||
-        sbx_cors_may_act(&sbx_api_of(c)->cors, origin, router_header(req, "host")))
+        sbx_cors_may_act(&sbx_api_of(c)->cors, origin, host, c->stream.tls != NULL))
         return true;
     sbx_reply_error(c, SBX_PROBLEM_PERMISSION_DENIED, 0,
                     "origin %.*s is not allowed; the flag --cors-allow-origin would allow it",
@@ -29117,7 +29841,7 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
     struct sbx_api *api = sbx_api_of(c);
     const struct sbx_route *first, *route;
     struct sbx_url url;
-    struct sbx_str raw_id, id;
+    struct sbx_str raw_id, id, host;
     char decoded[SBX_ID_MAX];
     sbx_cors_put_origin(&api->cors, router_header(req, "origin"), &c->headers);
     if (sbx_url_split(req->target, &url) < 0) {
@@ -29125,7 +29849,8 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 400, "malformed request target");
         return;
     }
-    if (!router_host_ok(c, req))
+    host = router_asked(req, &url);
+    if (!router_host_ok(c, host))
         return;
     first = sbx_route_find(url.path, &raw_id);
     if (sbx_str_eq_z(req->method, "OPTIONS")) {
@@ -29143,7 +29868,7 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         router_refuse_method(c, first, req->method);
         return;
     }
-    if (!router_scope_ok(c, route) || !router_origin_ok(c, req, route) ||
+    if (!router_scope_ok(c, route) || !router_origin_ok(c, req, host, route) ||
         !router_decode_id(c, raw_id, decoded, &id) || !router_type_ok(c, req, route))
         return;
     c->route = route;
@@ -29189,11 +29914,8 @@ static void router_on_refused(struct sbx_conn *c, const struct sbx_http_request 
         router_refuse_size(c);
         return;
     case 503:
-        if (strcmp(reason, "connections") == 0)
-            sbx_reply_error(c, SBX_PROBLEM_CONFLICT, 503,
-                            "connection limit reached (--max-connections %zu)", c->net->max_conns);
-        else
-            sbx_reply_error(c, SBX_PROBLEM_CONFLICT, 503, "out of file descriptors");
+        sbx_reply_error(c, SBX_PROBLEM_CONFLICT, 503,
+                        "connection limit reached (--max-connections %zu)", c->net->max_conns);
         return;
     default:
         sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, status, "%s", reason);
@@ -30539,6 +31261,8 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s);
 #define SERVER_FRESH_US 200000u  /* for the first request of a connection that was accepted */
 #define SERVER_ADOPTED_US 100000u
 #define SERVER_FDS_KEPT 256u     /* for processes, beside connections */
+#define SERVER_FDS_OWN 32u       /* what is open without either, and a little more */
+#define SERVER_REFUSALS 64u      /* connections that are told that they are too many, at once */
 
 enum server_state { SERVER_SERVING, SERVER_STOPPING, SERVER_LEAVING };
 
@@ -30889,11 +31613,6 @@ static void server_on_keeper_lost(void *ctx)
     server_check_adopted(&s->adopted);
 }
 
-static void server_on_exited(void *ctx)
-{
-    sbx_proctab_retire(&((struct sbx_server *)ctx)->api.procs);
-}
-
 static struct sbx_store_log *server_pick_victim(void *ctx)
 {
     return sbx_proctab_pick_victim(&((struct sbx_server *)ctx)->api.procs);
@@ -30908,62 +31627,9 @@ static int server_take(struct sbx_estate *estate, enum sbx_keep_kind kind, uint6
     return fd;
 }
 
-struct server_restore {
-    struct sbx_server *server;
-    struct sbx_estate *estate;
-};
-
-static int server_restore_one(void *ctx, const struct sbx_db_process *record)
+static void server_on_store_opened(void *ctx)
 {
-    const struct server_restore *r = ctx;
-    sbx_store_number_taken(r->server->host.store, record->number);
-    return sbx_proctab_restore(&r->server->api.procs, record,
-                               sbx_estate_find(r->estate, SBX_KEEP_PROCESS, record->number));
-}
-
-/* What nobody was ever told of: runs, whose clients are gone, and processes of which the record was
- * not stored yet. */
-static void server_end_unknown(struct sbx_server *s)
-{
-    struct sbx_tail *tail = sbx_store_tail(s->host.store);
-    struct sbx_slot *slot = NULL;
-    while ((slot = sbx_tail_slot_next(tail, slot)) != NULL) {
-        const struct sbx_proc *p =
-            slot->kind == SBX_SLOT_PROCESS ? sbx_proctab_number(&s->api.procs, slot->number) : NULL;
-        if (p != NULL && p->slot == slot)
-            continue;
-        if (p == NULL && sbx_ident_runs(slot->pid, slot->started_us))
-            sbx_ptree_signal(slot->pid, SIGKILL, 0);
-        sbx_tail_slot_free(tail, slot);
-    }
-    sbx_tail_drop_orphans(tail);
-}
-
-static void server_drop_unknown(struct sbx_server *s, const struct sbx_estate *estate)
-{
-    size_t i;
-    for (i = 0; i < estate->nitems; i++) {
-        const struct sbx_keep_item *item = &estate->items[i];
-        if (item->kind == SBX_KEEP_PROCESS &&
-            sbx_proctab_number(&s->api.procs, item->number) == NULL)
-            (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_PROCESS, item->number);
-    }
-}
-
-static int server_restore(struct sbx_server *s, struct sbx_estate *estate, struct sbx_err *err)
-{
-    struct server_restore r = {.server = s, .estate = estate};
-    struct sbx_db *db = sbx_store_db(s->host.store);
-    int rc = db == NULL ? 0 : sbx_db_load(db, server_restore_one, &r);
-    if (rc == 0)
-        rc = sbx_store_load_limits(s->host.store, &s->host.limits);
-    if (rc < 0)
-        return sbx_err_set(err, rc, "the stored state cannot be read: %s",
-                           rc == -ENOMEM ? "out of memory" : sbx_db_error(db));
-    server_end_unknown(s);
-    server_drop_unknown(s, estate);
-    sbx_proctab_retire(&s->api.procs);
-    return 0;
+    sbx_restore_join(&((struct sbx_server *)ctx)->api.procs);
 }
 
 /* --- opening --- */
@@ -30973,6 +31639,8 @@ static int server_open_store(struct sbx_server *s, struct sbx_estate *estate, st
     struct sbx_host *h = &s->host;
     struct sbx_store_options o = {.loop = &h->loop, .diag = &h->diag, .dir = s->data_dir,
                                   .limits = &h->limits, .shared = estate->link >= 0,
+                                  .go_on = estate->generation > 1,
+                                  .on_opened = server_on_store_opened,
                                   .pick_victim = server_pick_victim, .ctx = s};
     int fds[SBX_KEEP_FDS] = {-1, -1, -1};
     o.memory = server_take(estate, SBX_KEEP_MEMORY, 0);
@@ -30982,8 +31650,6 @@ static int server_open_store(struct sbx_server *s, struct sbx_estate *estate, st
     h->keep.on_exit = server_on_kept_exit;
     h->keep.on_lost = server_on_keeper_lost;
     h->keep.ctx = s;
-    h->on_exited = server_on_exited;
-    h->ctx = s;
     if (sbx_keep_init(&h->keep, &h->loop, &h->diag, estate) < 0)
         return sbx_err_set(err, ENOMEM, "out of memory");
     fds[0] = sbx_tail_fd(sbx_store_tail(h->store));
@@ -31018,11 +31684,20 @@ static int server_open_host(struct sbx_server *s, const struct sbx_estate *estat
     return sbx_io_watch(&s->signals, POLLIN);
 }
 
-static size_t server_max_conns(const struct sbx_config *c, size_t nofile)
+static size_t server_least(size_t a, size_t b)
 {
-    size_t kept = nofile / 4 < SERVER_FDS_KEPT ? nofile / 4 : SERVER_FDS_KEPT;
-    size_t most = nofile - kept;
-    return c->max_connections < most ? (size_t)c->max_connections : most;
+    return a < b ? a : b;
+}
+
+/* However many connect, there are descriptors for processes. With a few dozen in all, somebody has
+ * to do without. */
+static void server_share_fds(struct sbx_server *s, size_t nofile)
+{
+    size_t refusals = server_least(nofile / 8, SERVER_REFUSALS);
+    size_t kept = server_least(nofile / 4, SERVER_FDS_KEPT) + refusals + SERVER_FDS_OWN;
+    size_t most = nofile > kept + nofile / 4 ? nofile - kept : nofile / 4;
+    s->net.max_refusals = refusals;
+    s->net.max_conns = server_least((size_t)s->config->max_connections, most);
 }
 
 static int server_open_net(struct sbx_server *s, size_t nofile)
@@ -31036,7 +31711,7 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
     net->scratch = sbx_mem_alloc(SBX_NET_SCRATCH);
     if (net->scratch == NULL)
         return -ENOMEM;
-    net->max_conns = server_max_conns(c, nofile);
+    server_share_fds(s, nofile);
     net->request_timeout_us = c->request_timeout_ms * 1000;
     net->handshake_timeout_us = net->request_timeout_us < SERVER_HANDSHAKE_US
                                     ? net->request_timeout_us : SERVER_HANDSHAKE_US;
@@ -31133,7 +31808,7 @@ SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const 
     if (rc == 0)
         rc = server_open_store(s, estate, err);
     if (rc == 0)
-        rc = server_restore(s, estate, err);
+        rc = sbx_restore(&s->api.procs, estate, err);
     if (rc == 0)
         rc = server_open_tls(s, err);
     if (rc == 0)

@@ -72,7 +72,7 @@ hash_of()
 # minify FILE: in place.
 minify()
 {
-    "${NODE:-node}" "$modules/terser/bin/terser" --module --ecma 2020 --compress passes=2 --mangle \
+    "${NODE:-node}" "$modules/terser/bin/terser" --module --ecma 2020 --compress passes=3,inline=1 --mangle \
         --comments false --output "$work/minified" -- "$1" || die "$1 cannot be minified"
     mv "$work/minified" "$1"
 }

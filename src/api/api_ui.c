@@ -34,7 +34,6 @@ static void ui_reply_no_file(struct sbx_request *rq)
 static bool ui_begin(struct sbx_request *rq)
 {
     sbx_buf_add_z(&rq->conn->headers, "content-security-policy: " UI_POLICY "\r\n"
-                                      "x-content-type-options: nosniff\r\n"
                                       "referrer-policy: no-referrer\r\n");
     if (rq->api->ui == SBX_UI_OFF)
         sbx_reply_error(rq->conn, SBX_PROBLEM_NOT_FOUND, 0,

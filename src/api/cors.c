@@ -2,7 +2,12 @@
  *
  * Browsers send Origin with every request that a page makes to another place and with every
  * WebSocket handshake. A simple POST and a WebSocket need no preflight, so without this check
- * any page that somebody visits could type into a terminal of an agent on their machine. */
+ * any page that somebody visits could type into a terminal of an agent on their machine.
+ *
+ * What a page only embeds (a script, a style, an image) is asked for without Origin, and answers
+ * are text that somebody else wrote: a line of output may well be a script. So each answer says
+ * that it is what its type says, and nothing for pages of another origin to embed (Fetch, 3.6 and
+ * 3.7). That leaves alone what is asked for with CORS. */
 #include "api/cors.h"
 #include "proto/http_write.h"
 
@@ -29,7 +34,9 @@ static bool cors_is_listed(const struct sbx_cors *cors, struct sbx_str origin)
 void sbx_cors_put_common(const struct sbx_cors *cors, struct sbx_buf *out)
 {
     sbx_buf_add_z(out, "vary: origin, access-control-request-method, "
-                       "access-control-request-headers\r\n");
+                       "access-control-request-headers\r\n"
+                       "x-content-type-options: nosniff\r\n"
+                       "cross-origin-resource-policy: same-origin\r\n");
     if (cors->credentials)
         sbx_buf_add_z(out, "access-control-allow-credentials: true\r\n");
 }
@@ -128,12 +135,18 @@ static bool cors_is_host(struct sbx_str authority, struct sbx_str origin, struct
     return same.n > 0 && sbx_str_ieq(same, authority);
 }
 
-bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host)
+bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host,
+                      bool tls)
 {
     struct sbx_str authority = cors_authority(origin);
     if (cors_is_listed(cors, origin) || cors_has_wildcard(cors))
         return true;
     if (authority.n == 0)
         return false; /* "null", file:, extensions */
-    return cors_is_loopback(authority) || cors_is_host(authority, origin, host);
+    if (cors_is_loopback(authority))
+        return true;
+    /* A page of http:// may be from whoever is on the way to us, or from another program at port
+     * 80. The other way round is a proxy in front, which does the TLS. */
+    return (!tls || sbx_str_starts_with(origin, "https://")) &&
+           cors_is_host(authority, origin, host);
 }

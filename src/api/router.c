@@ -97,10 +97,16 @@ static struct sbx_str router_local(const struct sbx_conn *c, char text[SBX_ADDRE
     return sbx_str_z(text);
 }
 
-static bool router_host_ok(struct sbx_conn *c, const struct sbx_http_request *req)
+/* The authority of a target in absolute form takes the place of Host (RFC 9112, 3.2.2). */
+static struct sbx_str router_asked(const struct sbx_http_request *req, const struct sbx_url *url)
+{
+    return url->authority.n > 0 ? url->authority : router_header(req, "host");
+}
+
+static bool router_host_ok(struct sbx_conn *c, struct sbx_str host)
 {
     const struct sbx_hosts *hosts = &sbx_api_of(c)->hosts;
-    struct sbx_str host = router_header(req, "host"), name;
+    struct sbx_str name;
     char local[SBX_ADDRESS_TEXT];
     int n;
     if (sbx_host_is_known(hosts, host) || sbx_host_is_ours(hosts, host, router_local(c, local)))
@@ -256,12 +262,12 @@ static bool router_scope_ok(struct sbx_conn *c, const struct sbx_route *route)
 
 /* Requests that change something, and terminals, are refused to pages from elsewhere. */
 static bool router_origin_ok(struct sbx_conn *c, const struct sbx_http_request *req,
-                             const struct sbx_route *route)
+                             struct sbx_str host, const struct sbx_route *route)
 {
     struct sbx_str origin = router_header(req, "origin");
     bool acts = strcmp(route->method, "GET") != 0 || (route->flags & SBX_ROUTE_TERMINAL) != 0;
     if (origin.n == 0 || !acts ||
-        sbx_cors_may_act(&sbx_api_of(c)->cors, origin, router_header(req, "host")))
+        sbx_cors_may_act(&sbx_api_of(c)->cors, origin, host, c->stream.tls != NULL))
         return true;
     sbx_reply_error(c, SBX_PROBLEM_PERMISSION_DENIED, 0,
                     "origin %.*s is not allowed; the flag --cors-allow-origin would allow it",
@@ -318,7 +324,7 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
     struct sbx_api *api = sbx_api_of(c);
     const struct sbx_route *first, *route;
     struct sbx_url url;
-    struct sbx_str raw_id, id;
+    struct sbx_str raw_id, id, host;
     char decoded[SBX_ID_MAX];
     sbx_cors_put_origin(&api->cors, router_header(req, "origin"), &c->headers);
     if (sbx_url_split(req->target, &url) < 0) {
@@ -326,7 +332,8 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, 400, "malformed request target");
         return;
     }
-    if (!router_host_ok(c, req))
+    host = router_asked(req, &url);
+    if (!router_host_ok(c, host))
         return;
     first = sbx_route_find(url.path, &raw_id);
     if (sbx_str_eq_z(req->method, "OPTIONS")) {
@@ -344,7 +351,7 @@ static void router_on_head(struct sbx_conn *c, const struct sbx_http_request *re
         router_refuse_method(c, first, req->method);
         return;
     }
-    if (!router_scope_ok(c, route) || !router_origin_ok(c, req, route) ||
+    if (!router_scope_ok(c, route) || !router_origin_ok(c, req, host, route) ||
         !router_decode_id(c, raw_id, decoded, &id) || !router_type_ok(c, req, route))
         return;
     c->route = route;
@@ -390,11 +397,8 @@ static void router_on_refused(struct sbx_conn *c, const struct sbx_http_request 
         router_refuse_size(c);
         return;
     case 503:
-        if (strcmp(reason, "connections") == 0)
-            sbx_reply_error(c, SBX_PROBLEM_CONFLICT, 503,
-                            "connection limit reached (--max-connections %zu)", c->net->max_conns);
-        else
-            sbx_reply_error(c, SBX_PROBLEM_CONFLICT, 503, "out of file descriptors");
+        sbx_reply_error(c, SBX_PROBLEM_CONFLICT, 503,
+                        "connection limit reached (--max-connections %zu)", c->net->max_conns);
         return;
     default:
         sbx_reply_error(c, SBX_PROBLEM_INVALID_REQUEST, status, "%s", reason);

@@ -23,6 +23,7 @@
 #include "os/ptree.h"
 #include "os/sig.h"
 #include "proc/keeper.h"
+#include "proc/restore.h"
 #include "proc/run.h"
 
 #include <assert.h>
@@ -39,6 +40,8 @@
 #define SERVER_FRESH_US 200000u  /* for the first request of a connection that was accepted */
 #define SERVER_ADOPTED_US 100000u
 #define SERVER_FDS_KEPT 256u     /* for processes, beside connections */
+#define SERVER_FDS_OWN 32u       /* what is open without either, and a little more */
+#define SERVER_REFUSALS 64u      /* connections that are told that they are too many, at once */
 
 enum server_state { SERVER_SERVING, SERVER_STOPPING, SERVER_LEAVING };
 
@@ -389,11 +392,6 @@ static void server_on_keeper_lost(void *ctx)
     server_check_adopted(&s->adopted);
 }
 
-static void server_on_exited(void *ctx)
-{
-    sbx_proctab_retire(&((struct sbx_server *)ctx)->api.procs);
-}
-
 static struct sbx_store_log *server_pick_victim(void *ctx)
 {
     return sbx_proctab_pick_victim(&((struct sbx_server *)ctx)->api.procs);
@@ -408,62 +406,9 @@ static int server_take(struct sbx_estate *estate, enum sbx_keep_kind kind, uint6
     return fd;
 }
 
-struct server_restore {
-    struct sbx_server *server;
-    struct sbx_estate *estate;
-};
-
-static int server_restore_one(void *ctx, const struct sbx_db_process *record)
+static void server_on_store_opened(void *ctx)
 {
-    const struct server_restore *r = ctx;
-    sbx_store_number_taken(r->server->host.store, record->number);
-    return sbx_proctab_restore(&r->server->api.procs, record,
-                               sbx_estate_find(r->estate, SBX_KEEP_PROCESS, record->number));
-}
-
-/* What nobody was ever told of: runs, whose clients are gone, and processes of which the record was
- * not stored yet. */
-static void server_end_unknown(struct sbx_server *s)
-{
-    struct sbx_tail *tail = sbx_store_tail(s->host.store);
-    struct sbx_slot *slot = NULL;
-    while ((slot = sbx_tail_slot_next(tail, slot)) != NULL) {
-        const struct sbx_proc *p =
-            slot->kind == SBX_SLOT_PROCESS ? sbx_proctab_number(&s->api.procs, slot->number) : NULL;
-        if (p != NULL && p->slot == slot)
-            continue;
-        if (p == NULL && sbx_ident_runs(slot->pid, slot->started_us))
-            sbx_ptree_signal(slot->pid, SIGKILL, 0);
-        sbx_tail_slot_free(tail, slot);
-    }
-    sbx_tail_drop_orphans(tail);
-}
-
-static void server_drop_unknown(struct sbx_server *s, const struct sbx_estate *estate)
-{
-    size_t i;
-    for (i = 0; i < estate->nitems; i++) {
-        const struct sbx_keep_item *item = &estate->items[i];
-        if (item->kind == SBX_KEEP_PROCESS &&
-            sbx_proctab_number(&s->api.procs, item->number) == NULL)
-            (void)sbx_keep_drop(&s->host.keep, SBX_KEEP_PROCESS, item->number);
-    }
-}
-
-static int server_restore(struct sbx_server *s, struct sbx_estate *estate, struct sbx_err *err)
-{
-    struct server_restore r = {.server = s, .estate = estate};
-    struct sbx_db *db = sbx_store_db(s->host.store);
-    int rc = db == NULL ? 0 : sbx_db_load(db, server_restore_one, &r);
-    if (rc == 0)
-        rc = sbx_store_load_limits(s->host.store, &s->host.limits);
-    if (rc < 0)
-        return sbx_err_set(err, rc, "the stored state cannot be read: %s",
-                           rc == -ENOMEM ? "out of memory" : sbx_db_error(db));
-    server_end_unknown(s);
-    server_drop_unknown(s, estate);
-    sbx_proctab_retire(&s->api.procs);
-    return 0;
+    sbx_restore_join(&((struct sbx_server *)ctx)->api.procs);
 }
 
 /* --- opening --- */
@@ -473,6 +418,8 @@ static int server_open_store(struct sbx_server *s, struct sbx_estate *estate, st
     struct sbx_host *h = &s->host;
     struct sbx_store_options o = {.loop = &h->loop, .diag = &h->diag, .dir = s->data_dir,
                                   .limits = &h->limits, .shared = estate->link >= 0,
+                                  .go_on = estate->generation > 1,
+                                  .on_opened = server_on_store_opened,
                                   .pick_victim = server_pick_victim, .ctx = s};
     int fds[SBX_KEEP_FDS] = {-1, -1, -1};
     o.memory = server_take(estate, SBX_KEEP_MEMORY, 0);
@@ -482,8 +429,6 @@ static int server_open_store(struct sbx_server *s, struct sbx_estate *estate, st
     h->keep.on_exit = server_on_kept_exit;
     h->keep.on_lost = server_on_keeper_lost;
     h->keep.ctx = s;
-    h->on_exited = server_on_exited;
-    h->ctx = s;
     if (sbx_keep_init(&h->keep, &h->loop, &h->diag, estate) < 0)
         return sbx_err_set(err, ENOMEM, "out of memory");
     fds[0] = sbx_tail_fd(sbx_store_tail(h->store));
@@ -518,11 +463,20 @@ static int server_open_host(struct sbx_server *s, const struct sbx_estate *estat
     return sbx_io_watch(&s->signals, POLLIN);
 }
 
-static size_t server_max_conns(const struct sbx_config *c, size_t nofile)
+static size_t server_least(size_t a, size_t b)
 {
-    size_t kept = nofile / 4 < SERVER_FDS_KEPT ? nofile / 4 : SERVER_FDS_KEPT;
-    size_t most = nofile - kept;
-    return c->max_connections < most ? (size_t)c->max_connections : most;
+    return a < b ? a : b;
+}
+
+/* However many connect, there are descriptors for processes. With a few dozen in all, somebody has
+ * to do without. */
+static void server_share_fds(struct sbx_server *s, size_t nofile)
+{
+    size_t refusals = server_least(nofile / 8, SERVER_REFUSALS);
+    size_t kept = server_least(nofile / 4, SERVER_FDS_KEPT) + refusals + SERVER_FDS_OWN;
+    size_t most = nofile > kept + nofile / 4 ? nofile - kept : nofile / 4;
+    s->net.max_refusals = refusals;
+    s->net.max_conns = server_least((size_t)s->config->max_connections, most);
 }
 
 static int server_open_net(struct sbx_server *s, size_t nofile)
@@ -536,7 +490,7 @@ static int server_open_net(struct sbx_server *s, size_t nofile)
     net->scratch = sbx_mem_alloc(SBX_NET_SCRATCH);
     if (net->scratch == NULL)
         return -ENOMEM;
-    net->max_conns = server_max_conns(c, nofile);
+    server_share_fds(s, nofile);
     net->request_timeout_us = c->request_timeout_ms * 1000;
     net->handshake_timeout_us = net->request_timeout_us < SERVER_HANDSHAKE_US
                                     ? net->request_timeout_us : SERVER_HANDSHAKE_US;
@@ -633,7 +587,7 @@ struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_d
     if (rc == 0)
         rc = server_open_store(s, estate, err);
     if (rc == 0)
-        rc = server_restore(s, estate, err);
+        rc = sbx_restore(&s->api.procs, estate, err);
     if (rc == 0)
         rc = server_open_tls(s, err);
     if (rc == 0)

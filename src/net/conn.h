@@ -82,6 +82,7 @@ struct sbx_net {
     struct sbx_list conns;
     size_t count;
     size_t max_conns;
+    size_t max_refusals;   /* connections beyond these that are told so at once; others just end */
     struct sbx_tls *tls;   /* of TCP connections to come; NULL: plain HTTP */
     uint64_t handshake_timeout_us, request_timeout_us, idle_timeout_us;
     uint64_t last_serial;

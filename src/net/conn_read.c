@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define CONN_READ_OWN (64u * 1024u)
+#define CONN_READ_MOST SBX_NET_SCRATCH
 #define CONN_HEAVY_PER_TURN 4u
 
 /* Input being worked on: the shared scratch buffer, or the connection's own. */
@@ -309,13 +309,19 @@ static void conn_on_peer_end(struct sbx_conn *c)
         sbx_conn_close(c);
 }
 
+/* Where a head is awaited, no more than that: what is behind it may be requests that wait until the
+ * peer takes our answers, and that is memory for somebody who has not shown a token. */
+static size_t conn_read_size(const struct sbx_conn *c)
+{
+    return c->state == SBX_CONN_READ_HEAD ? SBX_HTTP_MAX_HEAD : CONN_READ_MOST;
+}
+
 void sbx_conn_on_readable(struct sbx_conn *c)
 {
     bool own = sbx_buf_len(&c->in) > 0;
-    uint8_t *to = own ? sbx_buf_reserve(&c->in, CONN_READ_OWN) : c->net->scratch;
-    ssize_t got = to == NULL ? -ENOMEM
-                             : c->stream.ops->read(&c->stream, to,
-                                                   own ? CONN_READ_OWN : SBX_NET_SCRATCH);
+    size_t n = conn_read_size(c);
+    uint8_t *to = own ? sbx_buf_reserve(&c->in, n) : c->net->scratch;
+    ssize_t got = to == NULL ? -ENOMEM : c->stream.ops->read(&c->stream, to, n);
     if (got == -EAGAIN)
         return;
     /* Cut off or ended: what was whole before is answered, and what was not is not. */

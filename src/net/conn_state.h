@@ -10,7 +10,7 @@
 
 #include "net/conn.h"
 
-#define SBX_CONN_PIPELINE_BYTES (64u * 1024u) /* unsent answers above which no request is begun */
+#define SBX_CONN_PIPELINE_BYTES (16u * 1024u) /* unsent answers above which no request is begun */
 #define SBX_CONN_FINISH_US 30000000u
 #define SBX_CONN_STALL_US 60000000u /* an answer that is written as it is taken, and is not taken */
 #define SBX_CONN_NEVER UINT64_MAX

@@ -2,7 +2,9 @@
  *
  * Out of descriptors (EMFILE): a client in the backlog would wait for ever and poll() would report
  * the listener for ever. So one descriptor is held in reserve: it is given up, the client is
- * accepted, told 503 and closed, the reserve is taken back, and accepting pauses for a moment.
+ * accepted and closed, and the reserve is taken back for the next one. Nobody is told why: that
+ * would hold the only descriptor for as long as the peer does not listen, and all others would wait
+ * behind it. Where that does not help either, accepting pauses for a moment.
  *
  * Unix sockets. The file outlives its server, so a stale one is the normal case after a crash: when
  * nobody answers there, it is removed and bound anew. Between the question and the removal another
@@ -23,7 +25,6 @@
 #define LISTENER_BACKLOG 4096
 #define LISTENER_BATCH 64           /* connections accepted in one turn */
 #define LISTENER_PAUSE_US 100000u
-#define LISTENER_OVERFLOW 64u       /* refusals under way at once; further ones are just closed */
 
 /* Options that accepted sockets inherit from the listening one on Linux and the BSDs, so that they
  * cost no system call a connection. Keep-alive probes find peers that vanished without a word. */
@@ -95,7 +96,7 @@ static int listener_accept(int fd)
 static void listener_take(struct sbx_listener *l, int fd)
 {
     struct sbx_net *net = l->net;
-    if (net->count >= net->max_conns + LISTENER_OVERFLOW)
+    if (net->count >= net->max_conns + net->max_refusals)
         sbx_fd_close(&fd);
     else if (net->count >= net->max_conns)
         sbx_conn_turn_away(net, fd, listener_tls(l), "connections");
@@ -105,17 +106,19 @@ static void listener_take(struct sbx_listener *l, int fd)
 
 static void listener_out_of_fds(struct sbx_listener *l)
 {
-    int fd;
+    int i, fd = 0;
     if (!l->exhausted)
-        sbx_diag(l->net->diag, SBX_DIAG_WARN, "out of descriptors, connections are refused");
+        sbx_diag(l->net->diag, SBX_DIAG_WARN, "out of descriptors, connections are closed");
     l->exhausted = true;
-    sbx_fd_close(&l->reserve);
-    fd = listener_accept(l->io.fd);
-    /* A handshake would hold the only descriptor for as long as the peer likes. */
-    if (fd >= 0 && listener_tls(l) != NULL)
-        sbx_fd_close(&fd);
-    else if (fd >= 0)
-        sbx_conn_turn_away(l->net, fd, listener_tls(l), "descriptors");
+    for (i = 0; i < LISTENER_BATCH && l->reserve >= 0 && fd >= 0; i++) {
+        sbx_fd_close(&l->reserve);
+        fd = listener_accept(l->io.fd);
+        if (fd >= 0)
+            (void)close(fd);
+        l->reserve = sbx_fd_open_null(false);
+    }
+    if (fd == -EAGAIN || i == LISTENER_BATCH)
+        return; /* there are no others, or they are for the next turn */
     sbx_io_stop(&l->io);
     sbx_loop_set_timer(l->net->loop, &l->pause, l->net->loop->now_us + LISTENER_PAUSE_US);
 }

@@ -13,7 +13,7 @@ struct sbx_listener {
     struct sbx_io io; /* fd -1 when closed */
     struct sbx_net *net;
     struct sbx_timer pause; /* after running out of descriptors */
-    int reserve;            /* a descriptor kept for saying no when there are none left */
+    int reserve;            /* a descriptor kept for closing clients when there are none left */
     bool exhausted;         /* there were none left, and nobody was accepted since */
     struct sbx_address address;     /* as it listens: with the port that the system chose */
     uint64_t device, inode;         /* of the file of a unix socket */

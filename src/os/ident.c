@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define IDENT_EARLY_US 50000u   /* stamps are rounded down to a tick */
+#define IDENT_READ 4096u
 #define IDENT_LATE_US 2000000u  /* between our reading of the clock and the fork */
 
 #ifdef __linux__
@@ -100,5 +101,29 @@ bool sbx_ident_has_ended(pid_t pid, uint64_t started_us)
 #else
     (void)started_us;
     return kill(pid, 0) < 0 && errno == ESRCH;
+#endif
+}
+
+bool sbx_ident_arguments(pid_t pid, struct sbx_buf *out)
+{
+#ifdef __linux__
+    size_t before = sbx_buf_len(out);
+    char path[48];
+    uint8_t *to;
+    ssize_t got = 0;
+    int fd;
+    (void)snprintf(path, sizeof path, "/proc/%ld/cmdline", (long)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    while ((to = sbx_buf_reserve(out, IDENT_READ)) != NULL &&
+           (got = sbx_fd_read(fd, to, IDENT_READ)) > 0)
+        sbx_buf_commit(out, (size_t)got);
+    (void)close(fd);
+    return sbx_buf_len(out) > before;
+#else
+    (void)pid;
+    (void)out;
+    return false;
 #endif
 }

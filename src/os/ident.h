@@ -3,6 +3,8 @@
 #ifndef SBX_OS_IDENT_H
 #define SBX_OS_IDENT_H
 
+#include "base/buf.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -24,5 +26,9 @@ uint64_t sbx_ident_started_us(pid_t pid);
 bool sbx_ident_runs(pid_t pid, uint64_t started_us);
 /* Has it ended? A zombie has. No where that cannot be told. */
 bool sbx_ident_has_ended(pid_t pid, uint64_t started_us);
+
+/* Appends its arguments as the system shows them, each with its NUL. false, and nothing, where it
+ * shows none (a zombie, for instance); what is out of memory sticks in `out`. */
+bool sbx_ident_arguments(pid_t pid, struct sbx_buf *out);
 
 #endif

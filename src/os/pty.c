@@ -80,6 +80,16 @@ int sbx_pty_resize(int master, uint16_t cols, uint16_t rows)
     return ioctl(master, TIOCSWINSZ, &ws) < 0 ? -errno : 0;
 }
 
+int sbx_pty_size(int master, uint16_t *cols, uint16_t *rows)
+{
+    struct winsize ws;
+    if (ioctl(master, TIOCGWINSZ, &ws) < 0)
+        return -errno;
+    *cols = ws.ws_col;
+    *rows = ws.ws_row;
+    return 0;
+}
+
 int sbx_pty_eof_char(int master, uint8_t *eof_char, bool *canonical)
 {
     struct termios t;

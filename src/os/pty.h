@@ -14,6 +14,8 @@ int sbx_pty_reopen_slave(int master);
 
 /* Sets the size; the kernel sends SIGWINCH to the foreground group when it changed. */
 int sbx_pty_resize(int master, uint16_t cols, uint16_t rows);
+/* Reads it. 0 or a negative errno, and nothing is changed. */
+int sbx_pty_size(int master, uint16_t *cols, uint16_t *rows);
 
 /* The character that means end of file at the start of a line, and whether the terminal is in
  * canonical mode at all. 0 or a negative errno. */

@@ -90,6 +90,8 @@ const char *sbx_db_backend(void);
  * -ENOTSUP in a build without SQLite. */
 struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, const char *dir,
                            void (*on_ready)(void *ctx), void *ctx, struct sbx_err *err);
+/* Was the file deleted or replaced while it was open? As the last transaction found it. */
+bool sbx_db_is_gone(const struct sbx_db *db);
 /* Waits for the checkpoint thread and moves the write-ahead log into the file. */
 void sbx_db_close(struct sbx_db *db);
 
@@ -115,8 +117,11 @@ int sbx_db_put_gap(struct sbx_db *db, uint64_t process, uint64_t from, uint64_t 
  * is left. */
 int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor_sequence,
                  uint64_t floor_offset, struct sbx_db_bounds *b);
-/* The record goes at once, its chunks bit by bit (sbx_db_tidy). */
+/* The record goes at once, its chunks bit by bit (sbx_db_purge, sbx_db_tidy). */
 int sbx_db_forget(struct sbx_db *db, uint64_t process);
+/* The last of a transaction: chunks of forgotten processes go until it takes no more pages of the
+ * file than it found taken, or none are left. */
+int sbx_db_purge(struct sbx_db *db);
 int sbx_db_put_config(struct sbx_db *db, const char *name, uint64_t value);
 int sbx_db_put_counter(struct sbx_db *db, const char *name, uint64_t value);
 int sbx_db_commit(struct sbx_db *db);
@@ -125,9 +130,9 @@ void sbx_db_rollback(struct sbx_db *db); /* fine without a transaction */
 const char *sbx_db_error(const struct sbx_db *db);
 
 /* One bounded step (about a millisecond) of what can wait: chunks of forgotten processes are
- * dropped, free pages given back to the file system. true: there is more to do. Not within a
- * transaction. */
-bool sbx_db_tidy(struct sbx_db *db);
+ * dropped, free pages given back to the file system. 1; 0: there was nothing to do; or a failure,
+ * as of a transaction. Not within one. */
+int sbx_db_tidy(struct sbx_db *db);
 
 /* Nothing is being written for a while, or the disk is full: moves the write-ahead log into the
  * file, in the background, so that it is synced, and space that became free is given back. false:

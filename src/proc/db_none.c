@@ -40,6 +40,12 @@ void sbx_db_close(struct sbx_db *db)
     (void)none_reached(db);
 }
 
+bool sbx_db_is_gone(const struct sbx_db *db)
+{
+    (void)none_reached(db);
+    return false;
+}
+
 int sbx_db_load(struct sbx_db *db, int (*on_process)(void *ctx, const struct sbx_db_process *p),
                 void *ctx)
 {
@@ -148,9 +154,14 @@ bool sbx_db_settle(struct sbx_db *db)
     return false;
 }
 
-bool sbx_db_tidy(struct sbx_db *db)
+int sbx_db_purge(struct sbx_db *db)
 {
-    return none_reached(db) == 0;
+    return none_reached(db);
+}
+
+int sbx_db_tidy(struct sbx_db *db)
+{
+    return none_reached(db);
 }
 
 int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequence, struct sbx_db_page **page)

@@ -1,10 +1,13 @@
 /* db_schema.c - see db_schema.h.
  *
- * Names: what people read is called by plain words (processes, logs, gaps, config), and all but
- * config are views, so that the tables behind them can change without breaking a query. The text
- * of a table in a new file is what migrating an old one leaves there, byte for byte: columns that
- * came later stand at the end and in the form that ALTER TABLE gives them. Views are dropped and
- * made anew by every migration.
+ * Names: what people read is called by plain words (processes, logs, gaps, config), and these are
+ * views, so that the tables behind them can change without breaking a query. The text of a table in
+ * a new file is what migrating an old one leaves there, byte for byte: columns that came later
+ * stand at the end, and they and new names have the form that ALTER TABLE gives them. Views are
+ * dropped and made anew by every migration.
+ *
+ * Numbers have 64 bits without a sign, those of SQLite 63 and a sign. The bits are stored as they
+ * are; a view shows the greatest number that SQLite has for what is above it.
  *
  * The views go from a record to its chunks by key range. A chunk whose record is gone is therefore
  * invisible, and a query for one process does not read the logs of the others. */
@@ -13,6 +16,7 @@
 
 #include <sqlite3.h>
 #include <stdio.h>
+#include <string.h>
 
 #define SCHEMA_TEXT_(x) #x
 #define SCHEMA_TEXT(x) SCHEMA_TEXT_(x)
@@ -25,6 +29,15 @@
 #define SCHEMA_RANGE(key, number)                                                                  \
     key " >= " number " << " SCHEMA_TEXT(SBX_SCHEMA_SEQUENCE_BITS) " AND "                         \
     key " < (" number " + 1) << " SCHEMA_TEXT(SBX_SCHEMA_SEQUENCE_BITS)
+
+#define SCHEMA_NUMBER(column)                                                                      \
+    "CASE WHEN " column " < 0 THEN 9223372036854775807 ELSE " column " END"
+
+/* Of the first or the last chunk of process p; NULL without any. */
+#define SCHEMA_OF_CHUNK(what, order)                                                               \
+    "(SELECT " what " FROM chunks c\n"                                                             \
+    "    WHERE " SCHEMA_RANGE("c.key", "p.number") " ORDER BY c.key" order " LIMIT 1)"
+#define SCHEMA_SEQUENCE "c.key & ((1 << " SCHEMA_TEXT(SBX_SCHEMA_SEQUENCE_BITS) ") - 1)"
 
 #define SCHEMA_GAPS                                                                                \
     "CREATE TABLE gap_records(\n"                                                                  \
@@ -77,7 +90,7 @@ static const char *const schema_tables[] = {
     "  data BLOB NOT NULL\n"
     ")",
 
-    "CREATE TABLE config(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE \"settings\"(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE forgotten(process INTEGER PRIMARY KEY)",
     SCHEMA_GAPS,
@@ -87,7 +100,7 @@ static const char *const schema_tables[] = {
 static const char *const schema_views[] = {
     "CREATE VIEW logs AS SELECT\n"
     "  'proc_' || p.number AS process_id,\n"
-    "  (c.key & ((1 << " SCHEMA_TEXT(SBX_SCHEMA_SEQUENCE_BITS) ") - 1)) + e.key AS sequence,\n"
+    "  (" SCHEMA_SEQUENCE ") + e.key AS sequence,\n"
     "  CASE json_extract(e.value, '$[0]')\n"
     "    WHEN 0 THEN 'stdout' WHEN 1 THEN 'stderr' ELSE 'pty' END AS stream,\n"
     "  " SCHEMA_ISO("json_extract(e.value, '$[1]')") " AS time,\n"
@@ -117,11 +130,13 @@ static const char *const schema_views[] = {
     "  " SCHEMA_ISO("p.created_ms") " AS created_at,\n"
     "  CASE WHEN p.exited THEN " SCHEMA_ISO("p.exited_ms") " END AS exited_at,\n"
     "  p.tty, p.interactive, p.persist, p.cols, p.rows, p.pid, p.input_dropped,\n"
-    "  p.log_cap,\n"
-    "  coalesce((SELECT c.\"offset\" + length(c.data) FROM chunks c\n"
-    "    WHERE " SCHEMA_RANGE("c.key", "p.number") " ORDER BY c.key DESC LIMIT 1)\n"
-    "  - (SELECT c.\"offset\" FROM chunks c\n"
-    "    WHERE " SCHEMA_RANGE("c.key", "p.number") " ORDER BY c.key LIMIT 1), 0) AS log_bytes\n"
+    "  " SCHEMA_NUMBER("p.log_cap") " AS log_cap,\n"
+    /* Offsets count what is missing between two chunks, too. */
+    "  coalesce(" SCHEMA_OF_CHUNK("c.\"offset\" + length(c.data)", " DESC") "\n"
+    "  - " SCHEMA_OF_CHUNK("c.\"offset\"", "") "\n"
+    "  - (SELECT coalesce(sum(g.bytes), 0) FROM gap_records g WHERE g.process = p.number\n"
+    "    AND g.first_sequence > " SCHEMA_OF_CHUNK(SCHEMA_SEQUENCE, "") "\n"
+    "    AND g.first_sequence < " SCHEMA_OF_CHUNK(SCHEMA_SEQUENCE, " DESC") "), 0) AS log_bytes\n"
     "FROM process_records p",
 
     "CREATE VIEW gaps AS SELECT\n"
@@ -129,10 +144,12 @@ static const char *const schema_views[] = {
     "  g.first_sequence, g.last_sequence, g.bytes,\n"
     "  " SCHEMA_ISO("g.time_ms") " AS time\n"
     "FROM gap_records g",
+
+    "CREATE VIEW config AS SELECT name, " SCHEMA_NUMBER("value") " AS value FROM settings",
     NULL,
 };
 
-static const char *const schema_view_names[] = {"logs", "processes", "gaps", NULL};
+static const char *const schema_view_names[] = {"logs", "processes", "gaps", "config", NULL};
 
 int sbx_schema_look(struct sqlite3 *conn, enum sbx_schema_state *state, uint64_t *version)
 {
@@ -192,12 +209,15 @@ int sbx_schema_create(struct sqlite3 *conn)
     return schema_end(conn, rc);
 }
 
-static int schema_drop_views(struct sqlite3 *conn)
+/* config was a table before it was a view, of version 3. */
+static int schema_drop_views(struct sqlite3 *conn, uint64_t version)
 {
     char sql[64];
     size_t i;
     int rc = SQLITE_OK;
     for (i = 0; rc == SQLITE_OK && schema_view_names[i] != NULL; i++) {
+        if (version < 3 && strcmp(schema_view_names[i], "config") == 0)
+            continue;
         (void)snprintf(sql, sizeof sql, "DROP VIEW IF EXISTS %s", schema_view_names[i]);
         rc = sbx_sql_exec(conn, sql);
     }
@@ -220,9 +240,11 @@ int sbx_schema_migrate(struct sqlite3 *conn, uint64_t from)
 {
     int rc = sbx_sql_exec(conn, "BEGIN IMMEDIATE");
     if (rc == SQLITE_OK)
-        rc = schema_drop_views(conn);
+        rc = schema_drop_views(conn, from);
     if (rc == SQLITE_OK && from < 2)
         rc = schema_from_1_to_2(conn);
+    if (rc == SQLITE_OK && from < 3)
+        rc = sbx_sql_exec(conn, "ALTER TABLE config RENAME TO settings");
     if (rc == SQLITE_OK)
         rc = schema_exec_all(conn, schema_views);
     if (rc == SQLITE_OK)
@@ -246,15 +268,15 @@ static int schema_probe(struct sqlite3 *conn, const char *sql, bool is_check)
 
 /* The small tables are checked whole. Of the chunks only both ends are read: to check them all
  * would take as long as to read the file. */
-int sbx_schema_check(struct sqlite3 *conn)
+int sbx_schema_check(struct sqlite3 *conn, uint64_t version)
 {
     static const char *const ends[] = {
         "SELECT count + length(entries) + length(data) FROM chunks ORDER BY key LIMIT 1",
         "SELECT count + length(entries) + length(data) FROM chunks ORDER BY key DESC LIMIT 1",
         NULL,
     };
-    static const char *const tables[] = {"process_records", "config", "counters", "forgotten",
-                                         NULL};
+    const char *const tables[] = {"process_records", version < 3 ? "config" : "settings",
+                                  "counters", "forgotten", NULL};
     char sql[64];
     size_t i;
     int rc = SQLITE_OK;

@@ -8,7 +8,7 @@
 
 struct sqlite3;
 
-#define SBX_SCHEMA_VERSION 2
+#define SBX_SCHEMA_VERSION 3
 #define SBX_SCHEMA_APPLICATION 0x53627841u /* "SbxA", what file(1) shows */
 
 /* A chunk's key is the number of its process and its first sequence, so that one log is one range
@@ -27,7 +27,7 @@ enum sbx_schema_state {
 int sbx_schema_look(struct sqlite3 *conn, enum sbx_schema_state *state, uint64_t *version);
 int sbx_schema_create(struct sqlite3 *conn); /* in a file of SBX_SCHEMA_EMPTY */
 int sbx_schema_migrate(struct sqlite3 *conn, uint64_t from);
-/* Damage that can be seen without reading the logs. */
-int sbx_schema_check(struct sqlite3 *conn);
+/* Damage that can be seen without reading the logs, in a file of that version. */
+int sbx_schema_check(struct sqlite3 *conn, uint64_t version);
 
 #endif

@@ -30,6 +30,8 @@
 #define DB_EVICT_BYTES (8u << 20)
 #define DB_TIDY_ROWS 256u
 #define DB_TIDY_BYTES (1u << 20)
+#define DB_TIDY_PROCESSES 64u
+#define DB_PURGE_STEPS 64u   /* of that size, in a transaction that stores something */
 #define DB_FREE_PAGES 512u   /* more of them are given back */
 #define DB_FREE_FLOOR 16u    /* fewer never are */
 #define DB_LOOK_US 1000000u  /* how often the file is looked for */
@@ -63,7 +65,7 @@ static const char *const db_sql[DB_STATEMENTS] = {
     [DB_PUT_CHUNK] = "INSERT OR REPLACE INTO chunks(" DB_CHUNK_COLUMNS ") VALUES(?,?,?,?,?)",
     [DB_PUT_GAP] = "INSERT OR REPLACE INTO gap_records(process, first_sequence, last_sequence,"
                    " bytes, time_ms) VALUES(?,?,?,?,?)",
-    [DB_PUT_CONFIG] = "INSERT OR REPLACE INTO config(name, value) VALUES(?,?)",
+    [DB_PUT_CONFIG] = "INSERT OR REPLACE INTO settings(name, value) VALUES(?,?)",
     [DB_PUT_COUNTER] = "INSERT OR REPLACE INTO counters(name, value) VALUES(?,?)",
     [DB_DROP_PROCESS] = "DELETE FROM process_records WHERE number = ?",
     [DB_DROP_GAPS] = "DELETE FROM gap_records WHERE process = ? AND first_sequence < ?",
@@ -78,11 +80,12 @@ static const char *const db_sql[DB_STATEMENTS] = {
                    " ORDER BY key DESC LIMIT 1",
     [DB_READ_NEXT] = "SELECT " DB_CHUNK_COLUMNS " FROM chunks WHERE " DB_IN_RANGE
                      " ORDER BY key LIMIT 1",
-    [DB_FIRST] = "SELECT key, \"offset\" FROM chunks WHERE " DB_IN_RANGE " ORDER BY key",
+    [DB_FIRST] = "SELECT key, \"offset\", length(data) FROM chunks WHERE " DB_IN_RANGE
+                 " ORDER BY key",
     [DB_LAST] = "SELECT key, \"offset\", count, length(data) FROM chunks WHERE " DB_IN_RANGE
                 " ORDER BY key DESC LIMIT 1",
     [DB_LOAD] = "SELECT " DB_PROCESS_COLUMNS " FROM process_records ORDER BY number",
-    [DB_LOAD_CONFIG] = "SELECT name, value FROM config ORDER BY name",
+    [DB_LOAD_CONFIG] = "SELECT name, value FROM settings ORDER BY name",
     [DB_LOAD_COUNTER] = "SELECT value FROM counters WHERE name = ?",
 };
 
@@ -94,6 +97,7 @@ struct sbx_db {
     char *path;
     char *log_path;          /* of its write-ahead log */
     struct sbx_buf entries;  /* JSON of the chunk that is put, reused */
+    uint64_t used;           /* pages with something in them, when the transaction began */
     uint64_t looked_us;      /* for the file, last */
     uint64_t log_inode;
     bool is_gone;
@@ -114,6 +118,11 @@ bool sbx_db_settle(struct sbx_db *db)
 {
     sbx_wal_sync_soon(&db->wal);
     return db->wal.state != SBX_WAL_EMPTY;
+}
+
+bool sbx_db_is_gone(const struct sbx_db *db)
+{
+    return db->is_gone;
 }
 
 const char *sbx_db_error(const struct sbx_db *db)
@@ -233,7 +242,7 @@ static int db_begin_file(struct sbx_db *db)
 /* Looked at before anything is written to it. */
 static int db_take_file(struct sbx_db *db, bool migrate, uint64_t version)
 {
-    int rc = sbx_schema_check(db->conn);
+    int rc = sbx_schema_check(db->conn, version);
     if (rc == SQLITE_OK)
         rc = db_use_log(db);
     return rc == SQLITE_OK && migrate ? sbx_schema_migrate(db->conn, version) : rc;
@@ -421,8 +430,31 @@ static int db_look_for_file(struct sbx_db *db)
     return -EIO;
 }
 
+/* A number that a statement without parameters gives; 0 without a row. */
+static int db_get(struct sbx_db *db, enum db_statement s, uint64_t *value)
+{
+    struct sqlite3_stmt *st = db->st[s];
+    int rc = sbx_sql_step(st);
+    *value = rc == SQLITE_ROW ? db_column(st, 0) : 0;
+    rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail_read(db, rc);
+    sbx_sql_reset(st);
+    return rc;
+}
+
+/* As it is within the transaction. */
+static int db_count_pages(struct sbx_db *db, uint64_t *used, uint64_t *spare)
+{
+    uint64_t pages = 0;
+    int rc = db_get(db, DB_FREELIST, spare);
+    if (rc == 0)
+        rc = db_get(db, DB_PAGES, &pages);
+    *used = pages - *spare;
+    return rc;
+}
+
 int sbx_db_begin(struct sbx_db *db)
 {
+    uint64_t spare;
     int rc = db_look_for_file(db);
     assert(sqlite3_get_autocommit(db->conn));
     if (rc < 0)
@@ -438,7 +470,12 @@ int sbx_db_begin(struct sbx_db *db)
         (void)snprintf(db->error, sizeof db->error, "another program is writing to the file");
         return -EBUSY;
     }
-    return db_fail_write(db, rc);
+    rc = db_fail_write(db, rc);
+    if (rc == 0)
+        rc = db_count_pages(db, &db->used, &spare);
+    if (rc < 0)
+        sbx_db_rollback(db);
+    return rc;
 }
 
 int sbx_db_commit(struct sbx_db *db)
@@ -795,28 +832,27 @@ int sbx_db_bounds(struct sbx_db *db, uint64_t process, struct sbx_db_bounds *b)
 
 struct db_limit {
     uint64_t sequence, offset; /* chunks that begin below either */
-    uint64_t rows, bytes;      /* and not more than that */
+    uint64_t rows, bytes;      /* and not more than that; what is left of it is told */
 };
 
 /* Where the first chunk begins that is to be kept; *more: only because of the limit. */
-static int db_find_cut(struct sbx_db *db, uint64_t process, const struct db_limit *l,
-                       uint64_t *cut, bool *more)
+static int db_find_cut(struct sbx_db *db, uint64_t process, struct db_limit *l, uint64_t *cut,
+                       bool *more)
 {
     struct sqlite3_stmt *st = db->st[DB_FIRST];
-    uint64_t rows = 0, base = 0;
     int rc = db_step_range(db, DB_FIRST, process);
     *cut = db_key(process + 1, 0);
     *more = false;
     while (rc > 0) {
-        uint64_t key = db_column(st, 0), offset = db_column(st, 1);
-        bool below = db_key_sequence(key) < l->sequence || offset < l->offset;
-        if (rows++ == 0)
-            base = offset;
-        if (!below || rows > l->rows || (rows > 1 && offset - base >= l->bytes)) {
+        uint64_t key = db_column(st, 0), len = db_column(st, 2);
+        bool below = db_key_sequence(key) < l->sequence || db_column(st, 1) < l->offset;
+        if (!below || l->rows == 0 || l->bytes == 0) {
             *cut = key;
             *more = below;
             break;
         }
+        l->rows--;
+        l->bytes -= len < l->bytes ? len : l->bytes;
         rc = sbx_sql_step(st);
         rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? rc == SQLITE_ROW : db_fail_read(db, rc);
     }
@@ -824,7 +860,7 @@ static int db_find_cut(struct sbx_db *db, uint64_t process, const struct db_limi
     return rc < 0 ? rc : 0;
 }
 
-static int db_drop_chunks(struct sbx_db *db, uint64_t process, const struct db_limit *l, bool *more)
+static int db_drop_chunks(struct sbx_db *db, uint64_t process, struct db_limit *l, bool *more)
 {
     struct sbx_sql_row r;
     uint64_t cut;
@@ -856,7 +892,7 @@ static int db_run_for(struct sbx_db *db, enum db_statement s, uint64_t process)
 int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor_sequence,
                  uint64_t floor_offset, struct sbx_db_bounds *b)
 {
-    const struct db_limit l = {floor_sequence, floor_offset, DB_EVICT_ROWS, DB_EVICT_BYTES};
+    struct db_limit l = {floor_sequence, floor_offset, DB_EVICT_ROWS, DB_EVICT_BYTES};
     bool more;
     int rc = 0;
     if (process < DB_PROCESS_MAX)
@@ -880,55 +916,68 @@ int sbx_db_forget(struct sbx_db *db, uint64_t process)
 
 /* --- tidying --- */
 
-/* A number that a statement without parameters gives; 0 without a row. */
-static int db_get(struct sbx_db *db, enum db_statement s, uint64_t *value)
+/* One step. *more: there is something left. */
+static int db_purge_step(struct sbx_db *db, bool *more)
 {
-    struct sqlite3_stmt *st = db->st[s];
-    int rc = sbx_sql_step(st);
-    *value = rc == SQLITE_ROW ? db_column(st, 0) : 0;
-    rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail_read(db, rc);
-    sbx_sql_reset(st);
+    struct db_limit l = {INT64_MAX, 0, DB_TIDY_ROWS, DB_TIDY_BYTES};
+    unsigned i;
+    int rc = 0;
+    *more = true;
+    for (i = 0; rc == 0 && *more && l.rows > 0 && l.bytes > 0 && i < DB_TIDY_PROCESSES; i++) {
+        uint64_t process;
+        bool cut = false;
+        rc = db_get(db, DB_GET_FORGOTTEN, &process);
+        *more = process > 0;
+        if (rc == 0 && *more)
+            rc = db_drop_chunks(db, process, &l, &cut);
+        if (cut)
+            break;
+        if (rc == 0 && *more)
+            rc = db_run_for(db, DB_DROP_FORGOTTEN, process);
+    }
     return rc;
 }
 
-static int db_purge(struct sbx_db *db, uint64_t process)
+/* What is forgotten faster than it is dropped in between would make the file grow without end. */
+int sbx_db_purge(struct sbx_db *db)
 {
-    const struct db_limit l = {INT64_MAX, 0, DB_TIDY_ROWS, DB_TIDY_BYTES};
-    bool more = false;
-    int rc = db_drop_chunks(db, process, &l, &more);
-    return rc == 0 && !more ? db_run_for(db, DB_DROP_FORGOTTEN, process) : rc;
-}
-
-static int db_should_vacuum(struct sbx_db *db, bool *should)
-{
-    uint64_t spare = 0, pages = 0;
-    int rc = db_get(db, DB_FREELIST, &spare);
-    if (rc == 0)
-        rc = db_get(db, DB_PAGES, &pages);
-    *should = spare > DB_FREE_PAGES || (spare > DB_FREE_FLOOR && spare > pages / 4);
+    uint64_t used = 0, spare;
+    unsigned i;
+    bool more = true;
+    int rc = db_count_pages(db, &used, &spare);
+    for (i = 0; rc == 0 && more && used > db->used && i < DB_PURGE_STEPS; i++) {
+        rc = db_purge_step(db, &more);
+        if (rc == 0)
+            rc = db_count_pages(db, &used, &spare);
+    }
     return rc;
 }
 
-static int db_tidy_step(struct sbx_db *db, uint64_t process)
+static int db_tidy_step(struct sbx_db *db, bool purge)
 {
+    bool more;
     int rc = sbx_db_begin(db);
-    if (rc == 0)
-        rc = process > 0 ? db_purge(db, process) : db_fail_write(db, db_run(db, DB_VACUUM));
+    if (rc < 0)
+        return rc;
+    rc = purge ? db_purge_step(db, &more) : db_fail_write(db, db_run(db, DB_VACUUM));
     if (rc == 0)
         rc = sbx_db_commit(db);
     if (rc < 0)
         sbx_db_rollback(db);
-    return rc;
+    return rc < 0 ? rc : 1;
 }
 
-bool sbx_db_tidy(struct sbx_db *db)
+int sbx_db_tidy(struct sbx_db *db)
 {
-    uint64_t process = 0;
-    bool vacuum = false;
+    uint64_t process = 0, used = 0, spare = 0;
+    int rc = db_get(db, DB_GET_FORGOTTEN, &process);
     assert(sqlite3_get_autocommit(db->conn));
-    if (db_get(db, DB_GET_FORGOTTEN, &process) < 0)
-        return false;
-    if (process == 0 && (db_should_vacuum(db, &vacuum) < 0 || !vacuum))
-        return false;
-    return db_tidy_step(db, process) == 0;
+    if (rc == 0 && process == 0)
+        rc = db_count_pages(db, &used, &spare);
+    if (rc < 0)
+        return rc;
+    if (process == 0 && spare <= DB_FREE_PAGES &&
+        (spare <= DB_FREE_FLOOR || spare <= (used + spare) / 4))
+        return 0;
+    return db_tidy_step(db, process > 0);
 }

@@ -13,6 +13,8 @@
 
 #define SBX_SCRATCH_BYTES (64u * 1024u + 64u)
 
+struct sbx_proc;
+
 struct sbx_host {
     struct sbx_loop loop;
     struct sbx_diag diag;
@@ -22,7 +24,7 @@ struct sbx_host {
     struct sbx_keep keep;
     char boot[SBX_BOOT_ID_MAX];
     uint64_t family_us; /* start of the process that orphans are handed to: os/ident.h */
-    void (*on_exited)(void *ctx); /* a process has become EXITED; may be NULL */
+    void (*on_exited)(void *ctx, struct sbx_proc *p); /* it is EXITED from now on; may be NULL */
     void *ctx;
     struct sbx_limits limits;
     struct sbx_list runs;  /* one-shot commands under way: run.h */

@@ -173,6 +173,8 @@ static void proc_let_go(struct sbx_proc *p)
 static void proc_on_stored(struct sbx_record *r)
 {
     struct sbx_proc *p = proc_of_record(r);
+    if (p->slot != NULL)
+        p->slot->flags |= SBX_SLOT_SHOWN;
     if (p->state == SBX_PROC_DRAINING && p->ending)
         sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, &p->settle);
 }
@@ -232,9 +234,9 @@ static void proc_settle(struct sbx_task *t)
     if (sbx_record_is_saved(&p->record))
         proc_let_go(p);
     proc_assert(p);
-    proc_tell_waiters(p);
     if (p->host->on_exited != NULL)
-        p->host->on_exited(p->host->ctx);
+        p->host->on_exited(p->host->ctx, p);
+    proc_tell_waiters(p);
     sbx_proc_unref(p);
 }
 
@@ -337,6 +339,15 @@ static struct sbx_str proc_copy(char **at, struct sbx_str s)
     return kept;
 }
 
+static void proc_count_text(struct sbx_proc *p)
+{
+    size_t i;
+    p->text_bytes = p->command.n + p->cwd.n + p->nargs * sizeof *p->args +
+                    (p->env_names == NULL ? 0 : strlen(p->env_names));
+    for (i = 0; i < p->nargs; i++)
+        p->text_bytes += p->args[i].n;
+}
+
 static size_t proc_text_size(const struct sbx_spec *spec)
 {
     size_t i, n = spec->command.n + spec->cwd.n;
@@ -388,6 +399,7 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     for (i = 0; i < spec->nargs; i++)
         p->args[i] = proc_copy(&at, spec->args[i]);
     p->nargs = spec->nargs;
+    proc_count_text(p);
     p->has_cwd = spec->has_cwd;
     p->tty = spec->tty;
     p->interactive = spec->interactive;
@@ -399,6 +411,8 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     p->record.on_stored = proc_on_stored;
     p->record.on_saved = proc_on_saved;
     sbx_list_init(&p->waiters);
+    sbx_list_init(&p->exited);
+    sbx_list_init(&p->victim);
     sbx_task_init(&p->settle, proc_settle);
     sbx_task_init(&p->free, proc_free);
     sbx_timer_init(&p->hangup, proc_on_hangup);
@@ -454,6 +468,10 @@ static void proc_abandon(struct sbx_proc *p)
 static bool proc_prepare(struct sbx_proc *p)
 {
     p->slot = sbx_tail_slot_new(sbx_store_tail(p->host->store), SBX_SLOT_PROCESS, p->number);
+    if (p->slot != NULL)
+        p->slot->flags = (p->tty ? SBX_SLOT_TTY : 0u) |
+                         (p->interactive ? SBX_SLOT_INTERACTIVE : 0u) |
+                         (p->in_memory ? SBX_SLOT_IN_MEMORY : 0u);
     return proc_open_log(p, p->host->limits.max_log_bytes_per_process, false, NULL);
 }
 
@@ -519,6 +537,8 @@ static struct sbx_proc *restore_new(struct sbx_host *host, const struct sbx_db_p
         p = proc_new(host, r->number, &spec);
     if (p != NULL && !sbx_str_eq_z(r->env_names, "[]"))
         p->env_names = sbx_mem_strndup(r->env_names.p, r->env_names.n);
+    if (p != NULL)
+        proc_count_text(p);
     sbx_mem_free(spec.args);
     sbx_json_doc_deinit(&doc);
     return p;
@@ -699,6 +719,7 @@ void sbx_proc_detach(struct sbx_proc *p)
 void sbx_proc_forget(struct sbx_proc *p)
 {
     sbx_record_drop(&p->record);
+    proc_free_slot(p);
     proc_keep_no_more(p);
     sbx_store_forget(p->host->store, p->number);
 }

@@ -53,6 +53,7 @@ struct sbx_proc {
     enum sbx_exit_reason reason;
     char note[120];            /* what there is to say beside it; usually empty */
     uint64_t input_dropped;    /* bytes of input that were accepted and never delivered */
+    struct sbx_list exited, victim; /* in proctab.c */
     uint64_t number;
     char id[SBX_PROC_ID_MAX];
     struct sbx_str command;    /* strings are in `text` */
@@ -61,6 +62,7 @@ struct sbx_proc {
     struct sbx_str cwd;
     bool has_cwd;
     char *env_names;           /* JSON array; NULL: none */
+    size_t text_bytes;         /* of all these */
     bool tty, interactive;
     bool in_memory;            /* its output is not stored */
     uint16_t cols, rows;

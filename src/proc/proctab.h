@@ -4,12 +4,23 @@
 
 #include "proc/proc.h"
 
+/* Bytes of commands, arguments and names of variables of all exited ones, above which records go
+ * although there may be more of them. The newest stays. */
+#define SBX_PROCTAB_TEXT_MAX (64u << 20)
+
 struct sbx_proctab {
     struct sbx_host *host;
     struct sbx_proc **procs; /* by number, ascending: look-up is a binary search */
     size_t count, cap;
+    struct sbx_list exited;  /* in the order in which they did */
+    struct sbx_list victims; /* those of them whose logs may not be empty, in the same order */
+    size_t nexited;
+    uint64_t exited_text;    /* bytes */
+    bool unsorted;           /* some were restored since these were in order */
+    struct sbx_task retire;
 };
 
+/* Is told of exits by the host from now on. */
 void sbx_proctab_init(struct sbx_proctab *t, struct sbx_host *host);
 void sbx_proctab_deinit(struct sbx_proctab *t); /* forgets all; ends none */
 
@@ -25,10 +36,11 @@ int sbx_proctab_create(struct sbx_proctab *t, const struct sbx_spec *spec, struc
 /* Enters one of an earlier server; see sbx_proc_restore. 0 or -ENOMEM. */
 int sbx_proctab_restore(struct sbx_proctab *t, const struct sbx_db_process *record,
                         struct sbx_keep_item *item);
-/* Forgets the oldest exited ones above the limit. */
+/* Forgets the oldest exited ones above the limits; of many, the rest in the next turns. */
 void sbx_proctab_retire(struct sbx_proctab *t);
-/* The log to shorten first: of the process that exited longest ago, else of the longest. */
-struct sbx_store_log *sbx_proctab_pick_victim(const struct sbx_proctab *t);
+/* The log to shorten first: of the process that exited longest ago, else of the longest. NULL:
+ * there is none. */
+struct sbx_store_log *sbx_proctab_pick_victim(struct sbx_proctab *t);
 /* Forgets an exited process. Readers that are still at it keep it until they are done. */
 void sbx_proctab_delete(struct sbx_proctab *t, struct sbx_proc *p);
 

@@ -33,6 +33,7 @@
 
 #define STORE_SOON_US 5000u           /* PAUSED: ask again, should nobody tell */
 #define STORE_RETRY_US 250000u        /* DEGRADED */
+#define STORE_REOPEN_US 1000000u      /* likewise, without a file */
 /* A log that always evicts what is unsaved is stored that often. */
 #define STORE_SELDOM_US 1000000u
 #define STORE_LAZY_BYTES (16u * 1024u * 1024u) /* memory of all logs above which nothing waits */
@@ -96,6 +97,7 @@ static void store_commit(struct sbx_task *t);
 static void store_on_timer(struct sbx_timer *t);
 static void store_on_tidy(struct sbx_timer *t);
 static void store_on_quiet(struct sbx_timer *t);
+static void store_reopen(struct sbx_store *s);
 
 static bool bounds_empty(const struct sbx_db_bounds *b)
 {
@@ -105,6 +107,12 @@ static bool bounds_empty(const struct sbx_db_bounds *b)
 static void store_soon(struct sbx_store *s)
 {
     sbx_loop_defer(s->o.loop, SBX_PHASE_COMMIT, &s->commit);
+}
+
+/* Is there one to store in, be it out of reach for the moment? */
+static bool store_has_file(const struct sbx_store *s)
+{
+    return s->o.dir != NULL;
 }
 
 /* --- limits by name --- */
@@ -148,7 +156,10 @@ int sbx_store_load_limits(struct sbx_store *s, struct sbx_limits *l)
 {
     struct sbx_limits read = *l;
     struct sbx_err err;
-    int rc = s->db == NULL ? 0 : sbx_db_load_config(s->db, store_take_limit, &read);
+    int rc;
+    if (s->db == NULL || s->limits_dirty)
+        return 0;
+    rc = sbx_db_load_config(s->db, store_take_limit, &read);
     if (rc == 0 && sbx_limits_check(&read, &err) == 0)
         *l = read;
     return rc;
@@ -156,7 +167,7 @@ int sbx_store_load_limits(struct sbx_store *s, struct sbx_limits *l)
 
 void sbx_store_limits(struct sbx_store *s)
 {
-    if (s->db == NULL)
+    if (!store_has_file(s))
         return;
     s->limits_dirty = true;
     store_soon(s);
@@ -202,7 +213,7 @@ static void log_show(struct sbx_store_log *log)
 
 static bool log_is_saved(const struct sbx_store_log *log)
 {
-    return !log->in_file || log->store->db == NULL || log->saved == log->mem.last;
+    return !log->in_file || log->saved == log->mem.last;
 }
 
 /* Its part of the total, when `b` is what the file has. */
@@ -244,7 +255,7 @@ static void store_show_all(struct sbx_store *s)
             sbx_list_remove(n);
         log_show(log);
     }
-    store_show_records(s, s->db == NULL);
+    store_show_records(s, !store_has_file(s));
 }
 
 /* --- what is due --- */
@@ -512,6 +523,8 @@ static int store_transaction(struct sbx_store *s)
     if (rc == 0 && s->limits_dirty)
         rc = store_put_limits(s);
     if (rc == 0)
+        rc = sbx_db_purge(s->db);
+    if (rc == 0)
         rc = sbx_db_commit(s->db);
     if (rc < 0)
         store_abandon(s);
@@ -592,10 +605,17 @@ static void store_commit(struct sbx_task *t)
     store_step(SBX_LIST_OF(t, struct sbx_store, commit));
 }
 
+static bool store_lacks_its_file(const struct sbx_store *s)
+{
+    return s->db == NULL || (s->o.on_opened != NULL && sbx_db_is_gone(s->db));
+}
+
 static void store_on_timer(struct sbx_timer *t)
 {
     struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, timer);
-    if (s->state == STORE_DEGRADED) {
+    if (s->state == STORE_DEGRADED && store_lacks_its_file(s)) {
+        store_reopen(s);
+    } else if (s->state == STORE_DEGRADED) {
         s->urgent = true;
         store_write(s);
         s->urgent = false;
@@ -611,12 +631,19 @@ static void store_on_ready(void *ctx)
         store_soon(s);
 }
 
-/* What can wait is done in short steps, as long as there is something to do. */
+/* What can wait is done in short steps, as long as there is something to do. Then all is quiet. */
+static void store_tidy(struct sbx_store *s)
+{
+    int rc = s->state == STORE_WRITING ? sbx_db_tidy(s->db) : -EAGAIN;
+    if (rc == 0)
+        return;
+    store_arm(s, &s->tidy, rc > 0 ? STORE_TIDY_US : STORE_RETRY_US);
+    store_arm(s, &s->quiet, STORE_QUIET_US);
+}
+
 static void store_on_tidy(struct sbx_timer *t)
 {
-    struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, tidy);
-    if (s->state != STORE_WRITING || sbx_db_tidy(s->db))
-        sbx_loop_set_timer(s->o.loop, t, s->o.loop->now_us + STORE_TIDY_US);
+    store_tidy(SBX_LIST_OF(t, struct sbx_store, tidy));
 }
 
 static void store_on_quiet(struct sbx_timer *t)
@@ -625,28 +652,82 @@ static void store_on_quiet(struct sbx_timer *t)
     uint64_t quiet = s->o.loop->now_us - s->written_us;
     if (quiet < STORE_QUIET_US) {
         store_arm(s, t, STORE_QUIET_US - quiet);
-    } else if (s->tidy.armed || sbx_db_tidy(s->db)) {
-        store_arm(s, &s->tidy, STORE_TIDY_US);
-        store_arm(s, t, STORE_QUIET_US);
-    } else if (sbx_db_settle(s->db)) {
+    } else if (s->tidy.armed || sbx_db_settle(s->db)) {
         store_arm(s, t, STORE_QUIET_US);
     }
 }
 
 /* --- opening and closing --- */
 
-static int store_open_db(struct sbx_store *s, struct sbx_err *err)
+/* NULL and err. */
+static struct sbx_db *store_open_db(struct sbx_store *s, struct sbx_err *err)
 {
     uint64_t counter = 0;
-    if (s->o.dir == NULL)
-        return 0;
-    s->db = sbx_db_open(s->o.loop, s->o.diag, s->o.dir, store_on_ready, s, err);
-    if (s->db == NULL)
-        return err->code;
-    if (sbx_db_load_counter(s->db, "process", &counter) < 0)
-        return sbx_err_set(err, EIO, "%s: %s", s->o.dir, sbx_db_error(s->db));
+    struct sbx_db *db = sbx_db_open(s->o.loop, s->o.diag, s->o.dir, store_on_ready, s, err);
+    if (db == NULL)
+        return NULL;
+    if (sbx_db_load_counter(db, "process", &counter) < 0) {
+        sbx_err_set(err, EIO, "%s: %s", s->o.dir, sbx_db_error(db));
+        sbx_db_close(db);
+        return NULL;
+    }
     sbx_store_number_taken(s, counter);
-    return 0;
+    return db;
+}
+
+static void store_lack_file(struct sbx_store *s, const struct sbx_err *err)
+{
+    (void)snprintf(s->reason, sizeof s->reason, "%s", err->text);
+    store_set_state(s, STORE_DEGRADED);
+    store_set_timer(s, STORE_REOPEN_US);
+}
+
+/* The old one goes only when there is another: readers have no other place to look. What was
+ * deleted meanwhile is forgotten first, or on_opened would find it again. */
+static void store_reopen(struct sbx_store *s)
+{
+    struct sbx_err err;
+    struct sbx_db *old = s->db, *db = store_open_db(s, &err);
+    int rc;
+    if (db == NULL) {
+        store_lack_file(s, &err);
+        return;
+    }
+    s->db = db;
+    rc = sbx_db_begin(db);
+    if (rc == 0)
+        rc = store_put_forgotten(s);
+    if (rc == 0)
+        rc = sbx_db_commit(db);
+    if (rc < 0) {
+        sbx_err_set(&err, rc, "%s", sbx_db_error(db));
+        sbx_db_rollback(db);
+        s->db = old;
+        sbx_db_close(db);
+        store_lack_file(s, &err);
+        return;
+    }
+    s->nforgotten = 0;
+    sbx_page_cache_drop_all(&s->pages);
+    if (old != NULL)
+        sbx_db_close(old);
+    s->o.on_opened(s->o.ctx);
+    s->urgent = true;
+    store_write(s);
+    s->urgent = false;
+}
+
+static bool store_open_file(struct sbx_store *s, struct sbx_err *err)
+{
+    if (!store_has_file(s))
+        return true;
+    s->db = store_open_db(s, err);
+    if (s->db != NULL)
+        return true;
+    if (!s->o.go_on)
+        return false;
+    store_lack_file(s, err);
+    return true;
 }
 
 struct sbx_store *sbx_store_open(const struct sbx_store_options *o, struct sbx_err *err)
@@ -679,10 +760,12 @@ struct sbx_store *sbx_store_open(const struct sbx_store_options *o, struct sbx_e
     if (sbx_tail_fd(s->tail) < 0)
         s->o.shared = false;
     sbx_store_number_taken(s, sbx_tail_number(s->tail));
-    if (store_open_db(s, err) < 0) {
+    if (!store_open_file(s, err)) {
         sbx_store_close(s);
         return NULL;
     }
+    if (s->db != NULL)
+        store_tidy(s); /* an earlier server may have had no time for it */
     return s;
 }
 
@@ -777,7 +860,7 @@ void sbx_record_drop(struct sbx_record *r)
 void sbx_store_forget(struct sbx_store *s, uint64_t number)
 {
     size_t cap = s->capforgotten == 0 ? 16 : s->capforgotten * 2;
-    if (s->db == NULL)
+    if (!store_has_file(s))
         return;
     sbx_page_cache_drop(&s->pages, number);
     if (s->nforgotten == s->capforgotten) {
@@ -804,7 +887,7 @@ static struct sbx_store_log *log_new(struct sbx_store *s, const struct sbx_store
     sbx_list_init(&log->pending);
     sbx_list_init(&log->written);
     sbx_memlog_init(&log->mem, s->tail, o->number, o->cap);
-    log->in_file = o->in_file && s->db != NULL;
+    log->in_file = o->in_file && store_has_file(s);
     log->slot = o->slot;
     log->stored.first = 1;
     log->stored_us = s->o.loop->now_us;
@@ -837,13 +920,25 @@ static void log_set_pending(struct sbx_store_log *log)
 /* What does the file have of it? */
 static void log_ask(struct sbx_store_log *log)
 {
-    if (!log->unasked)
+    if (!log->unasked || log->store->db == NULL)
         return;
     if (sbx_db_bounds(log->store->db, log->mem.number, &log->stored) < 0) {
         log->stored = (struct sbx_db_bounds){.first = 1};
         return;
     }
     log->unasked = false;
+}
+
+void sbx_store_log_join(struct sbx_store_log *log)
+{
+    if (!log->in_file)
+        return;
+    log->unasked = true;
+    log_ask(log);
+    log->saved = log->mem.first <= log->mem.last ? log->stored.last : log->mem.last;
+    log_count(log, &log->stored);
+    if (!log_is_saved(log))
+        log_set_pending(log);
 }
 
 /* `last` and `offset`: at least so much was given out. What of it is neither in the file nor in

@@ -66,6 +66,11 @@ struct sbx_store_options {
     const struct sbx_limits *limits; /* read at every use */
     int memory;                      /* of an earlier server, taken over; -1: none */
     bool shared;                     /* memory is to outlive this server */
+    /* A database that cannot be opened is no failure: the store is degraded, and tries again until
+     * it can, or until the file that was deleted is there anew. Then on_opened tells: the owner
+     * restores what it does not know, and joins its logs and records to the file. */
+    bool go_on;
+    void (*on_opened)(void *ctx);
     size_t most_memory;              /* above which unsaved output is given up; 0: the default */
     /* The log to shorten when all together are too long; NULL: there is none. */
     struct sbx_store_log *(*pick_victim)(void *ctx);
@@ -122,6 +127,8 @@ struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
                                             const struct sbx_store_log_options *o,
                                             const struct sbx_db_process *known);
 void sbx_store_log_close(struct sbx_store_log *log);
+/* In on_opened: from now on it is stored in that file, from what is in memory of it on. */
+void sbx_store_log_join(struct sbx_store_log *log);
 
 /* Room for output at the end of the log, *room > 0 bytes; read(2) goes straight into it. NULL when
  * out of memory. */

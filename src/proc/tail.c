@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 #define TAIL_MAGIC 0x7362782d7461696cull
-#define TAIL_VERSION 2u
+#define TAIL_VERSION 3u
 #define TAIL_HEADER_BYTES (1024u * 1024u)
 #define TAIL_SLOTS 8192u
 #define TAIL_EXTENT 16u /* segments */

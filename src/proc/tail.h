@@ -23,6 +23,13 @@
 
 enum sbx_slot_kind { SBX_SLOT_FREE, SBX_SLOT_PROCESS, SBX_SLOT_RUN };
 
+enum sbx_slot_flag {
+    SBX_SLOT_SHOWN = 1, /* clients were told of it */
+    SBX_SLOT_TTY = 2,
+    SBX_SLOT_INTERACTIVE = 4,
+    SBX_SLOT_IN_MEMORY = 8 /* its output is not for the file */
+};
+
 /* In the shared memory. The owner writes its members; `kind` last, and first when it is freed. */
 struct sbx_slot {
     uint32_t kind;        /* enum sbx_slot_kind */
@@ -37,7 +44,7 @@ struct sbx_slot {
     uint32_t exit_core;
     uint32_t stop_asked;
     uint32_t input_ended; /* its end was accepted */
-    uint32_t spare;
+    uint32_t flags;       /* of enum sbx_slot_flag */
 };
 
 struct sbx_head {

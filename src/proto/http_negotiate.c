@@ -51,12 +51,14 @@ static void negotiate_take(struct negotiate_weights *w, struct sbx_str member)
     int weight;
     if (!negotiate_cut(&member, &weight))
         return;
-    if (sbx_str_ieq_z(member, "gzip") || sbx_str_ieq_z(member, "x-gzip"))
-        w->gzip = weight;
-    else if (sbx_str_ieq_z(member, "identity"))
+    if (sbx_str_ieq_z(member, "gzip") || sbx_str_ieq_z(member, "x-gzip")) {
+        /* Two names of one coding (RFC 9110, 8.4.1.3): what one of them refuses is refused. */
+        w->gzip = w->gzip < 0 || weight < w->gzip ? weight : w->gzip;
+    } else if (sbx_str_ieq_z(member, "identity")) {
         w->identity = weight;
-    else if (sbx_str_eq_z(member, "*"))
+    } else if (sbx_str_eq_z(member, "*")) {
         w->any = weight;
+    }
 }
 
 static void negotiate_read(struct negotiate_weights *w, const struct sbx_http_request *req)

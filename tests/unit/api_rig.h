@@ -597,11 +597,6 @@ static inline struct sbx_store_log *api_rig_pick_victim(void *ctx)
     return sbx_proctab_pick_victim(&((struct api_rig *)ctx)->api.procs);
 }
 
-static inline void api_rig_on_exited(void *ctx)
-{
-    sbx_proctab_retire(&((struct api_rig *)ctx)->api.procs);
-}
-
 static inline void api_rig_open_host(struct api_rig *rig)
 {
     static char *no_environ[] = {NULL};
@@ -618,8 +613,6 @@ static inline void api_rig_open_host(struct api_rig *rig)
     h->environ = no_environ;
     h->scratch = rig->host_scratch;
     h->keep.io.fd = -1;
-    h->on_exited = api_rig_on_exited;
-    h->ctx = rig;
     h->store = sbx_store_open(&o, &err);
     assert(h->store != NULL);
 }

@@ -64,11 +64,15 @@ static void test_common(void **state)
     sbx_buf_init(&out);
     sbx_cors_put_common(&none, &out);
     expect_lines(&out, "vary: origin, access-control-request-method, "
-                       "access-control-request-headers\r\n");
+                       "access-control-request-headers\r\n"
+                       "x-content-type-options: nosniff\r\n"
+                       "cross-origin-resource-policy: same-origin\r\n");
     sbx_buf_init(&out);
     sbx_cors_put_common(&any_with_credentials, &out);
     expect_lines(&out, "vary: origin, access-control-request-method, "
                        "access-control-request-headers\r\n"
+                       "x-content-type-options: nosniff\r\n"
+                       "cross-origin-resource-policy: same-origin\r\n"
                        "access-control-allow-credentials: true\r\n");
 }
 
@@ -98,7 +102,12 @@ static void test_preflight(void **state)
 
 static bool may(const struct sbx_cors *cors, const char *origin, const char *host)
 {
-    return sbx_cors_may_act(cors, sbx_str_z(origin), sbx_str_z(host));
+    return sbx_cors_may_act(cors, sbx_str_z(origin), sbx_str_z(host), false);
+}
+
+static bool may_over_tls(const struct sbx_cors *cors, const char *origin, const char *host)
+{
+    return sbx_cors_may_act(cors, sbx_str_z(origin), sbx_str_z(host), true);
 }
 
 static void test_pages_of_this_machine(void **state)
@@ -137,6 +146,20 @@ static void test_pages_of_the_agent_itself(void **state)
     assert_false(may(&none, "null", "null"));
 }
 
+/* Where our own connection is TLS, a page in clear text is somebody else's. */
+static void test_pages_of_the_agent_itself_over_tls(void **state)
+{
+    (void)state;
+    assert_true(may_over_tls(&none, "https://agent.example:2468", "agent.example:2468"));
+    assert_true(may_over_tls(&none, "https://agent.example", "AGENT.example:443"));
+    assert_false(may_over_tls(&none, "http://agent.example:2468", "agent.example:2468"));
+    assert_false(may_over_tls(&none, "http://agent.example", "agent.example"));
+    assert_false(may_over_tls(&none, "http://agent.example", "agent.example:80"));
+    assert_true(may_over_tls(&none, "http://localhost:3000", "agent.example"));
+    assert_true(may_over_tls(&listed, "https://app.example", "agent.example"));
+    assert_true(may_over_tls(&any, "http://whatever.example", "agent.example"));
+}
+
 static void test_pages_that_are_allowed_by_flag(void **state)
 {
     (void)state;
@@ -155,6 +178,7 @@ int main(void)
         cmocka_unit_test(test_preflight),
         cmocka_unit_test(test_pages_of_this_machine),
         cmocka_unit_test(test_pages_of_the_agent_itself),
+        cmocka_unit_test(test_pages_of_the_agent_itself_over_tls),
         cmocka_unit_test(test_pages_that_are_allowed_by_flag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

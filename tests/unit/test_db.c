@@ -289,8 +289,8 @@ static unsigned tidy_all(void)
 {
     unsigned steps = 0;
     uint64_t end = sbx_clock_mono_us() + DB_RIG_PATIENCE_US;
-    while (db_number("SELECT count(*) FROM forgotten") > 0 || sbx_db_tidy(r.db)) {
-        steps += sbx_db_tidy(r.db);
+    while (db_number("SELECT count(*) FROM forgotten") > 0 || sbx_db_tidy(r.db) != 0) {
+        steps += sbx_db_tidy(r.db) > 0;
         db_rig_turn();
         assert_true(sbx_clock_mono_us() < end);
     }
@@ -311,7 +311,7 @@ static void test_what_is_forgotten_gives_its_space_back(void **state)
     db_rig_reopen();
     before = db_file_size(r.file);
     assert_true(before > 100 * (long)SBX_DB_CHUNK_MAX);
-    assert_false(sbx_db_tidy(r.db));
+    assert_int_equal(sbx_db_tidy(r.db), 0);
     db_begin();
     db_ok(sbx_db_forget(r.db, 1));
     db_ok(sbx_db_commit(r.db));
@@ -319,7 +319,7 @@ static void test_what_is_forgotten_gives_its_space_back(void **state)
     db_expect("SELECT id FROM processes", "proc_2\n");
     db_expect("SELECT count(*), min(process_id) FROM logs", "3|proc_2\n");
     assert_int_equal(db_number("SELECT count(*) FROM chunks"), 103);
-    assert_true(sbx_db_tidy(r.db));
+    assert_int_equal(sbx_db_tidy(r.db), 1);
     assert_in_range(db_number("SELECT count(*) FROM chunks"), 90, 96); /* a small step */
     assert_true(tidy_all() > 20);
     assert_int_equal(db_number("SELECT count(*) FROM chunks"), 3);
@@ -339,11 +339,68 @@ static void test_forgetting_survives_a_restart(void **state)
     db_ok(sbx_db_forget(r.db, 1));
     db_ok(sbx_db_forget(r.db, 99)); /* never there */
     db_ok(sbx_db_commit(r.db));
-    assert_true(sbx_db_tidy(r.db));
+    assert_int_equal(sbx_db_tidy(r.db), 1);
     db_rig_reopen();
     (void)tidy_all();
     assert_int_equal(db_number("SELECT count(*) FROM chunks"), 0);
     assert_int_equal(db_read_first(1, 1), 0);
+    db_rig_deinit();
+}
+
+static long long pages_in_use(void)
+{
+    return db_number("SELECT (SELECT page_count FROM pragma_page_count) - "
+                     "(SELECT freelist_count FROM pragma_freelist_count)");
+}
+
+/* What is stored takes the place of what is forgotten, however fast it comes. */
+static void test_forgotten_chunks_make_room(void **state)
+{
+    long long before;
+    uint64_t i;
+    (void)state;
+    db_rig_start();
+    db_fill(1, 1, 50, SBX_DB_CHUNK_MAX);
+    db_fill(2, 1, 3000, 100);
+    db_fill(3, 1, 100, SBX_DB_CHUNK_MAX);
+    db_begin();
+    for (i = 1; i <= 3; i++)
+        db_ok(sbx_db_forget(r.db, i));
+    db_ok(sbx_db_commit(r.db));
+    before = pages_in_use();
+    for (i = 10; db_number("SELECT count(*) FROM forgotten") > 0; i++) {
+        assert_true(i < 60);
+        db_begin();
+        db_put_chunk(i, 1, 0, 1, SBX_DB_CHUNK_MAX);
+        db_put_chunk(i, 2, SBX_DB_CHUNK_MAX, 1, SBX_DB_CHUNK_MAX);
+        db_put_chunk(i, 3, 2 * SBX_DB_CHUNK_MAX, 1, 100);
+        db_ok(sbx_db_purge(r.db));
+        db_ok(sbx_db_commit(r.db));
+        assert_true(pages_in_use() <= before);
+        assert_int_equal(db_read_first(i, 3), 3);
+    }
+    assert_true(i > 20); /* and not much more goes than that */
+    assert_int_equal(db_number("SELECT count(*) FROM chunks WHERE key < 4 << 36"), 0);
+    db_rig_deinit();
+}
+
+static void test_a_step_takes_many_small_ones(void **state)
+{
+    uint64_t i;
+    (void)state;
+    db_rig_start();
+    for (i = 1; i <= 200; i++)
+        db_fill(i, 1, 1 + i % 2, 100);
+    db_begin();
+    for (i = 1; i <= 200; i++)
+        db_ok(sbx_db_forget(r.db, i));
+    db_ok(sbx_db_commit(r.db));
+    assert_int_equal(sbx_db_tidy(r.db), 1);
+    assert_in_range(db_number("SELECT count(*) FROM forgotten"), 100, 150);
+    for (i = 0; i < 3; i++)
+        assert_int_equal(sbx_db_tidy(r.db), 1);
+    assert_int_equal(db_number("SELECT count(*) FROM forgotten"), 0);
+    assert_int_equal(db_number("SELECT count(*) FROM chunks"), 0);
     db_rig_deinit();
 }
 
@@ -401,6 +458,8 @@ int main(void)
         cmocka_unit_test(test_gaps),
         cmocka_unit_test(test_what_is_forgotten_gives_its_space_back),
         cmocka_unit_test(test_forgetting_survives_a_restart),
+        cmocka_unit_test(test_forgotten_chunks_make_room),
+        cmocka_unit_test(test_a_step_takes_many_small_ones),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_backend),
     };

@@ -93,7 +93,7 @@ static void test_a_new_file(void **state)
     db_expect("PRAGMA page_size", "8192\n");
     db_expect("PRAGMA auto_vacuum", "2\n");
     db_expect("PRAGMA journal_mode", "wal\n");
-    db_expect("PRAGMA user_version", "2\n");
+    db_expect("PRAGMA user_version", "3\n");
     db_expect("PRAGMA integrity_check", "ok\n");
     assert_int_equal(records(), 0);
     db_rig_deinit();
@@ -156,11 +156,11 @@ static void test_closing_leaves_one_file(void **state)
 static const char schema_sql[] =
     "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name";
 
-/* The fixture was made by a program that knew version 1. */
-static void fixture(char *path, size_t n)
+/* The fixture was made by a program that knew that version. */
+static void fixture(char *path, size_t n, unsigned version)
 {
     char here[] = __FILE__;
-    (void)snprintf(path, n, "%s/data/store-v1.db", dirname(here));
+    (void)snprintf(path, n, "%s/data/store-v%u.db", dirname(here), version);
     if (access(path, R_OK) != 0)
         fail_msg("no %s: run from the top of the tree", path);
 }
@@ -192,11 +192,11 @@ static void test_version_1_is_migrated(void **state)
     struct sbx_db_page *p;
     (void)state;
     db_rig_init();
-    fixture(path, sizeof path);
+    fixture(path, sizeof path, 1);
     copy_file(path, r.file);
     db_expect("PRAGMA user_version", "1\n");
     db_rig_open();
-    db_expect("PRAGMA user_version", "2\n");
+    db_expect("PRAGMA user_version", "3\n");
     assert_int_equal(names_with("damaged", NULL), 0);
     assert_int_equal(sbx_db_load(r.db, on_v1, &v), 0);
     assert_int_equal(v.n, 3);
@@ -225,14 +225,41 @@ static void test_version_1_is_migrated(void **state)
     db_rig_deinit();
 }
 
-static void test_a_migrated_file_is_like_a_new_one(void **state)
+static void on_setting(void *ctx, const char *name, uint64_t v)
+{
+    char *text = ctx;
+    (void)snprintf(text + strlen(text), 200 - strlen(text), "%s=%llu;", name,
+                   (unsigned long long)v);
+}
+
+static void test_version_2_is_migrated(void **state)
+{
+    char path[200], text[200] = "";
+    (void)state;
+    db_rig_init();
+    fixture(path, sizeof path, 2);
+    copy_file(path, r.file);
+    db_expect("SELECT log_bytes, log_cap FROM processes", "81955|-1\n");
+    db_expect("SELECT value FROM config", "8\n-1\n");
+    db_rig_open();
+    db_expect("PRAGMA user_version", "3\n");
+    assert_int_equal(names_with("damaged", NULL), 0);
+    db_expect("SELECT exit_note, input_dropped, log_bytes, log_cap FROM processes",
+              "a note|7|35|9223372036854775807\n");
+    db_expect("SELECT value FROM config ORDER BY name", "8\n9223372036854775807\n");
+    db_expect("SELECT first_sequence, last_sequence, bytes FROM gaps", "2|6|81920\n");
+    db_ok(sbx_db_load_config(r.db, on_setting, text));
+    assert_string_equal(text, "maxConcurrentProcesses=8;maxOutputBytes=18446744073709551615;");
+    db_rig_deinit();
+}
+
+static void a_migrated_file_is_like_a_new_one(unsigned version)
 {
     char path[200];
     char *migrated, *made;
     struct sqlite3 *conn;
-    (void)state;
     db_rig_init();
-    fixture(path, sizeof path);
+    fixture(path, sizeof path, version);
     copy_file(path, r.file);
     db_rig_open();
     conn = db_person();
@@ -249,6 +276,13 @@ static void test_a_migrated_file_is_like_a_new_one(void **state)
     db_rig_deinit();
 }
 
+static void test_a_migrated_file_is_like_a_new_one(void **state)
+{
+    (void)state;
+    a_migrated_file_is_like_a_new_one(1);
+    a_migrated_file_is_like_a_new_one(2);
+}
+
 static void test_a_newer_schema_is_refused_and_left_alone(void **state)
 {
     struct sqlite3 *conn;
@@ -263,7 +297,7 @@ static void test_a_newer_schema_is_refused_and_left_alone(void **state)
     assert_false(db_rig_try_open());
     assert_int_equal(r.err.code, -ENOTSUP);
     assert_non_null(strstr(r.err.text, r.file));
-    assert_non_null(strstr(r.err.text, "has schema version 7, this program knows up to 2"));
+    assert_non_null(strstr(r.err.text, "has schema version 7, this program knows up to 3"));
     after = slurp(r.file, &m);
     assert_int_equal(n, m);
     assert_memory_equal(before, after, n);
@@ -560,6 +594,7 @@ int main(void)
         cmocka_unit_test(test_a_database_without_tables_is_a_new_one),
         cmocka_unit_test(test_closing_leaves_one_file),
         cmocka_unit_test(test_version_1_is_migrated),
+        cmocka_unit_test(test_version_2_is_migrated),
         cmocka_unit_test(test_a_migrated_file_is_like_a_new_one),
         cmocka_unit_test(test_a_newer_schema_is_refused_and_left_alone),
         cmocka_unit_test(test_a_newer_schema_in_the_log_is_left_there),

@@ -54,10 +54,10 @@ static void put_logs(void)
     static const struct sbx_db_head shell[] = {{T0 + 135000, 0, 30, 2}};
     put(1, 1, 0, 3, make, "cc -c main.c\nmain.c:3: unknown type\ncc -c util.c\n");
     put(2, 1, 0, 1, start, "listening on 3000\n");
-    put(2, 2, 18, 3, serve, "GET /\nerror: no such page: /favicon.ico\nGET /about\n");
+    db_ok(sbx_db_put_gap(r.db, 2, 2, 6, 81920, T0 + 20010));
+    put(2, 7, 18 + 81920, 3, serve, "GET /\nerror: no such page: /favicon.ico\nGET /about\n");
     put(3, 1, 0, 1, shell, "$ ls\r\n\x1b[34msrc\x1b[0m  main.c\r\n$ ");
     put(9, 1, 0, 1, start, "of no record at a\n");
-    db_ok(sbx_db_put_gap(r.db, 2, 5, 9, 81920, T0 + 75000));
 }
 
 static void start_example(void)
@@ -240,6 +240,50 @@ static void test_values(void **state)
     db_rig_deinit();
 }
 
+/* What the caps drop goes from the beginning, and gaps stay; the last one may have nothing behind
+ * it. */
+static void test_bytes_without_the_gaps(void **state)
+{
+    static const char bytes[] = "SELECT (SELECT log_bytes FROM processes), "
+                                "(SELECT sum(bytes) FROM logs)";
+    (void)state;
+    db_rig_start();
+    db_begin();
+    db_put_process(1);
+    db_put_process(2);
+    db_put_chunk(1, 5, 1000, 2, 10);
+    db_ok(sbx_db_put_gap(r.db, 1, 2, 4, 700, T0)); /* before all that is left */
+    db_ok(sbx_db_put_gap(r.db, 1, 7, 7, 100, T0));
+    db_put_chunk(1, 8, 1120, 1, 5);
+    db_ok(sbx_db_put_gap(r.db, 1, 9, 20, 3000, T0));
+    db_put_chunk(1, 21, 4125, 1, 7);
+    db_put_chunk(1, 22, 4132, 1, 8);
+    db_ok(sbx_db_put_gap(r.db, 1, 23, 23, 50, T0)); /* behind all that there is */
+    db_ok(sbx_db_put_gap(r.db, 2, 6, 6, 9, T0));    /* of somebody else */
+    db_ok(sbx_db_commit(r.db));
+    db_expect(bytes, "40|40\n");
+    db_rig_deinit();
+}
+
+static void test_numbers_above_those_of_sqlite(void **state)
+{
+    static const uint64_t numbers[] = {INT64_MAX, (uint64_t)INT64_MAX + 1, UINT64_MAX};
+    struct sbx_db_process p = db_process(1);
+    size_t i;
+    (void)state;
+    db_rig_start();
+    for (i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        db_begin();
+        p.log_cap = numbers[i];
+        db_ok(sbx_db_put_process(r.db, &p));
+        db_ok(sbx_db_put_config(r.db, "a", numbers[i]));
+        db_ok(sbx_db_commit(r.db));
+        db_expect("SELECT log_cap, value FROM processes, config",
+                  "9223372036854775807|9223372036854775807\n");
+    }
+    db_rig_deinit();
+}
+
 /* With two people looking on, and one of them in a transaction. */
 static void test_reading_while_it_is_written(void **state)
 {
@@ -297,6 +341,8 @@ int main(void)
         cmocka_unit_test(test_the_document_names_all_columns),
         cmocka_unit_test(test_one_process_is_found_by_key),
         cmocka_unit_test(test_values),
+        cmocka_unit_test(test_bytes_without_the_gaps),
+        cmocka_unit_test(test_numbers_above_those_of_sqlite),
         cmocka_unit_test(test_reading_while_it_is_written),
         cmocka_unit_test(test_the_shell_reads_it),
     };

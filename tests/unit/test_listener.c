@@ -576,6 +576,79 @@ static void test_no_descriptor_to_ask_with(void **state)
     assert_true(exists(path));
 }
 
+static void on_tick(struct sbx_timer *t)
+{
+    (void)t;
+}
+
+static void turn(void)
+{
+    struct sbx_timer tick;
+    sbx_timer_init(&tick, on_tick);
+    sbx_loop_set_timer(&loop, &tick, loop.now_us + 2000);
+    sbx_loop_turn(&loop);
+    sbx_loop_cancel_timer(&loop, &tick);
+}
+
+static bool was_closed(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_DONTWAIT) == 0 || errno == ECONNRESET;
+}
+
+static int connect_to(const struct sbx_address *a)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, &a->sock.sa, a->len), 0);
+    return fd;
+}
+
+/* Clients that come when there is no descriptor left are not waited for one after the other: the
+ * last of them is closed after as many turns as there are batches. */
+static void test_clients_without_descriptors(void **state)
+{
+    enum { CLIENTS = 150, TURNS = 4 };
+    static uint8_t scratch[SBX_NET_SCRATCH];
+    struct sbx_address a;
+    struct rlimit was, low;
+    int clients[CLIENTS], next;
+    size_t i, closed = 0;
+    (void)state;
+    diag.level = SBX_DIAG_ERROR;
+    net.scratch = scratch;
+    net.max_conns = 1;
+    net.idle_timeout_us = 3600u * 1000000u;
+    must_open(ip("127.0.0.1", 0), -1);
+    sbx_address_of_fd(&a, l.io.fd);
+    for (i = 0; i < CLIENTS; i++)
+        clients[i] = connect_to(&a);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    low = was;
+    next = sbx_fd_open_null(false);
+    (void)close(next);
+    low.rlim_cur = (rlim_t)next;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    for (i = 0; i < TURNS; i++)
+        turn();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    for (i = 0; i < CLIENTS; i++) {
+        closed += was_closed(clients[i]) ? 1u : 0u;
+        (void)close(clients[i]);
+    }
+    assert_int_equal(closed, CLIENTS);
+    assert_int_equal(net.count, 0);
+    assert_true(l.reserve >= 0);
+    /* And nothing has to pass before the next one is served. */
+    clients[0] = connect_to(&a);
+    turn();
+    assert_int_equal(net.count, 1);
+    sbx_conn_close(SBX_LIST_OF(net.conns.next, struct sbx_conn, node));
+    turn();
+    (void)close(clients[0]);
+    sbx_net_deinit(&net);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -607,6 +680,7 @@ int main(void)
         TEST(test_retire_leaves_what_is_not_ours),
         TEST(test_no_descriptor_left),
         TEST(test_no_descriptor_to_ask_with),
+        TEST(test_clients_without_descriptors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

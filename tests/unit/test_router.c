@@ -185,6 +185,22 @@ static void test_scope(void **state)
     RIG_UNTIL(&rig, rig_has(&rig, "not found: process x"));
 }
 
+#define STOP(target, host, origin)                                                                 \
+    "POST " target "/v1/processes/x/stop HTTP/1.1\r\nHost: " host "\r\nOrigin: " origin "\r\n"      \
+    TOKEN("right") "\r\n"
+
+/* Which page is our own is a question of what was asked for, and the target is that before Host. */
+static void test_origin_is_compared_with_the_target(void **state)
+{
+    (void)state;
+    rig_connect(&rig);
+    rig_say(&rig, STOP("http://agent.example", "page.example", "http://agent.example"));
+    RIG_UNTIL(&rig, rig_has(&rig, "not found: process x"));
+    rig_say(&rig, STOP("http://agent.example", "page.example", "http://page.example"));
+    RIG_UNTIL(&rig, rig_has(&rig, "origin http://page.example is not allowed"));
+    assert_int_equal(rig_count(&rig, "not found: process x"), 1);
+}
+
 /* Whatever memory is missing, the peer gets a refusal or the end of the connection, and never what
  * it asked for. */
 static void attempt(void *ctx, const struct gate *g)
@@ -229,6 +245,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_body_of_a_wrong_one_is_skipped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scope, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_origin_is_compared_with_the_target, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

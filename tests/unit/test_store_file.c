@@ -457,6 +457,26 @@ static void test_forget(void **state)
     assert_true(sbx_store_next_number(u.store) > highest);
 }
 
+/* Timers do not fire here: nothing is tidied in between. */
+static void test_forgetting_fast_does_not_grow_the_file(void **state)
+{
+    unsigned i;
+    (void)state;
+    for (i = 0; i < 20; i++) {
+        struct one a;
+        one_open(&a, sbx_store_next_number(u.store), 2 * MIB);
+        sbx_store_record(u.store, &a.record);
+        put(&a, SBX_STREAM_STDOUT, MIB);
+        sbx_store_log_end(a.log);
+        turn();
+        assert_int_equal(file_bytes(a.number), MIB);
+        sbx_store_forget(u.store, a.number);
+        one_close(&a);
+        turn();
+    }
+    assert_true(db_number("SELECT page_count FROM pragma_page_count") * 8192 < 5 * MIB);
+}
+
 /* Also what is forgotten last is forgotten in the file. */
 static void test_forget_at_the_end(void **state)
 {
@@ -542,6 +562,7 @@ int main(void)
         TEST(test_records_are_told_once_when_stored),
         TEST(test_record_and_log_agree),
         TEST(test_forget),
+        TEST(test_forgetting_fast_does_not_grow_the_file),
         TEST(test_forget_at_the_end),
         TEST(test_numbers),
         TEST(test_limits_round_trip),

@@ -355,6 +355,40 @@ static void test_out_of_memory(void **state)
     u.o.memory = memory;
 }
 
+/* --- what the earlier server had no time for --- */
+
+static void test_space_is_given_back_without_a_write(void **state)
+{
+    struct one logs[20];
+    unsigned i;
+    (void)state;
+    for (i = 0; i < 20; i++) {
+        one_open(&logs[i], i + 1, 2u << 20);
+        sbx_store_record(u.store, &logs[i].record);
+        put(&logs[i], SBX_STREAM_STDOUT, 1u << 20);
+        sbx_store_log_end(logs[i].log);
+        turn();
+    }
+    for (i = 0; i < 20; i++) {
+        sbx_store_forget(u.store, i + 1);
+        one_close(&logs[i]);
+    }
+    turn();
+    stored_close();
+    assert_true(db_file_size(r.file) > 20 << 20);
+    stored_open();
+    DB_UNTIL(db_file_size(r.file) < 2 << 20);
+    assert_int_equal(db_number("SELECT count(*) FROM chunks"), 0);
+    assert_int_equal(db_number("SELECT count(*) FROM forgotten"), 0);
+    /* Then nothing wakes it up any more. */
+    sbx_loop_cancel_timer(&r.loop, &r.tick);
+    while (r.loop.timers.root != NULL)
+        sbx_loop_turn(&r.loop);
+    stored_close();
+    stored_open();
+    assert_null(r.loop.timers.root);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, stored_setup, stored_teardown)
 
 int main(void)
@@ -371,6 +405,7 @@ int main(void)
         TEST(test_exited_logs_ask_when_they_are_read),
         TEST(test_volatile_output),
         TEST(test_memory_that_makes_no_sense),
+        TEST(test_space_is_given_back_without_a_write),
         TEST(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

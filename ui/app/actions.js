@@ -1,11 +1,12 @@
 // actions.js - what can be done to a process, from its detail and from the list.
 //
 // Each process has at most one action under way, and what came of the last one stays beside it until
-// the next: an error, or that the process is still running after it was asked to stop.
+// the next, or until one leaves it: an error, or that it still runs after it was asked to stop.
 import { killProcess, stopProcess } from './api.js';
 import { shownCommand } from './format.js';
 import { store } from './store.js';
 
+export const STILL_RUNNING = 'Still running 2 s after it was asked to stop';
 const confirmed = async (question, action) => (await import('./confirm.js')).confirmDialog(question, action);
 const states = new Map(); // id -> {pending, error, stillRunning}
 const actionListeners = new Set();
@@ -63,25 +64,23 @@ export async function remove(process) {
   const running = process.status === 'running';
   const question = `Kill ${shownCommand(process)}, and delete its log?`;
   if (running && !(await confirmed(question, 'Kill and delete'))) return;
-  const gone = await perform(process.id, 'delete', async () => {
-    if (running) await killProcess(process.id);
-    await store.remove(process.id);
-    return {};
-  });
-  if (gone) states.delete(process.id);
+  await removeNow(process.id, running);
 }
 
-export async function removeExited() {
-  const exited = [...store.processes.values()].filter(({ status }) => status === 'exited');
-  const what =
-    exited.length === 1 ? 'the exited process and its log' : `${exited.length} exited processes and their logs`;
-  if (!(await confirmed(`Delete ${what}?`, 'Delete'))) return;
-  for (const { id } of exited) {
-    if (actionOf(id).pending !== null) continue;
-    // What one of them is refused, all are.
-    if (!(await perform(id, 'delete', () => store.remove(id).then(() => ({}))))) return;
-    states.delete(id);
-  }
+// Resolves to whether it is gone.
+export async function removeNow(id, running) {
+  const gone = await perform(id, 'delete', async () => {
+    if (running) await killProcess(id);
+    await store.remove(id);
+    return {};
+  });
+  if (gone) states.delete(id);
+  return gone;
+}
+
+// Who has left a process has seen what came of the last action.
+export function forgetAction(id) {
+  if (actionOf(id).pending === null) states.delete(id);
 }
 
 export function runAgain(process) {

@@ -102,11 +102,7 @@ function createCommandInput(onMode) {
       'div',
       { class: 'form-field' },
       wordList,
-      h(
-        'button',
-        { type: 'button', class: 'add', testid: 'add-argument', onclick: () => addArea('').focus() },
-        'Add argument',
-      ),
+      h('button', { class: 'add', testid: 'add-argument', onclick: () => addArea('').focus() }, 'Add argument'),
     ),
   };
   const name = uniqueId('mode');
@@ -142,7 +138,7 @@ function createCommandInput(onMode) {
       lineHint,
       h('code', null, wants),
       ' means nothing here: no shell reads this line. ',
-      h('button', { type: 'button', class: 'link', testid: 'use-shell', onclick: toShell }, 'Run in a shell instead'),
+      h('button', { class: 'link', testid: 'use-shell', onclick: toShell }, 'Run in a shell instead'),
     );
   }
 
@@ -166,7 +162,7 @@ function createCommandInput(onMode) {
       areas[index - 1].focus();
     };
     area.label = field.firstChild;
-    area.removal = h('button', { type: 'button', class: 'quiet', onclick: remove }, '✕');
+    area.removal = h('button', { class: 'quiet', onclick: remove }, '✕');
     const row = h('div', { class: 'word' }, field, area.removal);
     area.write(text);
     areas.push(area);
@@ -225,11 +221,7 @@ function createCommandInput(onMode) {
 
 // A button with the commands that were started last.
 function createRecent(choose) {
-  const element = h(
-    'button',
-    { type: 'button', class: 'quiet', testid: 'recent', 'aria-haspopup': 'menu', onclick: open },
-    'Recent ▾',
-  );
+  const element = h('button', { class: 'quiet', testid: 'recent', 'aria-haspopup': 'menu', onclick: open }, 'Recent ▾');
 
   async function open() {
     const { openMenu } = await import('./menu.js');
@@ -324,7 +316,7 @@ export function createCommandForm({ testid, action, forNew = false, fields = {},
       forNew && [interactive.element, transient.element],
     ),
   );
-  const start = h('button', { class: 'primary', testid: 'submit' }, action);
+  const start = h('button', { type: 'submit', class: 'primary', testid: 'submit' }, action);
   const reason = h('span', { class: 'muted' });
   const foot = h('div', { class: 'form-field' }, h('div', { class: 'toolbar' }, start, buttons, reason));
   const element = h(
@@ -342,6 +334,7 @@ export function createCommandForm({ testid, action, forNew = false, fields = {},
     more,
     foot,
   );
+  element.addEventListener('input', ({ target }) => target === faulty?.input && showError(null));
   element.addEventListener('submit', (event) => {
     event.preventDefault();
     send(submit);

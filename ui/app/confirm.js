@@ -1,7 +1,10 @@
 // confirm.js - asks before what cannot be taken back. Loaded when the first question is asked.
+import { actionOf, removeNow } from './actions.js';
 import { h, loadOverlayStyle } from './dom.js';
 
-// A question with one dangerous answer. Resolves to whether it was given.
+const AT_ONCE = 4;
+
+// A question with one dangerous answer, which Enter alone does not give. Resolves to whether it was given.
 export async function confirmDialog(question, action) {
   await loadOverlayStyle();
   // A command may be long; its beginning and its end tell which it is.
@@ -19,12 +22,28 @@ export async function confirmDialog(question, action) {
       h(
         'div',
         { class: 'buttons' },
-        h('button', { type: 'button', onclick: () => close(false) }, 'Cancel'),
-        h('button', { type: 'button', class: 'danger', onclick: () => close(true) }, action),
+        h('button', { onclick: () => close(false) }, 'Cancel'),
+        h('button', { class: 'danger', onclick: () => close(true) }, action),
       ),
     );
     document.body.append(dialog);
     dialog.showModal();
-    dialog.querySelector('.danger').focus();
   });
+}
+
+// some: there are more than these, which are shown. tell(how far it is, or null at the end).
+export async function removeAll(ids, some, tell) {
+  ids = ids.filter((id) => actionOf(id).pending === null);
+  const all = ids.length;
+  const what = all === 1 ? 'exited process and its log' : `${all} exited processes and their logs`;
+  if (!(await confirmDialog(`Delete the ${what}${some ? ', of what is shown' : ''}?`, 'Delete'))) return;
+  const work = async () => {
+    while (ids.length > 0) {
+      tell(`Deleting ${all - ids.length + 1} of ${all}`);
+      // What one of them is refused, all are.
+      if (!(await removeNow(ids.shift()))) ids = [];
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  tell(null);
 }

@@ -3,9 +3,9 @@
 // The record comes from the store; a link may be to a process that the list does not have yet, so
 // that one is asked for by itself before it is said to be gone. A tab's view lives as long as it is
 // shown; changes of the record are handed to it.
-import { actionOf, kill, onAction, remove, runAgain, stop } from './actions.js';
+import { STILL_RUNNING, actionOf, forgetAction, kill, onAction, remove, runAgain, stop } from './actions.js';
 import { apiUrl, hasToken, serverNow } from './api.js';
-import { announce, copyButton, errorLine, h, replaceChildren, setAttribute, setText } from './dom.js';
+import { announce, coarsePointer, copyButton, errorLine, h, replaceChildren, setAttribute, setText } from './dom.js';
 import { commandLine, endOf, formatAge, formatDuration, lifetimeOf, shownCommand, statusOf } from './format.js';
 import { createLogView } from './log_view.js';
 import { store } from './store.js';
@@ -17,19 +17,23 @@ const TABS = [
 ];
 const TERMINAL_BUILT_IN = document.querySelector('meta[name=terminal]')?.content !== 'none';
 
-// What is shown where a part of the page is missing: after an upgrade, an old page may ask for files
-// that the server has no more.
-export function createNoticeView(
-  text,
-  more = h('button', { type: 'button', onclick: () => location.reload() }, 'Reload'),
-) {
+function createNoticeView(text, more) {
   const element = h('div', { class: 'view' }, h('div', { class: 'empty', role: 'alert' }, h('p', null, text), more));
   return { element, failed: true, update() {}, command: () => false, focus() {}, destroy() {} };
 }
 
+// In the place of a part of the page that did not come. After an upgrade, an old page may ask for files
+// that the server has no more.
+export async function createMissingView() {
+  await store.refresh();
+  if (store.connection !== 'connected') return createNoticeView('This comes when the server is back.');
+  const reload = h('button', { onclick: () => location.reload() }, 'Reload');
+  return createNoticeView('This part of the page is missing: the server has a newer one.', reload);
+}
+
 // Nothing has the focus, and taking it does not open a keyboard over half of the screen.
 function isFocusFree() {
-  return document.activeElement === document.body && !matchMedia('(pointer: coarse)').matches;
+  return document.activeElement === document.body && !coarsePointer.matches;
 }
 
 async function loadTerminal(process, options) {
@@ -41,8 +45,8 @@ async function loadTerminal(process, options) {
   }
   try {
     return await (await import('./terminal.js')).createTerminal(process, options);
-  } catch (error) {
-    return createNoticeView(`The terminal could not be loaded: ${error.message}`);
+  } catch {
+    return createMissingView();
   }
 }
 
@@ -70,7 +74,6 @@ export function createDetail({ changeRoute, leave }) {
   let query = '';
   let view = null;
   let viewSerial = 0;
-  let connection = store.connection;
   let focusWanted = false; // into the view, once it is there
 
   const heading = h('h1', { class: 'command', tabindex: '-1' });
@@ -85,22 +88,21 @@ export function createDetail({ changeRoute, leave }) {
     note: createFact('Note'),
     id: createFact('id', { class: 'mono' }),
   };
+  // Not disabled, which would take the focus away.
+  const usable = (action) => (event) => event.currentTarget.ariaDisabled === 'true' || action(process);
   const buttons = {
-    stop: h('button', { type: 'button', testid: 'stop', onclick: () => stop(process) }, 'Stop'),
-    kill: h('button', { type: 'button', class: 'danger', testid: 'kill', onclick: () => kill(process) }, 'Kill'),
-    rerun: h('button', { type: 'button', testid: 'rerun', onclick: () => runAgain(process) }, 'Run again'),
-    remove: h(
-      'button',
-      { type: 'button', class: 'danger', testid: 'delete', onclick: () => remove(process) },
-      'Delete',
-    ),
+    stop: h('button', { testid: 'stop', onclick: usable(stop) }, 'Stop'),
+    kill: h('button', { class: 'danger', testid: 'kill', onclick: usable(kill) }, 'Kill'),
+    rerun: h('button', { testid: 'rerun', onclick: () => runAgain(process) }, 'Run again'),
+    remove: h('button', { class: 'danger', testid: 'delete', onclick: usable(remove) }, 'Delete'),
   };
   const error = errorLine({ testid: 'action-error' });
+  const killNow = h('button', { class: 'danger', testid: 'kill-now', onclick: usable(kill) }, 'Kill');
   const stillRunning = h(
     'div',
     { class: 'bar', role: 'alert', hidden: true },
-    h('span', null, 'Still running 2 s after it was asked to stop (SIGTERM).'),
-    h('button', { type: 'button', class: 'danger', testid: 'kill-now', onclick: () => kill(process) }, 'Kill'),
+    h('span', { title: STILL_RUNNING }, STILL_RUNNING),
+    killNow,
   );
   const tabs = new Map(
     TABS.map(([name, label]) => [
@@ -108,7 +110,6 @@ export function createDetail({ changeRoute, leave }) {
       h(
         'button',
         {
-          type: 'button',
           role: 'tab',
           id: `tab-${name}`,
           testid: `tab-${name}`,
@@ -146,17 +147,21 @@ export function createDetail({ changeRoute, leave }) {
         'div',
         { class: 'toolbar' },
         Object.values(buttons),
-        h('span', { class: 'spacer' }),
-        copyButton('Copy id', () => process.id, { class: 'quiet' }),
-        copyButton('Copy as curl', () => copiedCurl(), {
-          class: 'quiet',
-          testid: 'copy-curl',
-        }),
+        h(
+          'span',
+          { class: 'copies' },
+          copyButton('Copy id', () => process.id, { class: 'quiet' }),
+          copyButton('Copy as curl', () => copiedCurl(), { class: 'quiet', testid: 'copy-curl' }),
+        ),
       ),
     ),
     error,
-    stillRunning,
-    h('div', { class: 'tabs', role: 'tablist', 'aria-label': 'Views', onkeydown: onTabKey }, [...tabs.values()]),
+    h(
+      'div',
+      { class: 'tabs' },
+      h('div', { role: 'tablist', 'aria-label': 'Views', onkeydown: onTabKey }, [...tabs.values()]),
+      stillRunning,
+    ),
     panel,
   );
   const gone = h('div', { class: 'empty', testid: 'gone', role: 'alert', tabindex: '-1', hidden: true });
@@ -254,12 +259,13 @@ export function createDetail({ changeRoute, leave }) {
   function showActions() {
     const running = process.status === 'running';
     const { pending, error: text, stillRunning: still } = actionOf(id);
-    const usable = store.connection === 'connected' && pending === null;
-    buttons.stop.hidden = buttons.kill.hidden = !running;
+    const free = store.connection === 'connected' && pending === null;
     setText(buttons.remove, running ? 'Kill and delete' : 'Delete');
     setText(buttons.stop, pending === 'stop' ? 'Stopping…' : 'Stop');
-    for (const button of [buttons.stop, buttons.kill, buttons.remove]) button.disabled = !usable;
-    stillRunning.querySelector('button').disabled = !usable;
+    // In their places also where they mean nothing, so that none comes to be under a pointer in its stead.
+    for (const button of [buttons.stop, buttons.kill, killNow])
+      setAttribute(button, 'aria-disabled', String(!free || !running));
+    setAttribute(buttons.remove, 'aria-disabled', String(!free));
     if (error.textContent !== (text ?? '')) error.show(text);
     stillRunning.hidden = !(still && running);
   }
@@ -308,7 +314,8 @@ export function createDetail({ changeRoute, leave }) {
     }
   }
 
-  function update() {
+  // back: the server answers again.
+  function update(back) {
     if (id === null) return;
     const record = store.processes.get(id);
     if (record === undefined) {
@@ -319,8 +326,6 @@ export function createDetail({ changeRoute, leave }) {
     }
     // A server that was started anew without its records gives ids again.
     if (process !== null && process.createdAtMs !== record.createdAtMs) reset(id);
-    const back = store.connection === 'connected' && connection !== 'connected';
-    connection = store.connection;
     if (back && view?.failed) closeView();
     const news = record !== process;
     process = record;
@@ -338,6 +343,7 @@ export function createDetail({ changeRoute, leave }) {
   function reset(nextId) {
     closeView();
     focusWanted = false;
+    forgetAction(id);
     id = nextId;
     process = null;
     lookup = null;

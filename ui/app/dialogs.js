@@ -25,7 +25,16 @@ const MEANINGS = {
   stop: 'Stop (asks first)',
   kill: 'Kill (asks first)',
   escape: 'Back',
+  end: 'End of the log, and follow it',
 };
+const OTHER_KEYS = [
+  ['↑ ↓ Home End', 'Move in the list'],
+  ['Ctrl+Shift+C', 'Terminal: copy'],
+  ['Ctrl+Shift+V', 'Terminal: paste'],
+  ['Ctrl+Shift+F', 'Terminal: find'],
+  ['Ctrl+= Ctrl+- Ctrl+0', 'Terminal: larger, smaller, usual text'],
+  ['Ctrl+F6', 'Leave the terminal'],
+];
 
 function createPageDialog(title, testid, ...content) {
   const dialog = h(
@@ -33,11 +42,7 @@ function createPageDialog(title, testid, ...content) {
     { class: 'page-dialog', 'aria-label': title, testid, tabindex: '-1' },
     h('h2', null, title),
     content,
-    h(
-      'div',
-      { class: 'buttons' },
-      h('button', { type: 'button', class: 'primary', onclick: () => dialog.close() }, 'Close'),
-    ),
+    h('div', { class: 'buttons' }, h('button', { class: 'primary', onclick: () => dialog.close() }, 'Close')),
   );
   // A click beside it closes it, as people expect.
   dialog.addEventListener('click', (event) => {
@@ -69,8 +74,8 @@ function createSettingsDialog() {
   });
   const forget = () => {
     setToken(null, false);
-    store.refresh();
-    dialog.close();
+    // What is open goes on with the connections that it has.
+    location.reload();
   };
   const dialog = createPageDialog(
     'Settings',
@@ -79,7 +84,7 @@ function createSettingsDialog() {
     themes,
     settingBox('shortcuts', 'Single keys are commands (? lists them)'),
     settingBox('screenReader', 'Terminal for screen readers (slower; from the next terminal on)'),
-    h('p', null, h('button', { type: 'button', onclick: forget }, 'Forget the token')),
+    h('p', null, h('button', { onclick: forget }, 'Forget the token')),
     h(
       'p',
       { class: 'muted' },
@@ -91,14 +96,14 @@ function createSettingsDialog() {
 }
 
 function createHelpDialog() {
-  const keys = [...COMMANDS].filter(([key, command]) => MEANINGS[command] && !key.startsWith('Arrow'));
+  const keys = [...COMMANDS].filter(([key]) => !key.startsWith('Arrow')).map(([key, name]) => [key, MEANINGS[name]]);
   return createPageDialog(
     'Keys',
     'help-dialog',
     h(
       'dl',
       { class: 'keys' },
-      keys.map(([key, command]) =>
+      [...keys, ...OTHER_KEYS].map(([key, meaning]) =>
         h(
           'div',
           null,
@@ -107,11 +112,11 @@ function createHelpDialog() {
             null,
             key.split(' ').map((part) => [h('kbd', null, part), ' ']),
           ),
-          h('dd', null, MEANINGS[command]),
+          h('dd', null, meaning),
         ),
       ),
     ),
-    h('p', { class: 'muted' }, 'In a terminal all keys are the terminal’s; Ctrl+F6 leaves it.'),
+    h('p', { class: 'muted' }, 'All other keys of a terminal are for its program.'),
   );
 }
 
@@ -136,7 +141,7 @@ function createTokenDialog() {
     input,
     error,
     h('label', { class: 'check' }, remember, 'Remember in this browser'),
-    h('div', { class: 'buttons' }, h('button', { type: 'button', onclick: () => dialog.close() }, 'Not now'), submit),
+    h('div', { class: 'buttons' }, h('button', { onclick: () => dialog.close() }, 'Not now'), submit),
   );
   const dialog = h('dialog', { class: 'token', testid: 'token-dialog', 'aria-labelledby': 'token-title' }, form);
   document.body.append(dialog);

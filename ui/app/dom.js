@@ -1,10 +1,12 @@
 // dom.js - elements, and the few things that all parts of the page do with them.
 
 // h('button', { class: 'primary', testid: 'stop', onclick: stop }, 'Stop'): an element. Properties
-// that begin with "on" are listeners; true is an attribute without value; null and false are none.
+// that begin with "on" are listeners; true is an attribute without value; null and false are none. A button
+// submits nothing unless it says so.
 // Children are nodes and texts, in lists of any depth; null and false are none.
 export function h(tag, properties, ...children) {
   const element = document.createElement(tag);
+  if (tag === 'button') element.type = 'button';
   for (const [name, value] of Object.entries(properties ?? {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
@@ -35,6 +37,9 @@ export function setAttribute(element, name, value) {
   else if (element.getAttribute(name) !== String(text)) element.setAttribute(name, text);
 }
 
+// Of a finger: the focus in a field brings up a keyboard, over half of the screen.
+export const coarsePointer = matchMedia('(pointer: coarse)');
+
 let lastId = 0;
 export function uniqueId(prefix) {
   lastId += 1;
@@ -43,11 +48,7 @@ export function uniqueId(prefix) {
 
 // A button that stays pressed. onchange(pressed).
 export function toggleButton(label, pressed, onchange, properties) {
-  const element = h(
-    'button',
-    { type: 'button', class: 'toggle', 'aria-pressed': String(pressed), ...properties },
-    label,
-  );
+  const element = h('button', { class: 'toggle', 'aria-pressed': String(pressed), ...properties }, label);
   element.addEventListener('click', () => {
     setPressed(element, !isPressed(element));
     onchange(isPressed(element));
@@ -85,7 +86,7 @@ export async function copyText(text) {
 
 // A button that copies what makeText() gives, and says that it did in its own place.
 export function copyButton(label, makeText, properties) {
-  const element = h('button', { type: 'button', ...properties }, label);
+  const element = h('button', { ...properties }, label);
   let timer;
   element.addEventListener('click', async () => {
     const copied = await copyText(await makeText());

@@ -4,9 +4,9 @@
 // survive each poll. It is a listbox with roving focus; the selection is the route. The menu of a row
 // opens by its dots, a right click, a long press, or the keyboard's menu key; the dots are for the
 // mouse alone, since an option must not contain another control.
-import { actionOf, kill, onAction, remove, removeExited, runAgain, stop } from './actions.js';
+import { STILL_RUNNING, actionOf, onAction } from './actions.js';
 import { serverNow } from './api.js';
-import { copyText, errorLine, h, replaceChildren, setAttribute, setPressed, setText, toggleButton } from './dom.js';
+import { errorLine, h, replaceChildren, setAttribute, setPressed, setText, toggleButton } from './dom.js';
 import { commandLine, formatAge, shownCommand, statusOf } from './format.js';
 import { changeSetting, setting } from './settings.js';
 import { store } from './store.js';
@@ -56,24 +56,9 @@ function createRow(id, select) {
   return row;
 }
 
-async function openRowMenu({ process }, x, y) {
-  const { openMenu } = await import('./menu.js');
-  const running = process.status === 'running';
-  const usable = store.connection === 'connected' && actionOf(process.id).pending === null;
-  openMenu(
-    x,
-    y,
-    `Actions of ${process.id}`,
-    [
-      usable && running && { label: 'Stop', run: () => stop(process) },
-      usable && running && { label: 'Kill', run: () => kill(process), danger: true },
-      { label: 'Run again', run: () => runAgain(process) },
-      { label: 'Copy command', run: () => copyText(commandLine(process)) },
-      { label: 'Copy id', run: () => copyText(process.id) },
-      usable && { label: running ? 'Kill and delete' : 'Delete', run: () => remove(process), danger: true },
-    ].filter(Boolean),
-  );
-}
+const openRowMenu = async (row, x, y) => (await import('./menu.js')).openRowMenu(row.process, x, y);
+
+const CLEAR = 'Delete exited';
 
 function matches(process, words) {
   const parts = [process.id, process.pid, commandLine(process), process.cwd, statusOf(process).word];
@@ -113,11 +98,7 @@ export function createList({ select }) {
     { testid: 'running-only', title: 'Show running processes only' },
   );
   const counts = h('span', { class: 'counts' });
-  const clear = h(
-    'button',
-    { type: 'button', class: 'quiet', testid: 'clear-exited', onclick: removeExited },
-    'Delete exited',
-  );
+  const clear = h('button', { class: 'quiet', testid: 'clear-exited', onclick: clearExited }, CLEAR);
   const list = h('div', {
     class: 'rows',
     role: 'listbox',
@@ -152,7 +133,6 @@ export function createList({ select }) {
       h(
         'button',
         {
-          type: 'button',
           class: 'quiet',
           testid: 'refresh',
           onclick: () => store.refresh(),
@@ -163,6 +143,14 @@ export function createList({ select }) {
       clear,
     ),
   );
+
+  // Those that are shown: what the filter hides is nobody's choice.
+  async function clearExited() {
+    const { removeAll } = await import('./confirm.js');
+    await removeAll(exited(), shown.length < store.processes.size, (text) => setText(clear, text ?? CLEAR));
+  }
+
+  const exited = () => shown.filter((id) => store.processes.get(id).status !== 'running');
 
   function clearFilter() {
     filter.value = '';
@@ -220,7 +208,7 @@ export function createList({ select }) {
     replaceChildren(
       note,
       h('p', null, what ? `No process matches “${what}”` : 'No process is running'),
-      h('button', { type: 'button', onclick: clearFilter }, 'Clear'),
+      h('button', { onclick: clearFilter }, 'Clear'),
     );
   }
 
@@ -253,16 +241,15 @@ export function createList({ select }) {
     placeRows();
     showSelection();
     describeEmptiness();
-    const exited = store.processes.size - running;
     setText(counts, store.processes.size > 0 ? `${running}/${store.processes.size} running` : '');
-    clear.hidden = exited === 0;
+    clear.hidden = exited().length === 0;
     clear.disabled = store.connection !== 'connected';
   }
 
   // What the detail does not show, because it shows another process.
   onAction((id) => {
     const { error, stillRunning } = actionOf(id);
-    const text = error ?? (stillRunning ? 'Still running 2 s after it was asked to stop' : null);
+    const text = error ?? (stillRunning ? STILL_RUNNING : null);
     trouble.show(text === null || id === selected ? null : `${id}: ${text}`);
     update();
   });
@@ -277,15 +264,18 @@ export function createList({ select }) {
       filter.select();
     },
     focus: () => focusRow(shown.includes(selected) ? selected : shown[0]),
-    // by: +1 or -1. Moves the selection without moving the focus into the list.
+    // by: +1 or -1. Moves the selection, and the focus if nothing else has it.
     move: (by) => {
       const at = shown.indexOf(selected);
       const id = shown[Math.max(0, Math.min(at < 0 ? 0 : at + by, shown.length - 1))];
       if (id === undefined) return;
-      rows.get(id).element.scrollIntoView({ block: 'nearest' });
+      // A terminal that one passes by takes a free focus, and with it what is typed next.
+      if (document.activeElement.matches('body, .row')) focusRow(id);
+      else rows.get(id).element.scrollIntoView({ block: 'nearest' });
       select(id, 'step');
     },
     select: (id) => {
+      if (id !== selected) trouble.show(null);
       selected = id;
       showSelection();
     },

@@ -14,14 +14,13 @@ const RETRY_LAST_MS = 10000;
 const TURN_MS = 1000;
 const REST_MS = 2500;
 
-// on: open(), log(entry), gap(gap), exit(process), problem(text) where the server refuses.
+// on: open(), log(entry), gap(gap), exit(process), problem(error) where the server refuses or is not there.
 export function createLogFeed(id, on) {
   let last = 0; // sequence
   let abort = null; // of the stream that is open
   let over = false;
   let retryMs = RETRY_FIRST_MS;
   let timer = 0;
-  let connection = store.connection;
   let crowded = false;
 
   async function start() {
@@ -75,7 +74,7 @@ export function createLogFeed(id, on) {
     }
     // With a new token the connection comes back, and this with it.
     if (failure?.status === 401) return;
-    if (failure?.status) on.problem(failure.message);
+    if (failure) on.problem(failure);
     timer = setTimeout(start, retryMs);
     retryMs = Math.min(retryMs * 2, RETRY_LAST_MS);
   }
@@ -102,9 +101,7 @@ export function createLogFeed(id, on) {
     else start();
   }
 
-  const unsubscribe = store.subscribe(() => {
-    const back = store.connection === 'connected' && connection !== 'connected' && connection !== 'connecting';
-    connection = store.connection;
+  const unsubscribe = store.subscribe((back) => {
     if (!back) return;
     // A stream that was open all the while may hang on a connection that is dead.
     pause();

@@ -84,6 +84,10 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
     content,
   );
 
+  // Else the browser's own anchoring looks like a person who scrolls up.
+  const anchorItself = (on) => element.style.setProperty('overflow-anchor', on ? 'auto' : 'none');
+  anchorItself(false);
+
   const lineClass = (line) =>
     `line${line.stream === 'stderr' ? ' stderr' : ''}${line.gap ? ' gap' : ''}${line.ended ? '' : ' partial'}`;
 
@@ -305,6 +309,7 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
     }
     if (value !== following) {
       following = value;
+      anchorItself(!value);
       onFollow(value);
     }
     pin();

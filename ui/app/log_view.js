@@ -24,7 +24,6 @@ const plural = (count, word) => `${count.toLocaleString('en')} ${word}${count ==
 // A small button with a picture; while done() holds, a tick.
 function iconButton(name, label, onclick, properties) {
   const element = h('button', {
-    type: 'button',
     class: `quiet icon icon-${name}`,
     'aria-label': label,
     title: label,
@@ -50,6 +49,7 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
   let running = process.status === 'running';
   let told = false; // the server has said all that it has, be it nothing
   let cleared = false;
+  let silent = false; // the server is not there
   let lostBefore = null; // of the server: text, once it is known that it dropped something
   let seek = query !== ''; // go to a match, once everything has been looked at
   let marked = null; // element of the line with the current match
@@ -95,7 +95,7 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
   });
   const count = h('span', { class: 'search-count', testid: 'search-count' });
   const stepButton = (label, step, name) =>
-    h('button', { type: 'button', class: 'quiet', 'aria-label': name, title: name, onclick: () => go(step) }, label);
+    h('button', { class: 'quiet', 'aria-label': name, title: name, onclick: () => go(step) }, label);
   const caseButton = toggleButton(
     'Aa',
     setting('matchCase'),
@@ -165,7 +165,6 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
   });
   const empty = h('div', { class: 'empty muted log-empty', hidden: true });
   const newLines = h('button', {
-    type: 'button',
     class: 'primary new-lines',
     testid: 'new-lines',
     hidden: true,
@@ -216,8 +215,9 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
   }
 
   function showEmpty() {
-    empty.hidden = !told || !pane.empty;
-    if (model.next > model.first) setText(empty, filtering() ? 'No line matches' : `Nothing on ${stream}`);
+    empty.hidden = !(told || silent) || !pane.empty;
+    if (!told) setText(empty, 'The output comes when the server is back');
+    else if (model.next > model.first) setText(empty, filtering() ? 'No line matches' : `Nothing on ${stream}`);
     else setText(empty, cleared ? 'Nothing since the view was cleared' : running ? 'No output yet' : 'No output');
   }
 
@@ -247,6 +247,7 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
 
   const feed = createLogFeed(id, {
     open() {
+      silent = false;
       problem.show(null);
       clearTimeout(nothingTimer);
       nothingTimer = setTimeout(() => {
@@ -275,7 +276,11 @@ export function createLogView(process, { onProcess, query = '', onQuery }) {
       showStdin();
       onProcess(record);
     },
-    problem: (text) => problem.show(`No output: ${text}. Trying again.`),
+    problem({ status, message }) {
+      if (status) problem.show(`No output: ${message}. Trying again.`);
+      silent = !status;
+      showEmpty();
+    },
   });
 
   // --- search ---

@@ -4,8 +4,8 @@
 // address is the one place where the choice is kept: everything that chooses changes it, and
 // showRoute() makes the page follow.
 import { serverNow } from './api.js';
-import { createDetail, createNoticeView } from './detail.js';
-import { h, loadStyle, replaceChildren, setAttribute, setText } from './dom.js';
+import { createDetail, createMissingView } from './detail.js';
+import { coarsePointer, h, loadStyle, replaceChildren, setAttribute, setText } from './dom.js';
 import { formatClock } from './format.js';
 import { listenToKeys } from './keys.js';
 import { createList } from './list.js';
@@ -58,7 +58,6 @@ function createThemeButton() {
   const button = h(
     'button',
     {
-      type: 'button',
       class: 'quiet',
       testid: 'theme',
       onclick: () => changeSetting('theme', order[(order.indexOf(setting('theme')) + 1) % order.length]),
@@ -94,9 +93,9 @@ function createWelcome() {
 
 function createConnectionBar(openToken) {
   const text = h('span');
-  const button = h('button', { type: 'button' });
+  const button = h('button', null);
   const element = h('div', { class: 'bar', testid: 'connection-bar', role: 'status', hidden: true }, text, button);
-  let outdated = false;
+  let missing = null; // of this page: a part, since the server 'waits' or is 'newer'
   button.addEventListener('click', () => {
     if (store.connection === 'refused') openToken();
     else if (store.connection === 'unreachable') store.refresh();
@@ -106,18 +105,24 @@ function createConnectionBar(openToken) {
   function update() {
     const { connection, asOf, retryAt, storage, trouble } = store;
     const asks = connection === 'unreachable' || connection === 'refused';
-    element.hidden = !asks && !outdated && storage === null;
-    button.hidden = !asks && !outdated;
+    if (missing === 'waits' && !asks) missing = null;
+    button.hidden = !asks && missing === null;
+    element.hidden = button.hidden && storage === null;
+    // What comes and goes with the connection must not change the size of a terminal.
+    element.classList.toggle('over', !button.hidden);
     if (connection === 'unreachable') {
       const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
       const since = asOf === 0 ? '' : ` What you see is as of ${formatClock(asOf)}.`;
       const what = trouble === null ? 'Server not reachable' : `The server answers with an error (${trouble})`;
-      setText(text, `${what}, ${seconds > 0 ? `retrying in ${seconds} s` : 'retrying'}.${since}`);
+      setText(
+        text,
+        `${what}, ${seconds > 0 ? `retrying in ${seconds} s` : 'retrying'}.${since}${missing ? ' What you asked for is not loaded yet: try again then.' : ''}`,
+      );
       setText(button, 'Retry now');
     } else if (connection === 'refused') {
       setText(text, 'The server wants a token.');
       setText(button, 'Enter token');
-    } else if (outdated) {
+    } else if (missing) {
       setText(text, 'A part of this page is missing: the server has a newer one.');
       setText(button, 'Reload');
     } else if (storage !== null) {
@@ -125,11 +130,12 @@ function createConnectionBar(openToken) {
     }
   }
   // After an upgrade, an old page may ask for files that the server has no more.
-  const tellOutdated = () => {
-    outdated = true;
+  async function tellMissing() {
+    await store.refresh();
+    missing = store.connection === 'connected' ? 'newer' : 'waits';
     update();
-  };
-  return { element, update, tellOutdated };
+  }
+  return { element, update, tellMissing };
 }
 
 function startPage() {
@@ -158,21 +164,17 @@ function startPage() {
   const header = h(
     'header',
     { class: 'top' },
-    h('a', { class: 'brand', href: '#/' }, 'Sandbox Agent'),
+    h(
+      'a',
+      { class: 'brand', href: '#/', title: `Version ${document.querySelector('meta[name=version]').content}` },
+      'Sandbox Agent',
+    ),
     connection,
     h('span', { class: 'spacer' }),
     h('a', { class: 'button quiet', href: '#/run', testid: 'run' }, 'Run once'),
     createThemeButton(),
-    h(
-      'button',
-      { type: 'button', class: 'quiet', testid: 'settings', onclick: () => openDialog('settings') },
-      'Settings',
-    ),
-    h(
-      'button',
-      { type: 'button', class: 'quiet', testid: 'help', 'aria-label': 'Keys', onclick: () => openDialog('help') },
-      '?',
-    ),
+    h('button', { class: 'quiet', testid: 'settings', onclick: () => openDialog('settings') }, 'Settings'),
+    h('button', { class: 'quiet', testid: 'help', 'aria-label': 'Keys', onclick: () => openDialog('help') }, '?'),
   );
   document.body.append(header, bar.element, panes);
 
@@ -193,7 +195,7 @@ function startPage() {
     }
     if (current !== id) location.hash = address;
     // Who opens a terminal wants to type; on a phone that would bring up the keyboard.
-    const types = store.processes.get(id)?.tty && !matchMedia('(pointer: coarse)').matches;
+    const types = store.processes.get(id)?.tty && !coarsePointer.matches;
     if (how === 'click' && !types) return;
     showRoute();
     detail.focus();
@@ -209,7 +211,12 @@ function startPage() {
 
   async function prefillOf(id) {
     if (id === null) return null;
-    return store.processes.get(id) ?? store.load(id).catch(() => null);
+    try {
+      return store.processes.get(id) ?? (await store.load(id));
+    } catch (error) {
+      if (error.status === 404) return null;
+      throw error;
+    }
   }
 
   async function openForm(route) {
@@ -224,11 +231,11 @@ function startPage() {
       const prefill = await prefillOf(wanted.from);
       const create = (await forms)[route.page];
       if (form !== wanted) return;
-      wanted.view = create({ prefill, onCreated });
-    } catch (error) {
+      wanted.view = create({ prefill, from: wanted.from, onCreated });
+    } catch {
       forms = null;
+      wanted.view = await createMissingView();
       if (form !== wanted) return;
-      wanted.view = createNoticeView(`The form could not be loaded: ${error.message}`);
     }
     replaceChildren(formSlot, wanted.view.element);
     wanted.view.focus();
@@ -253,7 +260,7 @@ function startPage() {
       document.title = { list: 'Sandbox Agent', new: 'New process', run: 'Run once' }[route.page];
   }
 
-  function update() {
+  function update(back) {
     const [shape, word] = CONNECTIONS[store.connection];
     if (store.connection === 'refused' && connection.dataset.state !== 'refused') openDialog('token');
     connection.dataset.state = store.connection;
@@ -265,7 +272,11 @@ function startPage() {
     bar.update();
     welcome.update();
     list.update();
-    detail.update();
+    detail.update(back);
+    if (back && form?.view?.failed) {
+      closeForm();
+      showRoute();
+    }
   }
 
   function perform(command) {
@@ -312,8 +323,7 @@ function startPage() {
   // Each browser says in other words that a part of the page did not come, but all name the module.
   addEventListener('unhandledrejection', ({ reason }) => {
     if (!(reason instanceof TypeError && /module/i.test(reason.message))) return;
-    // Or the server is not there at all, which is told otherwise.
-    store.refresh().then(() => store.connection === 'connected' && bar.tellOutdated());
+    bar.tellMissing();
   });
   setInterval(() => {
     if (document.hidden) return;

@@ -1,7 +1,10 @@
-// menu.js - a menu of actions at a point of the page (WAI-ARIA menu pattern).
+// menu.js - a menu of actions at a point of the page (WAI-ARIA menu pattern), and the one of a process.
 //
 // There is at most one. It takes the focus and gives it back when it closes.
-import { h, loadOverlayStyle } from './dom.js';
+import { actionOf, kill, remove, runAgain, stop } from './actions.js';
+import { copyText, h, loadOverlayStyle } from './dom.js';
+import { commandLine } from './format.js';
+import { store } from './store.js';
 
 let openedMenu = null;
 // It would stand beside the window.
@@ -30,7 +33,6 @@ export async function openMenu(x, y, label, items) {
     h(
       'button',
       {
-        type: 'button',
         role: 'menuitem',
         tabindex: '-1',
         class: danger ? 'danger' : null,
@@ -61,4 +63,22 @@ export async function openMenu(x, y, label, items) {
   element.style.left = `clamp(4px, ${x}px, calc(100vw - ${box.width + 4}px))`;
   element.style.top = `clamp(4px, ${y}px, calc(100vh - ${box.height + 4}px))`;
   buttons[0].focus();
+}
+
+export function openRowMenu(process, x, y) {
+  const running = process.status === 'running';
+  const usable = store.connection === 'connected' && actionOf(process.id).pending === null;
+  openMenu(
+    x,
+    y,
+    `Actions of ${process.id}`,
+    [
+      usable && running && { label: 'Stop', run: () => stop(process) },
+      usable && running && { label: 'Kill', run: () => kill(process), danger: true },
+      { label: 'Run again', run: () => runAgain(process) },
+      { label: 'Copy command', run: () => copyText(commandLine(process)) },
+      { label: 'Copy id', run: () => copyText(process.id) },
+      usable && { label: running ? 'Kill and delete' : 'Delete', run: () => remove(process), danger: true },
+    ].filter(Boolean),
+  );
 }

@@ -8,7 +8,7 @@ import { h } from './dom.js';
 
 let newDraft = null;
 
-function buildNewPage(prefill) {
+function buildNewPage(prefill, from) {
   const page = { onCreated: null };
   page.form = createCommandForm({
     testid: 'new-form',
@@ -25,16 +25,22 @@ function buildNewPage(prefill) {
     'section',
     { class: 'page' },
     h('h1', null, 'New process'),
-    prefill &&
-      h('p', { class: 'muted' }, `Filled in from ${prefill.id}. The variables that it was given are not known.`),
+    from &&
+      h(
+        'p',
+        { class: 'muted', testid: 'form-note' },
+        prefill
+          ? `Filled in from ${from}. The variables that it was given are not known.`
+          : `Process ${from} no longer exists; the form is empty.`,
+      ),
     page.form.element,
   );
   return page;
 }
 
-// prefill: the process to start once more, or null.
-export function createNewPage({ prefill, onCreated }) {
-  const page = prefill ? buildNewPage(prefill) : (newDraft ??= buildNewPage(null));
+// from: the id of the process to start once more, or null; prefill: its record, if it is still there.
+export function createNewPage({ prefill, from, onCreated }) {
+  const page = from ? buildNewPage(prefill, from) : (newDraft ??= buildNewPage());
   page.onCreated = onCreated;
   page.form.attach();
   return {

@@ -101,7 +101,7 @@ function outputBox(name, base64, truncated, signal) {
       'div',
       null,
       copyButton('Copy', () => textOf(model), { class: 'quiet', 'aria-label': `Copy ${name}` }),
-      h('button', { type: 'button', class: 'quiet', 'aria-label': `Download ${name}`, onclick: save }, 'Download'),
+      h('button', { class: 'quiet', 'aria-label': `Download ${name}`, onclick: save }, 'Download'),
     ),
   );
   box.append(pane.element);
@@ -126,11 +126,11 @@ function buildRunPage() {
     timeoutMs: numberField('Timeout in ms', 'timeout', 1, ' ms'),
     maxOutputBytes: numberField('Output limit in bytes', 'max-output', 0, ' bytes'),
   };
-  const managed = h('button', { type: 'button', testid: 'start-managed' }, 'Start as a managed process');
+  const managed = h('button', { testid: 'start-managed' }, 'Start as a managed process');
   managed.onclick = () => page.form.send(startManaged);
   const result = h('section', { class: 'result', testid: 'result', 'aria-label': 'Result', hidden: true });
   const elapsed = h('span', { testid: 'elapsed' });
-  const cancel = h('button', { type: 'button', testid: 'cancel' }, 'Cancel');
+  const cancel = h('button', { testid: 'cancel' }, 'Cancel');
 
   page.form = createCommandForm({ testid: 'run-form', action: 'Run', fields, buttons: [managed], submit: run });
   page.element = h(

@@ -20,10 +20,10 @@ export function createStdinForm(id) {
     enterkeyhint: 'send',
     onkeydown: onKey,
   });
-  const sendButton = h('button', { testid: 'stdin-send' }, 'Send');
+  const sendButton = h('button', { type: 'submit', testid: 'stdin-send' }, 'Send');
   const endButton = h(
     'button',
-    { type: 'button', testid: 'stdin-eof', title: 'Ends the input of the process', onclick: sendEnd },
+    { testid: 'stdin-eof', title: 'Ends the input of the process', onclick: sendEnd },
     'Send EOF',
   );
   const note = h('span', { class: 'muted', role: 'status' });

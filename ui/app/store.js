@@ -32,7 +32,7 @@ function createStore() {
     trouble: null, // what it answers with, if it is not silent
     storage: null, // why the server cannot store at the moment
 
-    // listener() after each change. Returns a function that ends that.
+    // listener(back) after each change; back: the server answers again. Returns a function that ends that.
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -105,8 +105,8 @@ function createStore() {
     },
   };
 
-  function notify() {
-    for (const listener of [...listeners]) listener();
+  function notify(back) {
+    for (const listener of [...listeners]) listener(back);
   }
 
   function setConnection(state) {
@@ -146,11 +146,13 @@ function createStore() {
         store.loaded = true;
       }
       const storage = polls % HEALTH_POLLS === 1 ? await storageTrouble() : store.storage;
-      const news = changed || store.connection !== 'connected' || storage !== store.storage;
+      const was = store.connection;
+      const back = was !== 'connected' && was !== 'connecting';
+      const news = changed || was !== 'connected' || storage !== store.storage;
       polls += 1;
       store.storage = storage;
       store.connection = 'connected';
-      if (news) notify();
+      if (news) notify(back);
     } catch (error) {
       if (error.status === 401 || error.crowded) return;
       store.trouble = error.status ? error.message : null;

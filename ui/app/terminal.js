@@ -8,7 +8,7 @@
 //   process's size in what room they have. `sizing`: the last size known was set by this page.
 // - What is typed goes to the process unless the view is read-only or the process has ended; what a
 //   terminal answers goes only where `sizing` is true, since of several viewers one answers.
-import { announce, copyButton, copyText, h, loadStyle, setPressed, setText, toggleButton, uniqueId } from './dom.js';
+import { announce, coarsePointer, copyButton, copyText, h, loadStyle, setPressed, setText, toggleButton, uniqueId } from './dom.js';
 import { commandLine, endOf } from './format.js';
 import { changeSetting, onSetting, setting } from './settings.js';
 import { store } from './store.js';
@@ -145,7 +145,7 @@ export async function createTerminal(process, { onLeave }) {
   const notice = h('p', { class: 'terminal-notice', hidden: true });
   const flash = h('p', { class: 'terminal-flash', 'aria-hidden': 'true', hidden: true });
   const button = (label, onclick, title) =>
-    h('button', { type: 'button', title, 'aria-label': title && `${label} ${title}`, onclick }, label);
+    h('button', { title, 'aria-label': title && `${label} ${title}`, onclick }, label);
   const element = h(
     'div',
     { class: 'view terminal' },
@@ -176,9 +176,7 @@ export async function createTerminal(process, { onLeave }) {
         ['↓', 'B', 'Down'],
         ['↑', 'A', 'Up'],
         ['→', 'C', 'Right'],
-      ].map(([label, letter, name]) =>
-        phoneKey(label, () => (term.modes.applicationCursorKeysMode ? '\x1bO' : '\x1b[') + letter, name),
-      ),
+      ].map(([label, letter, name]) => phoneKey(label, () => arrowKey(letter), name)),
     ),
   );
 
@@ -188,11 +186,25 @@ export async function createTerminal(process, { onLeave }) {
   }
 
   function phoneKey(label, keys, name) {
-    return h(
-      'button',
-      { type: 'button', 'aria-label': name, onmousedown: keepFocus, onclick: () => term.input(keys()) },
-      label,
-    );
+    return h('button', { 'aria-label': name, onmousedown: keepFocus, onclick: () => term.input(keys()) }, label);
+  }
+
+  const arrowKey = (letter) => (term.modes.applicationCursorKeysMode ? '\x1bO' : '\x1b[') + letter;
+
+  // xterm.js leaves touches alone. On a full screen, which has nothing to go back to, they are arrow keys.
+  let touched = 0;
+  function onTouch({ type: event, touches: [{ clientY }] }) {
+    const height = pane.clientHeight / term.rows;
+    const lines = event === 'touchmove' ? Math.trunc((touched - clientY) / height) : 0;
+    touched = event === 'touchmove' ? touched - lines * height : clientY;
+    if (lines === 0) return;
+    if (term.buffer.active.type === 'normal') term.scrollLines(lines);
+    else term.input(arrowKey(lines > 0 ? 'B' : 'A').repeat(Math.abs(lines)));
+  }
+
+  // Above the keyboard of a phone.
+  function showWhole() {
+    if (coarsePointer.matches && pane.contains(document.activeElement)) element.scrollIntoView({ block: 'end' });
   }
 
   function toggleFullScreen() {
@@ -234,7 +246,7 @@ export async function createTerminal(process, { onLeave }) {
     const room = fit.proposeDimensions();
     const fits = !room || sameSize(room, term);
     pane.classList.toggle('letterbox', !fits);
-    setText(sizeText, fits || ended || sizing ? text : `sized by another viewer ${text}`);
+    setText(sizeText, fits || ended || sizing || readOnly ? text : `sized by another viewer ${text}`);
     sizeText.title = sizeText.textContent;
   }
 
@@ -310,6 +322,7 @@ export async function createTerminal(process, { onLeave }) {
     nudge = setTimeout(() => {
       term.resize(whole.cols, whole.rows);
       sendSize(whole);
+      showSize();
     }, 150);
   }
 
@@ -468,6 +481,8 @@ export async function createTerminal(process, { onLeave }) {
       if (!readOnly && !ended) connection.typeBytes(data);
     });
     pane.addEventListener('paste', onPaste, true);
+    pane.addEventListener('focusin', showWhole);
+    for (const name of ['touchstart', 'touchmove']) pane.addEventListener(name, onTouch, { passive: true });
     // xterm ends the way of what it takes.
     for (const name of ['focusin', 'pointerdown', 'keydown', 'input']) pane.addEventListener(name, claimSize, true);
     if (wantsFocus) term.focus();
@@ -477,6 +492,7 @@ export async function createTerminal(process, { onLeave }) {
   const observer = new ResizeObserver(() => {
     if (pane.clientHeight === 0) return;
     if (!term.element) open();
+    showWhole();
     clearTimeout(fitTimer);
     fitTimer = setTimeout(applySize, 100);
   });

@@ -27,6 +27,9 @@ const INPUT_UNITS = 16384;
 // What a terminal answers to a question; no key sends these but F3 with modifiers.
 export const ANSWER = /^\x1b(?:[P\]].|\[[?>]?[\d;]*\$?[cnRty]$)/s;
 
+// Told as soon as a program asks for it; one of the replay may have ended since.
+const FOCUS = /^\x1b\[[IO]$/;
+
 // Grey, and not dim, which xterm makes paler than its least contrast.
 export const dimLine = (text, lead) => `${lead}\x1b[0;90m[${text}]\x1b[0m`;
 
@@ -59,7 +62,6 @@ export function createConnection(id, term, on) {
   let timer = 0;
   // Nothing more will come.
   let over = false;
-  let before = store.connection;
 
   const inOrder = (callback) => term.write('', callback);
 
@@ -182,10 +184,10 @@ export function createConnection(id, term, on) {
   }
 
   // The server is back: this socket may be of before, and half open after a sleep.
-  const unsubscribe = store.subscribe(() => {
-    const isBack = store.connection === 'connected' && before !== 'connected' && before !== 'connecting';
-    before = store.connection;
-    if (!isBack || over || draining) return;
+  const unsubscribe = store.subscribe((back) => {
+    // The socket of a server that hangs stays open.
+    if (store.connection === 'unreachable' && live()) on.state('not reachable');
+    if (!back || over || draining) return;
     drop();
     connect();
   });
@@ -195,15 +197,17 @@ export function createConnection(id, term, on) {
     else held?.push(data);
   }
 
+  const live = () => greeted && !guarded && !replaying && socket?.readyState === WebSocket.OPEN;
+
   const sendMessage = (message) => send(JSON.stringify(message));
 
   return {
     connect,
-    isLive: () => greeted && !guarded && !replaying && socket?.readyState === WebSocket.OPEN,
+    isLive: live,
     isWaiting: () => socket === null && !over && !draining,
     resize: ({ cols, rows }) => sendMessage({ type: 'resize', cols, rows }),
     type(data) {
-      if (guarded && ANSWER.test(data)) return;
+      if (guarded && (ANSWER.test(data) || FOCUS.test(data))) return;
       for (let from = 0, to; from < data.length; from = to) {
         to = from + INPUT_UNITS;
         // Both halves of a character go together.

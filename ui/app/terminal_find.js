@@ -41,8 +41,7 @@ export function createFind(term) {
     spellcheck: 'false',
   });
   const count = h('span', { class: 'muted', role: 'status' });
-  const button = (label, text, onclick) =>
-    h('button', { type: 'button', 'aria-label': label, title: label, onclick }, text);
+  const button = (label, text, onclick) => h('button', { 'aria-label': label, title: label, onclick }, text);
   const element = h(
     'search',
     { class: 'terminal-find', hidden: true },

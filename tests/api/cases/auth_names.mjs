@@ -61,6 +61,21 @@ names('better', 'host-of-an-address', 'where a connection did not come over loop
     for (const a of [far, near]) await a.cleanup();
   });
 });
+// A target in absolute form says by itself whom it is for (RFC 9112, 3.2.2).
+names('better', 'host-in-the-target', 'the name in a target takes the place of Host, for names and for pages', async ({ api }) => {
+  const sent = (lines, method = 'GET') => api.wire().write(`${lines}\r\n${api.authLine()}\r\n`, method).answer();
+  for (const scheme of ['http', 'https', 'HTTP']) for (const port of ['', ':1'])
+    notHere(await sent(`GET ${scheme}://evil.example${port}/v1/health HTTP/1.1\r\nHost: localhost`), 'evil.example');
+  notHere(await sent('GET http://evil.example/v1/health HTTP/1.0'), 'evil.example');
+  notHere(await sent('GET http://evil.example HTTP/1.1\r\nHost: localhost'), 'evil.example');
+  eq((await sent('GET http://localhost/v1/health HTTP/1.1\r\nHost: evil.example')).status, 200, 'and the other way round');
+  eq((await sent('GET http://localhost/v1/health HTTP/1.1')).status, 400, 'Host is missed all the same');
+  const before = (await api.get('/v1/processes')).json.processes.length;
+  const body = JSON.stringify({ command: 'sleep', args: ['60'] });
+  const post = (target, origin) => `POST ${target}/v1/processes HTTP/1.1\r\nHost: localhost\r\nOrigin: ${origin}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  notHere(await api.wire().write(post('http://evil.example', 'http://localhost'), 'POST').answer(), 'evil.example');
+  eq((await api.get('/v1/processes')).json.processes.length, before, 'nothing was started');
+});
 
 // ------------------------------------------------------------------ Origin
 names('better', 'origin-is-not-host', 'a name that leads here does not make a page ours', async (ctx) => {

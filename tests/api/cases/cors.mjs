@@ -1,5 +1,5 @@
 // Cross-origin requests.
-import { Api, define, eq, ok, oneOf } from '../lib.mjs';
+import { Api, UPGRADE, define, eq, ok, oneOf } from '../lib.mjs';
 
 const cors = define('cors');
 const ORIGIN = 'http://app.example:5173',
@@ -147,4 +147,46 @@ cors(
       const r = await new Api(api.base).get('/v1/health', { headers: { origin: ORIGIN } });
       eq([r.status, acao(r)], [401, ORIGIN]);
     }),
+);
+// What a page embeds it asks for without Origin, and a line of output may be a script: each answer says
+// what it is, and that it is nothing for pages from elsewhere. Twice would be another value.
+cors('better', 'not-for-embedding', 'every answer forbids guesses of its type and use by pages from elsewhere', async (ctx) =>
+  ctx.kept(TWO, async (api) => {
+    const p = await api.sh('echo "text = 1"; exec cat', { tty: true });
+    await api.logHas(p.id, 'text');
+    const path = `/v1/processes/${p.id}`;
+    const followed = (await api.get(path)).headers.etag;
+    const follow = await api.follow(p.id).opened();
+    const wire = async (request) => api.wire().write(request, 'GET').answer();
+    const answers = {
+      json: [200, await api.get(path)],
+      head: [200, await api.req('HEAD', path)],
+      problem: [404, await api.get('/v1/processes/none')],
+      'no endpoint': [404, await api.get('/nope')],
+      method: [405, await api.req('PUT', path)],
+      text: [200, await api.get(`${path}/logs?format=text`)],
+      raw: [200, await api.get(`${path}/logs?format=raw`)],
+      events: [200, { status: follow.status, headers: follow.headers }],
+      upgrade: [101, await api.get(`${path}/terminal/ws`, { headers: UPGRADE })],
+      preflight: [200, await preflight(api, ORIGIN)],
+      root: [200, await api.get('/')],
+      healthz: [200, await api.get('/healthz')],
+      malformed: [400, await wire('NONSENSE\r\n\r\n')],
+      'large head': [431, await wire(`GET / HTTP/1.1\r\nHost: localhost\r\nx: ${'a'.repeat(40000)}\r\n\r\n`)],
+      'other name': [403, await wire('GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n')],
+      'allowed page': [200, await api.get(path, { headers: { origin: ORIGIN } })],
+      inspector: [[200, 404], await api.get('/ui/')],
+      'its redirect': [[308, 404], await api.get('/ui')],
+      'not in it': [404, await api.get('/ui/none')],
+    };
+    if (followed) answers['not modified'] = [304, await api.get(path, { headers: { 'if-none-match': followed } })];
+    const list = (await api.get('/v1/processes')).headers.etag;
+    if (list) answers['list not modified'] = [304, await api.get('/v1/processes', { headers: { 'if-none-match': list } })];
+    await api.kill(p.id, '?waitMs=5000');
+    answers.none = [204, await api.del(path)];
+    for (const [what, [status, r]] of Object.entries(answers)) {
+      oneOf(r.status, [status].flat(), what);
+      eq([r.headers['x-content-type-options'], r.headers['cross-origin-resource-policy']], ['nosniff', 'same-origin'], what);
+    }
+  }),
 );

@@ -79,6 +79,8 @@ async function storedWhole(s, id) {
     }
     next++;
   }
+  const [n] = await sql(fileOf(s), `select log_bytes as told, (select sum(bytes) from logs where process_id = '${id}') as there from processes where id = '${id}'`);
+  eq(n.told, n.there, 'log_bytes');
   return { rows, gaps, last: next - 1 };
 }
 

@@ -5,7 +5,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { spawn, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { Api, RawWs, define, eq, fail, frame, has, here, includes, lacks, match, ok, oneOf, problem, secs, show, skip, text, until, within } from '../lib.mjs';
+import { Api, RawWs, UPGRADE, define, eq, fail, frame, has, here, includes, lacks, match, ok, oneOf, problem, secs, show, skip, text, until, within } from '../lib.mjs';
 import { Body } from '../lib/body.mjs';
 import { farReader, sha256 } from '../lib/far_reader.mjs';
 import { reader } from '../lib/helpers.mjs';
@@ -116,6 +116,21 @@ tls('better', 'frames-in-pieces', 'a WebSocket whose frames come in a record for
     await new Promise(setImmediate);
   }
   await until(() => Buffer.concat(w.frames.filter((f) => f.op === 2).map((f) => f.data)).includes('got:bytes'), { what: 'the output' });
+}));
+// What is at port 80 of our name, or on the way to it, is not what is behind our certificate.
+tls('better', 'origin-in-clear-text', 'a page of our own name in clear text is not our own page, for POST and WebSocket', async (ctx) => ctx.kept(withCert('ec', { flags: '--allow-host agent.example' }), async (api) => {
+  const p = await api.sh('exec cat', { tty: true });
+  const forbidden = { status: 403, type: 'permission_denied' };
+  const upgrade = Object.entries(UPGRADE).map(([k, v]) => `${k}: ${v}\r\n`).join('');
+  const asked = (lines, origin, host) => api.wire().write(`${lines} HTTP/1.1\r\nHost: ${host}\r\nOrigin: ${origin}\r\n${lines[0] === 'G' ? upgrade : 'Content-Length: 0\r\n'}\r\n`, 'GET').answer();
+  for (const port of ['', `:${api.port}`]) {
+    for (const [lines, status] of [['POST /v1/processes/none/kill', 404], [`GET /v1/processes/${p.id}/terminal/ws`, 101]]) {
+      const host = `agent.example${port}`;
+      problem(await asked(lines, `http://${host}`, host), forbidden);
+      eq((await asked(lines, `https://${host}`, host)).status, status, `https: ${lines}`);
+      eq((await asked(lines, 'http://localhost:3000', host)).status, status, `a page of this machine: ${lines}`);
+    }
+  }
 }));
 tls('better', 'follow', 'an event stream, replayed and live, and its end', ec(async (api) => {
   const p = await api.sh('echo old; while read l; do echo "$l"; done');

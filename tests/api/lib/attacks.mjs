@@ -5,9 +5,10 @@
 // A connection is one of attackers; `outcome` is the status of its answer, or how it ended without
 // one: 'closed', 'reset', an error's code, or 'open'.
 import net from 'node:net';
+import { Agent } from 'node:http';
 import tls from 'node:tls';
 import { spawnSync } from 'node:child_process';
-import { ok, secs, sleep, until } from './assert.mjs';
+import { eq, ok, secs, sleep, until } from './assert.mjs';
 import { descriptors } from './proc.mjs';
 import { startProber } from './prober.mjs';
 import { UPGRADE } from './rawws.mjs';
@@ -183,6 +184,21 @@ export const ATTACKS = {
       await until(async () => (await last()) > from + 1000, { within: secs(12), what: 'a process whose readers have stopped to go on', last: () => from });
     },
   },
+  'unread-answers': {
+    title: 'requests without end whose answers nobody reads',
+    full: { n: 200, hold: 3000 }, short: { n: 120, hold: 500 },
+    flags: () => "--cors-allow-credentials --cors-allow-origin '*'", kib: 128, got: ['200', '404'],
+    async run(a, z) {
+      // A short request with a long answer, and long ones whose answers repeat what they said.
+      const each = ['GET /ui/ HTTP/1.1\r\n', `GET /${'x'.repeat(4000)} HTTP/1.1\r\n`, `OPTIONS /v1/processes HTTP/1.1\r\naccess-control-request-headers: ${'x'.repeat(30000)}\r\n`];
+      const endless = each.map((lines) => {
+        const one = `${lines}host: localhost\r\norigin: http://app.example\r\n\r\n`;
+        return Buffer.from(one.repeat(Math.ceil((4 * KIB * KIB) / one.length)));
+      });
+      await a.answered(await a.open(z.n, (i) => ({ first: endless[i % 3], stopReading: true })));
+      await sleep(z.hold);
+    },
+  },
   'half-open': {
     title: 'peers that shut their side and stay, or never close it',
     full: { n: 2000 }, short: { n: 200 },
@@ -244,6 +260,34 @@ export const ATTACKS = {
       const got = tally(peers);
       if (!(got[200] > 0 && got[200] < z.limit)) a.faults.push(`${got[200]} connections served with ${z.limit} descriptors`);
       if (!(got[503] > 0)) a.faults.push('nobody was told 503');
+    },
+  },
+  'silent-at-the-limit': {
+    title: 'clients that say nothing, more than there are descriptors, beside processes',
+    full: { n: 2000, limit: 1024, most: 400 }, short: { n: 600, limit: 200, most: 70 },
+    pre: (z) => `ulimit -n ${z.limit}`, flags: () => '', kib: 24,
+    got: ['503', 'open', 'closed', 'reset'], fresh: ['200', '503', 'closed', 'ECONNRESET'],
+    async run(a, z) {
+      const kept = new Agent({ keepAlive: true, maxSockets: 1 });
+      const post = (path, json) => a.api.req('POST', path, { json, agent: kept });
+      const cat = await post('/v1/processes', { command: 'cat' });
+      eq(cat.status, 200, 'a process before');
+      await a.open(z.n);
+      // What connections may not have is there for processes.
+      const ran = await post('/v1/processes/run', { command: 'true' });
+      if (ran.status !== 200) a.faults.push(`a run beside them: ${ran.status} ${ran.text}`);
+      // And when processes have it, whoever comes is told so in some way, the last one as soon as the
+      // first: not after all the silent ones, one by one.
+      let last = cat;
+      for (let i = 0; i < z.most && last.status === 200; i++) last = await post('/v1/processes', { command: 'cat' });
+      if (last.status === 200) a.faults.push(`${z.most} processes and no end of descriptors`);
+      const late = await a.open(z.n);
+      late.push(...await a.open(10, { first: `${HEAD}\r\n` }));
+      await a.answered(late);
+      const { json } = await a.api.req('GET', '/v1/processes', { agent: kept });
+      for (const p of json.processes) await a.api.req('POST', `/v1/processes/${p.id}/kill?waitMs=5000`, { agent: kept });
+      for (const p of json.processes) await a.api.req('DELETE', `/v1/processes/${p.id}`, { agent: kept });
+      kept.destroy();
     },
   },
   'connection-limit': {

@@ -1,4 +1,5 @@
 // The page as the server gives it: what is loaded, how large it is, and what is kept.
+import http from 'node:http';
 import { gunzipSync } from 'node:zlib';
 import { createHash } from 'node:crypto';
 import { bash, define, eq, lacks, match, ok, secs, show, skip, until } from '../lib.mjs';
@@ -173,6 +174,41 @@ test('injection', 'script of a process that reaches the page as text is not run,
   await v.says('detail', '<script>alert(2)');
   eq(await v.page.locator('body img, body script:not([src])').count(), 0, 'elements made of text');
   eq(dialogs, 0, 'dialogs');
+});
+
+// An empty page of somebody else.
+async function elsewhere(t) {
+  const server = http.createServer((request, response) => {
+    response.writeHead(200, { 'content-type': 'text/html' });
+    response.end('<!doctype html><title>elsewhere</title><link rel="icon" href="data:,">');
+  });
+  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  t.after(() => { server.close(); server.closeAllConnections(); });
+  return server.address().port;
+}
+test('embedding', 'output that a page from elsewhere embeds as its script is not run; what is allowed with CORS can be read; links lead here', async (t) => {
+  const port = await elsewhere(t);
+  const allowed = `http://localhost:${port}`;
+  const server = await t.startServer({ flags: `--cors-allow-origin ${allowed}` });
+  const { id } = await server.api.sh('echo "secret = 42"; sleep 60');
+  await server.api.logHas(id, 'secret');
+  const logs = `${server.url}/v1/processes/${id}/logs?stream=stdout&format=`;
+  for (const from of [allowed, `http://127.0.0.1:${port}`]) {
+    const v = (await t.viewer({}, server)).expect(/request to another host/, /ERR_BLOCKED|ERR_FAILED|MIME type|CORS policy/);
+    await v.page.goto(from);
+    for (const format of ['raw', 'text']) {
+      const got = await v.page.evaluate((src) => new Promise((done) => {
+        const script = Object.assign(document.createElement('script'), { src, onload: () => done(['run', typeof window.secret]), onerror: () => done(['refused', typeof window.secret]) });
+        document.head.append(script);
+      }), logs + format);
+      eq(got, ['refused', 'undefined'], `${format} as a script of ${from}`);
+    }
+    const read = await v.page.evaluate((url) => fetch(url).then((r) => r.text(), () => 'refused'), `${logs}raw`);
+    eq(read, from === allowed ? 'secret = 42\n' : 'refused', `read by ${from}`);
+    await v.page.evaluate((href) => { document.body.append(Object.assign(document.createElement('a'), { href, textContent: 'agent' })); }, `${server.url}/ui/`);
+    await v.page.getByRole('link', { name: 'agent' }).click();
+    await v.connected();
+  }
 });
 
 test('https', 'all of it over TLS, the terminal with it', async (t) => {
