@@ -660,14 +660,16 @@ conformance_tests()
 
 # --- black-box tests --------------------------------------------------------------------------------
 
-# api_tests LABEL BINARY: the suite prints its own lines and closes with its own counts.
-api_tests()
+# suite NAME LOG SECONDS COMMAND...: it prints its own lines and closes with its own counts.
+suite()
 {
-    log=$build/api-$1.log
-    say "api tests against $2"
+    name=$1
+    log=$2
+    seconds=$3
+    shift 3
     {
         status=0
-        limited 1200 "$NODE" tests/api/run.mjs --bin "$2" ${only:+--only "$only"} || status=$?
+        limited "$seconds" "$@" || status=$?
         echo $status >"$log.status"
     } 2>&1 </dev/null | tee "$log"
     counts=$(grep -xE '[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped' "$log" | tail -n 1 |
@@ -675,25 +677,33 @@ api_tests()
     # shellcheck disable=SC2086 # three numbers
     case $counts in
     '')
-        say "FAIL api/$1: the suite ended without its counts (exit status $(cat "$log.status"))"
+        say "FAIL $name: the suite ended without its counts (exit status $(cat "$log.status"))"
         count 0 1 0
         ;;
     '0 0 '*)
         # A pattern may select other tests than these; without one, nothing is a failure.
         if [ -z "$only" ]; then
-            say "FAIL api/$1: no test was run"
+            say "FAIL $name: no test was run"
             count 0 1 0
         fi
         ;;
     *' 0 '*)
         if [ "$(cat "$log.status")" -ne 0 ]; then
-            say "FAIL api/$1: no test failed, but the suite ended with status $(cat "$log.status")"
+            say "FAIL $name: no test failed, but the suite ended with status $(cat "$log.status")"
             count 0 1 0
         fi
         count $counts
         ;;
     *) count $counts ;;
     esac
+}
+
+# api_tests LABEL BINARY
+api_tests()
+{
+    say "api tests against $2"
+    suite "api/$1" "$build/api-$1.log" 1200 \
+        "$NODE" tests/api/run.mjs --bin "$2" ${only:+--only "$only"}
 }
 
 # --- the page in a browser ---------------------------------------------------------------------------
@@ -710,7 +720,6 @@ install_browser()
 # that is said, and counts as skipped.
 browser_tests()
 {
-    log=$build/browser-tests.log
     if [ "$UI" != full ]; then
         say "SKIP browser: the page was built with UI=$UI"
         count 0 0 1
@@ -722,35 +731,8 @@ browser_tests()
         return 0
     fi
     say "browser tests against $1"
-    {
-        status=0
-        limited 600 "$NODE" tests/browser/run.mjs --bin "$1" ${only:+--only "$only"} || status=$?
-        echo $status >"$log.status"
-    } 2>&1 </dev/null | tee "$log"
-    counts=$(grep -xE '[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped' "$log" | tail -n 1 |
-        sed 's/[^0-9][^0-9]*/ /g; s/ $//')
-    # shellcheck disable=SC2086 # three numbers
-    case $counts in
-    '')
-        say "FAIL browser: the suite ended without its counts (exit status $(cat "$log.status"))"
-        count 0 1 0
-        ;;
-    '0 0 0')
-        # A pattern may select other tests than these; without one, nothing is a failure.
-        if [ -z "$only" ]; then
-            say 'FAIL browser: no test was run'
-            count 0 1 0
-        fi
-        ;;
-    [1-9]*' 0 '*)
-        if [ "$(cat "$log.status")" -ne 0 ]; then
-            say "FAIL browser: no test failed, but the suite ended with status $(cat "$log.status")"
-            count 0 1 0
-        fi
-        count $counts
-        ;;
-    *) count $counts ;;
-    esac
+    suite browser "$build/browser-tests.log" 600 \
+        "$NODE" tests/browser/run.mjs --bin "$1" ${only:+--only "$only"}
 }
 
 # pure_tests: the parts of the page that need no browser, each file of tests/browser/pure with the test
