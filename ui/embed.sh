@@ -69,12 +69,14 @@ hash_of()
     done | sha256 | cut -c 1-12
 }
 
-# minify FILE: in place.
+# minify FILE [OPTION...]: in place.
 minify()
 {
-    "${NODE:-node}" "$modules/terser/bin/terser" --module --ecma 2020 --compress passes=3,inline=1 --mangle \
-        --comments false --output "$work/minified" -- "$1" || die "$1 cannot be minified"
-    mv "$work/minified" "$1"
+    minified=$1
+    shift
+    "${NODE:-node}" "$modules/terser/bin/terser" --module --ecma 2020 --compress passes=3,inline=1,unsafe_arrows \
+        --mangle "$@" --comments false --output "$work/minified" -- "$minified" || die "$minified cannot be minified"
+    mv "$work/minified" "$minified"
 }
 
 # compress FILE: as gzip, on stdout.
@@ -257,9 +259,14 @@ AWK_CSS='
     gsub(/^[ \t]+|[ \t]+$/, "", out)
     # A blank behind a colon is between a property and its value, never in a selector.
     gsub(/: /, ":", out); gsub(/, /, ",", out); gsub(/; */, ";", out)
-    gsub(/ *\{ */, "{", out); gsub(/ *\} */, "}", out); gsub(/;\}/, "}", out)
+    gsub(/ *\{ */, "{", out); gsub(/ *\} */, "}", out)
+    # The last ";" of a rule may be in the line before.
+    out = last out
+    gsub(/;\}/, "}", out)
+    last = sub(/;$/, "", out) ? ";" : ""
     printf "%s", out
 }
+END { printf "%s", last }
 '
 
 # Blanks in quotes are not for AWK_CSS to take away.
@@ -458,7 +465,8 @@ embed()
         fill_vendor
         cp -R "$vendor" "$work/vendor"
         for file in "$work"/vendor/*.mjs; do
-            minify "$file"
+            # Names that begin with "_" are of one file each, but for two that addon-fit reads of xterm.
+            minify "$file" --mangle-props 'regex=/^_/,reserved=[_core,_renderService]'
         done
         awk "$AWK_CSS" "$vendor/xterm.css" >"$work/vendor/xterm.css"
         vendor_hash=$(hash_of "$work"/vendor/*)

@@ -10,17 +10,23 @@
 #include "base/mem.h"
 #include "net/listener.h"
 #include "net/tls.h"
+#include "os/clock.h"
 #include "os/fd.h"
 #include "os/user.h"
 #include "proc/db.h"
 #include "proc/keeper.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Longer than the keeper gives an old server to end and a new one to begin. */
+#define CLI_UPGRADE_US 30000000u
+#define CLI_UPGRADE_TICK_MS 20
 
 enum cli_flag {
     CLI_HOST, CLI_PORT, CLI_LISTEN, CLI_TOKEN, CLI_TOKEN_FILE, CLI_NO_TOKEN, CLI_ALLOW_HOST,
@@ -98,7 +104,7 @@ static void cli_usage(FILE *to)
                 "Without --data-dir it is $XDG_DATA_HOME/sandbox-agent or "
                 "~/.local/share/sandbox-agent.\n"
                 "upgrade makes the server of that directory start anew from the file of its "
-                "program.\n");
+                "program,\nand waits until it has.\n");
 }
 
 static bool cli_keeps_nothing(void)
@@ -288,20 +294,28 @@ static int cli_parse(struct cli_run *run, int argc, char **argv)
     return -1;
 }
 
+/* Each of that name: an environment may have it twice, and getenv() finds the first. */
+static void cli_wipe_environ(const char *name)
+{
+    extern char **environ;
+    size_t i, n = strlen(name);
+    for (i = 0; environ != NULL && environ[i] != NULL; i++)
+        if (strncmp(environ[i], name, n) == 0 && environ[i][n] == '=')
+            sbx_mem_wipe(environ[i] + n + 1, strlen(environ[i] + n + 1));
+}
+
 /* The variable is wiped: /proc/PID/environ can be read by every process of the same user. */
 static int cli_token_from_env(struct sbx_config *c)
 {
-    char *value = getenv("SANDBOX_AGENT_TOKEN");
+    static const char name[] = "SANDBOX_AGENT_TOKEN";
+    const char *value = getenv(name);
     struct sbx_err err;
     int rc = 0;
-    if (value == NULL || value[0] == '\0')
-        return 0;
-    if (c->tokens.count == 0 && c->token_file == NULL)
+    if (value != NULL && value[0] != '\0' && c->tokens.count == 0 && c->token_file == NULL)
         rc = sbx_config_set_token(c, value, &err);
     if (rc < 0)
         fprintf(stderr, "sandbox-agent: SANDBOX_AGENT_TOKEN: not a valid token\n");
-    else
-        sbx_mem_wipe(value, strlen(value));
+    cli_wipe_environ(name);
     return rc;
 }
 
@@ -436,7 +450,7 @@ static int cli_bind(struct cli_run *run, const struct sbx_user *user, struct sbx
                                                       .fds = {fd, -1, -1}};
         run->estate.nitems = i + 1;
         if (sbx_address_is_unix(&c->listen[i]))
-            (void)!lchown(c->listen[i].sock.un.sun_path, user->uid, user->gid);
+            (void)sbx_user_give_socket(user, c->listen[i].sock.un.sun_path);
     }
     return 0;
 }
@@ -505,7 +519,8 @@ static int cli_keep(struct cli_run *run, const struct sbx_diag *diag)
 {
     char *token = cli_secret(&run->config);
     struct sbx_keeper_options o = {.diag = diag, .argv = run->argv, .token = token,
-                                   .lock = run->data.lock};
+                                   .lock = run->data.lock,
+                                   .on_upgrade = sbx_datadir_note_upgrade};
     struct sbx_err err;
     int status;
     run->data.lock = -1;
@@ -607,26 +622,80 @@ static int cli_server(int argc, char **argv)
     return status;
 }
 
+/* --- upgrading --- */
+
+/* Until the upgrade that is under way, if any, and all up to `number` are over. -errno and err:
+ * that cannot be known. */
+static int cli_await_upgrade(struct sbx_datadir_owner *o, unsigned number, struct sbx_err *err)
+{
+    uint64_t end = sbx_clock_mono_us() + CLI_UPGRADE_US;
+    int rc;
+    while ((rc = sbx_datadir_look_at_owner(o, err)) == 0 &&
+           (o->upgrade < number || (o->upgrade > 0 && o->state == SBX_KEEPER_UPGRADE_BEGUN))) {
+        if (sbx_clock_mono_us() >= end)
+            return sbx_err_set(err, ETIMEDOUT,
+                               "process %ld has not said what became of it; its messages may",
+                               (long)o->pid);
+        (void)poll(NULL, 0, CLI_UPGRADE_TICK_MS);
+    }
+    return rc;
+}
+
+/* The processes of the server may write to the lock file, so it may name anybody. What is sent is
+ * what its owner could send: as root we become that one, for good, and nobody else sends to what
+ * is not his own. */
+static int cli_signal_owner(const struct sbx_datadir_owner *o, struct sbx_err *err)
+{
+    struct sbx_user user = {.uid = o->uid, .gid = o->gid, .groups = {o->gid}, .ngroups = 1};
+    (void)snprintf(user.name, sizeof user.name, "%lu", (unsigned long)o->uid);
+    if (geteuid() == 0 && o->uid != 0 && sbx_user_become(&user, err) < 0)
+        return err->code;
+    if (geteuid() != o->uid)
+        return sbx_err_set(err, EPERM, "the lock file belongs to user %s; only that user or root "
+                                       "can ask for an upgrade", user.name);
+    if (kill(o->pid, SIGUSR2) == 0)
+        return 0;
+    if (errno == EPERM)
+        return sbx_err_set(err, EPERM,
+                           "process %ld, which the lock file names, does not belong to user %s as "
+                           "the lock file does; it is not sent a signal", (long)o->pid, user.name);
+    sbx_err_set(err, errno, "process %ld", (long)o->pid);
+    return sbx_err_add_reason(err);
+}
+
+/* With one that is under way already the program may be older than what is there now: it is waited
+ * for. */
+static int cli_upgrade_owner(struct sbx_datadir_owner *o)
+{
+    struct sbx_err err;
+    if (cli_await_upgrade(o, 0, &err) < 0 || cli_signal_owner(o, &err) < 0 ||
+        cli_await_upgrade(o, o->upgrade + 1, &err) < 0)
+        return cli_fail(&err);
+    if (o->state == SBX_KEEPER_UPGRADE_FAILED) {
+        fprintf(stderr, "sandbox-agent: %s\n", o->text);
+        return 1;
+    }
+    printf("%s\n", o->text);
+    return 0;
+}
+
 static int cli_upgrade(int argc, char **argv)
 {
     const char *dir = NULL;
+    struct sbx_datadir_owner owner;
     struct sbx_err err;
-    pid_t owner;
+    int status;
     if (argc == 2 && strcmp(argv[0], "--data-dir") == 0)
         dir = argv[1];
     else if (argc == 1 && strncmp(argv[0], "--data-dir=", 11) == 0)
         dir = argv[0] + 11;
     else if (argc != 0)
         return cli_wrong("usage: sandbox-agent upgrade [--data-dir DIR]");
-    if (sbx_datadir_owner(dir, &owner, &err) < 0)
+    if (sbx_datadir_find_owner(&owner, dir, &err) < 0)
         return cli_fail(&err);
-    if (kill(owner, SIGUSR2) < 0) {
-        sbx_err_set(&err, errno, "process %ld", (long)owner);
-        (void)sbx_err_add_reason(&err);
-        return cli_fail(&err);
-    }
-    printf("process %ld starts its server anew\n", (long)owner);
-    return 0;
+    status = cli_upgrade_owner(&owner);
+    sbx_datadir_leave_owner(&owner);
+    return status;
 }
 
 static int cli_routes(void)

@@ -1,8 +1,13 @@
 /* datadir.c - see datadir.h.
  *
- * The lock is flock(2) on a file of its own, which holds the owner's pid as text for people and for
- * `sandbox-agent upgrade`. It belongs to the open file, so keeper and servers share it by
- * inheritance, and it ends with the last of them however that ends. */
+ * The lock is flock(2) on a file of its own, which holds text for people and for `sandbox-agent
+ * upgrade`: the owner's pid, and in a second line what became of the last upgrade,
+ *
+ *     4711
+ *     upgrade 2 done: upgraded: the server (pid 4790) runs /usr/bin/sandbox-agent
+ *
+ * It belongs to the open file, so keeper and servers share it by inheritance, and it ends with the
+ * last of them however that ends. */
 #include "app/datadir.h"
 #include "os/fd.h"
 
@@ -17,6 +22,13 @@
 
 #define DATADIR_ALONE " no-keeper"
 #define DATADIR_LOCK "/sandbox-agent.lock"
+#define DATADIR_TEXT_MAX 640
+
+static const char *const datadir_states[] = {
+    [SBX_KEEPER_UPGRADE_BEGUN] = "begun",
+    [SBX_KEEPER_UPGRADE_DONE] = "done",
+    [SBX_KEEPER_UPGRADE_FAILED] = "failed",
+};
 
 static void datadir_set(struct sbx_buf *path, const char *a, const char *b)
 {
@@ -70,7 +82,7 @@ static int datadir_make(char *path)
     return datadir_make_one(path);
 }
 
-static int datadir_open_lock(const char *dir, bool create)
+static int datadir_open_lock(const char *dir, int flags)
 {
     struct sbx_buf path;
     int fd;
@@ -78,35 +90,65 @@ static int datadir_open_lock(const char *dir, bool create)
     datadir_set(&path, dir, DATADIR_LOCK);
     if (path.oom)
         return -ENOMEM;
-    fd = open((const char *)sbx_buf_data(&path), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+    fd = open((const char *)sbx_buf_data(&path), flags | O_CLOEXEC, 0600);
     if (fd < 0)
         fd = -errno;
     sbx_buf_deinit(&path);
     return fd;
 }
 
-static pid_t datadir_read_owner(int lock, bool *alone)
+/* Two reads that agree: one alone may see half of what is being written. */
+static void datadir_read_lock(int lock, char text[DATADIR_TEXT_MAX])
 {
-    char text[32];
-    ssize_t got = pread(lock, text, sizeof text - 1, 0);
-    text[got > 0 ? got : 0] = '\0';
-    *alone = strstr(text, DATADIR_ALONE) != NULL;
-    return (pid_t)strtol(text, NULL, 10);
+    char again[DATADIR_TEXT_MAX];
+    int i;
+    for (i = 0; i < 100; i++) {
+        ssize_t got = pread(lock, text, DATADIR_TEXT_MAX - 1, 0);
+        text[got > 0 ? got : 0] = '\0';
+        got = pread(lock, again, DATADIR_TEXT_MAX - 1, 0);
+        again[got > 0 ? got : 0] = '\0';
+        if (strcmp(text, again) == 0)
+            return;
+    }
+}
+
+static pid_t datadir_read_owner(const char *text, bool *alone)
+{
+    size_t line = strcspn(text, "\n");
+    const char *word = strstr(text, DATADIR_ALONE);
+    *alone = word != NULL && word < text + line;
+    return line == 0 ? 0 : (pid_t)strtol(text, NULL, 10);
+}
+
+/* Never empty in between, nor after a failure. */
+static void datadir_write_lock(int lock, const char *text)
+{
+    size_t n = strlen(text);
+    if (lock >= 0 && pwrite(lock, text, n, 0) == (ssize_t)n)
+        (void)!ftruncate(lock, (off_t)n);
 }
 
 void sbx_datadir_sign(int lock, bool alone)
 {
     char text[32];
-    int n = snprintf(text, sizeof text, "%ld%s\n", (long)getpid(), alone ? DATADIR_ALONE : "");
-    /* Never empty in between, nor after a failure. */
-    if (lock >= 0 && pwrite(lock, text, (size_t)n, 0) == n)
-        (void)!ftruncate(lock, n);
+    (void)snprintf(text, sizeof text, "%ld%s\n", (long)getpid(), alone ? DATADIR_ALONE : "");
+    datadir_write_lock(lock, text);
+}
+
+void sbx_datadir_note_upgrade(int lock, unsigned number, enum sbx_keeper_upgrade state,
+                              const char *words)
+{
+    char text[DATADIR_TEXT_MAX];
+    (void)snprintf(text, sizeof text, "%ld\nupgrade %u %s: %.500s\n", (long)getpid(), number,
+                   datadir_states[state], words);
+    datadir_write_lock(lock, text);
 }
 
 static int datadir_take_lock(struct sbx_datadir *d, struct sbx_err *err)
 {
     const char *dir = sbx_datadir_path(d);
-    int fd = datadir_open_lock(dir, true), rc;
+    char text[DATADIR_TEXT_MAX];
+    int fd = datadir_open_lock(dir, O_RDWR | O_CREAT), rc;
     bool alone;
     if (fd < 0)
         return sbx_err_set(err, fd, "data directory \"%.200s\": %s", dir, strerror(-fd));
@@ -115,13 +157,15 @@ static int datadir_take_lock(struct sbx_datadir *d, struct sbx_err *err)
         sbx_datadir_sign(fd, true);
         return 0;
     }
-    rc = errno == EWOULDBLOCK
-             ? sbx_err_set(err, EEXIST,
-                           "data directory \"%.200s\" is in use by another server, pid %ld", dir,
-                           (long)datadir_read_owner(fd, &alone))
-             : sbx_err_set(err, errno, "data directory \"%.200s\": %s", dir, strerror(errno));
+    rc = -errno;
+    datadir_read_lock(fd, text);
+    if (rc == -EWOULDBLOCK)
+        sbx_err_set(err, EEXIST, "data directory \"%.200s\" is in use by another server, pid %ld",
+                    dir, (long)datadir_read_owner(text, &alone));
+    else
+        sbx_err_set(err, rc, "data directory \"%.200s\": %s", dir, strerror(-rc));
     sbx_fd_close(&fd);
-    return rc;
+    return err->code;
 }
 
 static int datadir_take(struct sbx_datadir *d, struct sbx_err *err)
@@ -192,31 +236,82 @@ const char *sbx_datadir_path(const struct sbx_datadir *d)
     return sbx_buf_len(&d->path) == 0 ? NULL : (const char *)sbx_buf_data(&d->path);
 }
 
-/* The lock file of that directory names its owner, as long as it is locked. */
-static int datadir_find_owner(const char *dir, pid_t *owner, struct sbx_err *err)
+/* "upgrade NUMBER STATE: WORDS"; anything else is as if nothing had been written. */
+static void datadir_read_upgrade(struct sbx_datadir_owner *o, const char *line)
 {
-    bool alone = false;
-    int rc = 0, fd = datadir_open_lock(dir, false);
-    if (fd < 0)
-        return sbx_err_set(err, fd, "data directory \"%.200s\": %s", dir, strerror(-fd));
-    if (flock(fd, LOCK_SH | LOCK_NB) == 0)
-        rc = sbx_err_set(err, ESRCH, "no server uses the data directory \"%.200s\"", dir);
-    else
-        *owner = datadir_read_owner(fd, &alone);
-    if (rc == 0 && *owner <= 0)
-        rc = sbx_err_set(err, EINVAL, "the lock file of \"%.200s\" does not say whose it is", dir);
-    else if (rc == 0 && alone)
-        rc = sbx_err_set(err, ENOTSUP, "the server (pid %ld) has no keeper to start another one",
-                         (long)*owner);
-    sbx_fd_close(&fd);
-    return rc;
+    static const char head[] = "upgrade ";
+    char *at;
+    size_t i, n;
+    o->upgrade = 0;
+    if (strncmp(line, head, sizeof head - 1) != 0)
+        return;
+    o->upgrade = (unsigned)strtoul(line + sizeof head - 1, &at, 10);
+    for (i = 0; i < sizeof datadir_states / sizeof datadir_states[0]; i++) {
+        n = strlen(datadir_states[i]);
+        if (*at == ' ' && strncmp(at + 1, datadir_states[i], n) == 0 &&
+            strncmp(at + 1 + n, ": ", 2) == 0)
+            break;
+    }
+    if (i == sizeof datadir_states / sizeof datadir_states[0]) {
+        o->upgrade = 0;
+        return;
+    }
+    o->state = (enum sbx_keeper_upgrade)i;
+    at += 1 + n + 2;
+    for (i = 0; i + 1 < sizeof o->text && at[i] != '\n' && at[i] != '\0'; i++)
+        o->text[i] = at[i] < 0x20 || at[i] > 0x7e ? '?' : at[i];
+    o->text[i] = '\0';
 }
 
-int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err *err)
+int sbx_datadir_look_at_owner(struct sbx_datadir_owner *o, struct sbx_err *err)
+{
+    char text[DATADIR_TEXT_MAX];
+    pid_t before = o->pid;
+    bool alone;
+    datadir_read_lock(o->lock, text);
+    o->pid = datadir_read_owner(text, &alone);
+    datadir_read_upgrade(o, text + strcspn(text, "\n") + (strchr(text, '\n') != NULL));
+    if (flock(o->lock, LOCK_SH | LOCK_NB) == 0)
+        return sbx_err_set(err, ESRCH, "no server uses the directory");
+    if (o->pid <= 0)
+        return sbx_err_set(err, EINVAL, "the lock file does not say whose it is");
+    if (before > 0 && (o->pid != before || alone))
+        return sbx_err_set(err, ESRCH, "the keeper (pid %ld) is gone", (long)before);
+    return alone ? sbx_err_set(err, ENOTSUP,
+                               "the server (pid %ld) has no keeper to start another one",
+                               (long)o->pid)
+                 : 0;
+}
+
+/* Whoever may write to the directory may have put something else there. A file of its own, which no
+ * link leads to from elsewhere, belongs to who made it. */
+static int datadir_open_owner(struct sbx_datadir_owner *o, const char *dir, struct sbx_err *err)
+{
+    struct stat st;
+    o->lock = datadir_open_lock(dir, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (o->lock < 0)
+        return sbx_err_set(err, o->lock, "%s", strerror(-o->lock));
+    if (fstat(o->lock, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1)
+        return sbx_err_set(err, EINVAL, "the lock file is not a file of its own");
+    o->uid = st.st_uid;
+    o->gid = st.st_gid;
+    return sbx_datadir_look_at_owner(o, err);
+}
+
+static int datadir_find_owner(struct sbx_datadir_owner *o, const char *dir, struct sbx_err *err)
+{
+    struct sbx_err why;
+    if (datadir_open_owner(o, dir, &why) == 0)
+        return 0;
+    sbx_datadir_leave_owner(o);
+    return sbx_err_set(err, why.code, "data directory \"%.200s\": %s", dir, why.text);
+}
+
+int sbx_datadir_find_owner(struct sbx_datadir_owner *o, const char *flag, struct sbx_err *err)
 {
     struct sbx_buf path;
     int rc;
-    *owner = 0;
+    *o = (struct sbx_datadir_owner){.lock = -1};
     sbx_buf_init(&path);
     if (flag != NULL && strcmp(flag, ":memory:") == 0)
         return sbx_err_set(err, EINVAL, "a server that keeps nothing cannot be found by its data "
@@ -228,7 +323,12 @@ int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err *err)
     if (path.oom)
         rc = sbx_err_set(err, ENOMEM, "out of memory");
     else
-        rc = datadir_find_owner((const char *)sbx_buf_data(&path), owner, err);
+        rc = datadir_find_owner(o, (const char *)sbx_buf_data(&path), err);
     sbx_buf_deinit(&path);
     return rc;
+}
+
+void sbx_datadir_leave_owner(struct sbx_datadir_owner *o)
+{
+    sbx_fd_close(&o->lock);
 }

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "os/diag.h"
+#include "proc/keeper.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -34,8 +35,27 @@ const char *sbx_datadir_path(const struct sbx_datadir *d);
  * nothing. */
 void sbx_datadir_sign(int lock, bool alone);
 
-/* The keeper that has the directory of that flag, for an upgrade. 0, or -errno and err: nobody has,
+/* Has the form of on_upgrade of the keeper, whose lock it is: leaves word of an upgrade there. */
+void sbx_datadir_note_upgrade(int lock, unsigned number, enum sbx_keeper_upgrade state,
+                              const char *text);
+
+/* The keeper that has a directory, as its lock file tells. Processes that the server starts may
+ * write that file: what it says is no more to be trusted than they are. */
+struct sbx_datadir_owner {
+    int lock;  /* -1: not found */
+    pid_t pid;
+    uid_t uid; /* whose the file is */
+    gid_t gid;
+    unsigned upgrade; /* number of the last upgrade; 0: there was none */
+    enum sbx_keeper_upgrade state;
+    char text[512]; /* printable */
+};
+
+/* Finds the one of the directory of that flag, for an upgrade. 0, or -errno and err: nobody has it,
  * or a server alone. */
-int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err *err);
+int sbx_datadir_find_owner(struct sbx_datadir_owner *o, const char *flag, struct sbx_err *err);
+/* Looks again. -ESRCH: that keeper is gone. */
+int sbx_datadir_look_at_owner(struct sbx_datadir_owner *o, struct sbx_err *err);
+void sbx_datadir_leave_owner(struct sbx_datadir_owner *o);
 
 #endif

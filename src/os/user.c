@@ -24,6 +24,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifdef __linux__
@@ -374,6 +375,40 @@ int sbx_user_become(const struct sbx_user *u, struct sbx_err *err)
         return sbx_err_set(err, EPERM,
                            "cannot become user %s for good: there is a way back to root", u->name);
     return 0;
+}
+
+/* Ours alone, and named in one place alone: no file of somebody else that was put there. */
+static int user_is_own_socket(const struct stat *st)
+{
+    return S_ISSOCK(st->st_mode) && st->st_uid == geteuid() && st->st_nlink == 1;
+}
+
+/* By descriptor where there are some that only name a file: then what was looked at is what is
+ * given. Elsewhere the directory of the socket should not be that user's. */
+int sbx_user_give_socket(const struct sbx_user *u, const char *path)
+{
+    struct stat st;
+    int rc = 0;
+#if defined(O_PATH) && defined(AT_EMPTY_PATH)
+    int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st) < 0)
+        rc = -errno;
+    else if (!user_is_own_socket(&st))
+        rc = -EPERM;
+    else if (fchownat(fd, "", u->uid, u->gid, AT_EMPTY_PATH) < 0)
+        rc = -errno;
+    (void)close(fd);
+#else
+    if (lstat(path, &st) < 0)
+        rc = -errno;
+    else if (!user_is_own_socket(&st))
+        rc = -EPERM;
+    else if (lchown(path, u->uid, u->gid) < 0)
+        rc = -errno;
+#endif
+    return rc;
 }
 
 int sbx_user_no_new_privs(void)

@@ -31,6 +31,10 @@ int sbx_user_find(struct sbx_user *u, const char *text, const char *dir, struct 
  * to end. The environment is the caller's. */
 int sbx_user_become(const struct sbx_user *u, struct sbx_err *err);
 
+/* Gives that user a socket that this process has bound at that path. Whatever else is there by now,
+ * a link for instance, stays whose it is. 0 or -errno; needs root. */
+int sbx_user_give_socket(const struct sbx_user *u, const char *path);
+
 /* From here on no program started by this process gains rights by exec (setuid files, sudo). 0, or
  * -ENOTSUP where the kernel has no such thing. */
 int sbx_user_no_new_privs(void);

@@ -5,7 +5,8 @@
  *   over      status is what sbx_keeper_run returns; in a server: SBX_KEEPER_SERVER
  *
  *   server ends                                   next
- *   a stop was asked for (TERM, INT)              over, its status
+ *   a stop was asked for (TERM, INT)              over, its status; RUNNING, the program before it,
+ *                                                 after a new one that was not ready yet
  *   an upgrade was asked for (USR2)               RUNNING, the new program
  *   new program, not ready yet                    RUNNING, the program before it
  *   first server, not ready yet                   over, its status: it has said why
@@ -40,6 +41,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -86,6 +88,7 @@ struct keeper {
     char *path;          /* of the program; NULL: not known, no upgrades */
     int program;         /* what servers execute; -1: they are forks of ours */
     int next;            /* what an upgrade puts in its place; -1: none under way */
+    unsigned upgrades;   /* that were asked for */
     struct keeper_entry *entries;
     size_t n, cap;
     size_t untold; /* entries that have exited without being told */
@@ -377,12 +380,33 @@ static void keeper_close_one(struct keeper *k, const struct sbx_keeper_msg *m)
             sbx_fd_close(&e->item.fds[i]);
 }
 
+static void keeper_say_upgrade(struct keeper *k, enum sbx_keeper_upgrade state,
+                               const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* For everybody, and for who asked. */
+static void keeper_say_upgrade(struct keeper *k, enum sbx_keeper_upgrade state,
+                               const char *fmt, ...)
+{
+    const struct keeper_entry *lock = keeper_find(k, SBX_KEEP_LOCK, 0);
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    sbx_diag(k->o->diag, state == SBX_KEEPER_UPGRADE_FAILED ? SBX_DIAG_ERROR : SBX_DIAG_INFO, "%s",
+             text);
+    if (k->o->on_upgrade != NULL && lock != NULL)
+        k->o->on_upgrade(lock->item.fds[0], k->upgrades, state, text);
+}
+
 /* A server that is ready already and says so again when it was asked to go stays. */
 static void keeper_note_ready(struct keeper *k)
 {
     if (k->ready && k->asked) {
-        sbx_diag(k->o->diag, SBX_DIAG_ERROR, "upgrade: the server (pid %ld) cannot leave now",
-                 (long)k->server);
+        keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_FAILED,
+                           "upgrade: the server (pid %ld) cannot leave now: the next one would not "
+                           "know what could not be stored", (long)k->server);
         k->asked = false;
         k->kill_us = 0;
         sbx_fd_close(&k->next);
@@ -394,8 +418,8 @@ static void keeper_note_ready(struct keeper *k)
     k->failures = 0;
     if (!k->trying)
         return;
-    sbx_diag(k->o->diag, SBX_DIAG_INFO, "upgraded: the server (pid %ld) runs %s",
-             (long)k->server, k->path);
+    keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_DONE, "upgraded: the server (pid %ld) runs %s",
+                       (long)k->server, k->path);
     sbx_fd_close(&k->program);
     k->program = k->next;
     k->next = -1;
@@ -705,13 +729,15 @@ static void keeper_recover(struct keeper *k, const char *what)
 
 static void keeper_fall_back(struct keeper *k, const char *what)
 {
-    sbx_diag(k->o->diag, SBX_DIAG_ERROR,
-             "%s before it was ready; going back from the new %s to the program before it", what,
-             k->path);
+    keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_FAILED,
+                       "%s before it was ready; going back from the new %s to the program before "
+                       "it", what, k->path);
     sbx_fd_close(&k->next);
     k->trying = false;
     k->start_us = 0;
 }
+
+static void keeper_stop(struct keeper *k);
 
 static void keeper_decide(struct keeper *k, const struct sbx_exit *e)
 {
@@ -720,7 +746,10 @@ static void keeper_decide(struct keeper *k, const struct sbx_exit *e)
     (void)snprintf(what, sizeof what, "the server (pid %ld) %s", (long)k->server, how);
     k->server = 0;
     k->kill_us = 0;
-    if (k->stopping) {
+    if (k->stopping && k->trying) {
+        keeper_fall_back(k, what);
+        keeper_stop(k);
+    } else if (k->stopping) {
         keeper_finish(k, keeper_status_of(e));
     } else if (k->asked || (k->ready && e->kind == SBX_EXIT_CODE && e->value == SBX_KEEPER_AGAIN)) {
         k->asked = false;
@@ -766,6 +795,14 @@ static void keeper_stop(struct keeper *k)
 {
     k->stopping = true;
     k->kill_us = 0;
+    /* A program that never got ready may hear no other signal, and knows nothing that would be
+     * lost: the one before it ends the processes. */
+    if (k->trying) {
+        keeper_pass_on(k, SIGKILL);
+        return;
+    }
+    if (k->server == 0)
+        sbx_fd_close(&k->next);
     /* Without a server one is started, to end the processes as they should be. */
     if (k->server == 0 && (k->generation == 0 || keeper_start(k) < 0)) {
         keeper_finish(k, 0);
@@ -783,22 +820,26 @@ static void keeper_upgrade(struct keeper *k)
         sbx_diag(k->o->diag, SBX_DIAG_WARN, "an upgrade is under way already");
         return;
     }
+    k->upgrades++;
     if (k->path == NULL) {
-        sbx_diag(k->o->diag, SBX_DIAG_ERROR,
-                 "cannot upgrade: the path of the program is not known");
+        keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_FAILED,
+                           "cannot upgrade: the path of the program is not known");
         return;
     }
     k->next = open(k->path, O_RDONLY | O_CLOEXEC);
     if (k->next < 0 || access(k->path, X_OK) < 0) {
-        sbx_diag(k->o->diag, SBX_DIAG_ERROR, "cannot upgrade to %s: %s", k->path, strerror(errno));
+        keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_FAILED, "cannot upgrade to %s: %s", k->path,
+                           strerror(errno));
         sbx_fd_close(&k->next);
         return;
     }
     k->start_us = 0;
-    if (k->server == 0)
+    if (k->server == 0) {
+        keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_BEGUN, "upgrade: starting %s", k->path);
         return;
-    sbx_diag(k->o->diag, SBX_DIAG_INFO, "upgrade: replacing the server (pid %ld) by %s",
-             (long)k->server, k->path);
+    }
+    keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_BEGUN, "upgrade: replacing the server (pid %ld) by %s",
+                       (long)k->server, k->path);
     k->asked = true;
     k->kill_us = sbx_clock_mono_us() + KEEPER_UPGRADE_US;
     keeper_pass_on(k, SIGUSR2);

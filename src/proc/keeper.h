@@ -21,6 +21,10 @@
 #include "os/diag.h"
 #include "proc/estate.h"
 
+enum sbx_keeper_upgrade {
+    SBX_KEEPER_UPGRADE_BEGUN, SBX_KEEPER_UPGRADE_DONE, SBX_KEEPER_UPGRADE_FAILED
+};
+
 struct sbx_keeper_options {
     const struct sbx_diag *diag;
     char **argv;       /* for an upgrade: arguments of the new program, NULL at the end, without a
@@ -28,6 +32,10 @@ struct sbx_keeper_options {
     const char *token; /* goes to the new program in SANDBOX_AGENT_TOKEN; NULL: none does */
     int lock;          /* a descriptor to hand to every server as SBX_KEEP_LOCK, number 0; it is the
                           keeper's then; -1: none */
+    /* For who asked for an upgrade: what became of it, in words. Of each that is begun one of the
+     * others follows, unless all ends before; what is asked for meanwhile is not counted. lock: the
+     * one above. number: 1 is the first. NULL: nobody is told. */
+    void (*on_upgrade)(int lock, unsigned number, enum sbx_keeper_upgrade state, const char *text);
 };
 
 /* What `estate` has is the keeper's, and the first server's, unless this fails.

@@ -289,52 +289,162 @@ static void test_lock_is_inherited(void **state)
     expect_opened(dir, dir);
 }
 
+static struct sbx_datadir_owner owner;
+
+static int find_owner(const char *dir)
+{
+    int rc = sbx_datadir_find_owner(&owner, dir, &err);
+    if (rc < 0)
+        assert_int_equal(owner.lock, -1);
+    return rc;
+}
+
+static void expect_owner(const char *dir, pid_t pid)
+{
+    assert_int_equal(find_owner(dir), 0);
+    assert_int_equal(owner.pid, pid);
+    assert_int_equal(owner.uid, geteuid());
+    assert_int_equal(owner.upgrade, 0);
+    assert_true((fcntl(owner.lock, F_GETFD) & FD_CLOEXEC) != 0);
+    sbx_datadir_leave_owner(&owner);
+    assert_int_equal(owner.lock, -1);
+}
+
+static void expect_no_owner(const char *dir, int code, const char *reason)
+{
+    assert_int_equal(find_owner(dir), code);
+    if (strstr(err.text, reason) == NULL || (dir != NULL && strstr(err.text, dir) == NULL))
+        fail_msg("\"%s\" does not say %s", err.text, reason);
+}
+
 static void test_owner(void **state)
 {
     char dir[512], name[40];
     struct other o;
-    pid_t owner = 1;
     (void)state;
     (void)snprintf(dir, sizeof dir, "%s/x", root);
-    assert_int_equal(sbx_datadir_owner(dir, &owner, &err), -ENOENT);
-    assert_non_null(strstr(err.text, dir));
+    expect_no_owner(dir, -ENOENT, "No such file");
     expect_opened(dir, dir);
-    assert_int_equal(sbx_datadir_owner(dir, &owner, &err), -ESRCH); /* a file, and nobody */
-    assert_non_null(strstr(err.text, dir));
+    expect_no_owner(dir, -ESRCH, "no server"); /* a file, and nobody */
     start_other(&o, dir, false);
-    assert_int_equal(sbx_datadir_owner(dir, &owner, &err), 0);
-    assert_int_equal(owner, o.pid);
+    expect_owner(dir, o.pid);
     end_other(&o);
     start_other(&o, dir, true);
-    (void)snprintf(name, sizeof name, "pid %ld", (long)o.pid);
-    assert_int_equal(sbx_datadir_owner(dir, &owner, &err), -ENOTSUP);
-    assert_non_null(strstr(err.text, name));
-    assert_non_null(strstr(err.text, "no keeper"));
+    (void)snprintf(name, sizeof name, "pid %ld) has no keeper", (long)o.pid);
+    expect_no_owner(dir, -ENOTSUP, name);
     end_other(&o);
-    assert_int_equal(sbx_datadir_owner(dir, &owner, &err), -ESRCH);
+    expect_no_owner(dir, -ESRCH, "no server");
     start_other(&o, NULL, false);
-    assert_int_equal(sbx_datadir_owner(NULL, &owner, &err), 0);
-    assert_int_equal(owner, o.pid);
+    expect_owner(NULL, o.pid);
     end_other(&o);
     (void)unsetenv("HOME");
-    assert_int_equal(sbx_datadir_owner(NULL, &owner, &err), -ENOENT);
+    expect_no_owner(NULL, -ENOENT, "HOME");
 }
 
 static void test_sign(void **state)
 {
     char dir[512];
-    pid_t owner;
     (void)state;
     (void)snprintf(dir, sizeof dir, "%s/x", root);
     assert_int_equal(open_dir(dir), 0);
     /* Until it has signed it is a server without a keeper: it must not be sent a signal. */
-    assert_int_equal(sbx_datadir_owner(dir, &owner, &err), -ENOTSUP);
+    expect_no_owner(dir, -ENOTSUP, "no keeper");
     sbx_datadir_sign(d.lock, false);
-    assert_int_equal(sbx_datadir_owner(dir, &owner, &err), 0);
-    assert_int_equal(owner, getpid());
+    expect_owner(dir, getpid());
     sbx_datadir_sign(d.lock, true);
-    assert_int_equal(sbx_datadir_owner(dir, &owner, &err), -ENOTSUP);
+    expect_no_owner(dir, -ENOTSUP, "no keeper");
     sbx_datadir_sign(-1, true);
+    sbx_datadir_deinit(&d);
+}
+
+static void look(unsigned number, enum sbx_keeper_upgrade state, const char *text)
+{
+    assert_int_equal(sbx_datadir_look_at_owner(&owner, &err), 0);
+    assert_int_equal(owner.upgrade, number);
+    assert_int_equal(owner.state, state);
+    assert_string_equal(owner.text, text);
+}
+
+static void test_word_of_upgrades(void **state)
+{
+    char dir[512], words[700];
+    (void)state;
+    (void)snprintf(dir, sizeof dir, "%s/x", root);
+    assert_int_equal(open_dir(dir), 0);
+    sbx_datadir_sign(d.lock, false);
+    assert_int_equal(find_owner(dir), 0);
+    assert_int_equal(owner.upgrade, 0);
+    sbx_datadir_note_upgrade(d.lock, 1, SBX_KEEPER_UPGRADE_BEGUN, "it begins");
+    look(1, SBX_KEEPER_UPGRADE_BEGUN, "it begins");
+    sbx_datadir_note_upgrade(d.lock, 1, SBX_KEEPER_UPGRADE_FAILED, "no-keeper: that fails");
+    look(1, SBX_KEEPER_UPGRADE_FAILED, "no-keeper: that fails");
+    sbx_datadir_note_upgrade(d.lock, 4000000000u, SBX_KEEPER_UPGRADE_DONE, "");
+    look(4000000000u, SBX_KEEPER_UPGRADE_DONE, "");
+    sbx_datadir_note_upgrade(d.lock, 7, SBX_KEEPER_UPGRADE_DONE, "\x1b[2J\xc3\xa4\x7f");
+    look(7, SBX_KEEPER_UPGRADE_DONE, "?[2J???");
+    memset(words, 'w', sizeof words - 1);
+    words[sizeof words - 1] = '\0';
+    sbx_datadir_note_upgrade(d.lock, 8, SBX_KEEPER_UPGRADE_DONE, words);
+    words[500] = '\0';
+    look(8, SBX_KEEPER_UPGRADE_DONE, words);
+    /* Gone with the keeper that said it. */
+    sbx_datadir_sign(d.lock, true);
+    assert_int_equal(sbx_datadir_look_at_owner(&owner, &err), -ESRCH);
+    assert_int_equal(owner.upgrade, 0);
+    sbx_datadir_deinit(&d);
+    assert_int_equal(sbx_datadir_look_at_owner(&owner, &err), -ESRCH);
+    sbx_datadir_leave_owner(&owner);
+}
+
+/* What a process of the server could have written there. */
+static void test_nonsense_in_the_lock_file(void **state)
+{
+    static const char *const nobody[] = {"", "x", "0\n", "-1\n", "4294967295\n", "\n12\n"};
+    static const char *const nothing[] = {"", "upgrade", "upgrade ", "upgrade 3", "upgrade 3 done",
+                                          "upgrade 3 gone: x", "upgrade x done: x",
+                                          "grade 3 done: x", "upgrade 3done: x",
+                                          "upgrade  done: "};
+    char dir[512], text[64];
+    size_t i;
+    (void)state;
+    (void)snprintf(dir, sizeof dir, "%s/x", root);
+    assert_int_equal(open_dir(dir), 0);
+    for (i = 0; i < sizeof nobody / sizeof nobody[0]; i++) {
+        assert_int_equal(ftruncate(d.lock, 0), 0);
+        assert_int_equal(pwrite(d.lock, nobody[i], strlen(nobody[i]), 0), strlen(nobody[i]));
+        expect_no_owner(dir, -EINVAL, "whose it is");
+    }
+    for (i = 0; i < sizeof nothing / sizeof nothing[0]; i++) {
+        (void)snprintf(text, sizeof text, "%ld\n%s", (long)getpid(), nothing[i]);
+        assert_int_equal(ftruncate(d.lock, 0), 0);
+        assert_int_equal(pwrite(d.lock, text, strlen(text), 0), strlen(text));
+        expect_owner(dir, getpid());
+    }
+    sbx_datadir_deinit(&d);
+}
+
+/* Nor is it believed where something else was put in its place. */
+static void test_no_lock_file_of_its_own(void **state)
+{
+    char dir[512], lock[600], real[600];
+    (void)state;
+    (void)snprintf(dir, sizeof dir, "%s/x", root);
+    (void)snprintf(lock, sizeof lock, "%s/sandbox-agent.lock", dir);
+    (void)snprintf(real, sizeof real, "%s/real", root);
+    assert_int_equal(open_dir(dir), 0);
+    sbx_datadir_sign(d.lock, false);
+    expect_owner(dir, getpid());
+    assert_int_equal(link(lock, real), 0);
+    expect_no_owner(dir, -EINVAL, "file of its own");
+    assert_int_equal(unlink(lock), 0);
+    assert_int_equal(symlink(real, lock), 0);
+    expect_no_owner(dir, -ELOOP, "symbolic link");
+    assert_int_equal(unlink(lock), 0);
+    assert_int_equal(mkfifo(lock, 0600), 0);
+    expect_no_owner(dir, -EINVAL, "file of its own");
+    assert_int_equal(unlink(lock), 0);
+    assert_int_equal(mkdir(lock, 0700), 0);
+    expect_no_owner(dir, -EINVAL, "file of its own");
     sbx_datadir_deinit(&d);
 }
 
@@ -357,11 +467,10 @@ static void test_find(void **state)
 static void open_with_little_memory(void *ctx, const struct gate *g)
 {
     const struct sbx_diag quiet = {SBX_DIAG_ERROR};
-    pid_t owner;
     int rc = sbx_datadir_open(&d, ctx, &quiet, &err);
     assert_true(rc == 0 || (rc == -ENOMEM && gate_hit(g)));
     if (rc == 0 && sbx_datadir_path(&d) != NULL) {
-        rc = sbx_datadir_owner(ctx, &owner, &err);
+        rc = find_owner(ctx);
         assert_true(rc == -ENOTSUP || (rc == -ENOMEM && gate_hit(g)));
     }
     sbx_datadir_deinit(&d);
@@ -395,6 +504,9 @@ int main(void)
         TEST(test_lock_is_inherited),
         TEST(test_owner),
         TEST(test_sign),
+        TEST(test_word_of_upgrades),
+        TEST(test_nonsense_in_the_lock_file),
+        TEST(test_no_lock_file_of_its_own),
         TEST(test_find),
         TEST(test_out_of_memory),
     };

@@ -301,6 +301,22 @@ static void test_stop_while_upgrading(void **state)
     assert_int_equal(rig->board->generation, 1);
 }
 
+/* It was started with all signals blocked, and leaves them so: a server of the old program ends the
+ * processes. */
+static void test_stop_while_trying(void **state)
+{
+    struct keeper_rig *rig = *state;
+    start_agent(rig);
+    put_text(rig, "#!/bin/sh\necho it tries >&2\nexec sleep 1000\n", 0700);
+    upgrade(rig);
+    BOARD_UNTIL(rig, keeper_rig_has_said(rig, "it tries"));
+    assert_int_equal(kill(rig->keeper, SIGTERM), 0);
+    assert_int_equal(keeper_rig_wait(rig), 0);
+    assert_true(keeper_rig_has_said(rig, "going back"));
+    assert_int_equal(rig->board->generation, 3);
+    assert_int_equal(rig->board->terms, 1);
+}
+
 /* --- the environment of somebody else --- */
 
 static void expect_no_estate(const char *text)
@@ -377,6 +393,7 @@ int main(int argc, char **argv)
         keeper_test(test_nothing_to_upgrade_to),
         keeper_test(test_a_deaf_server),
         keeper_test(test_stop_while_upgrading),
+        keeper_test(test_stop_while_trying),
         keeper_test(test_wrong_variables),
     };
     own_argv = argv;

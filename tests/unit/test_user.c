@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -594,6 +596,60 @@ static void test_no_new_privs(void **state)
     assert_int_equal(rc, 0);
 }
 
+static int bind_at(const char *path)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&a, sizeof a), 0);
+    return fd;
+}
+
+static void expect_given(const char *name, int rc, uid_t uid, gid_t gid)
+{
+    const struct sbx_user to = {.uid = 1234, .gid = 1235};
+    struct stat st;
+    char path[128];
+    path_of(path, name);
+    assert_int_equal(sbx_user_give_socket(&to, path), rc);
+    assert_int_equal(lstat(path, &st), 0);
+    assert_int_equal(st.st_uid, uid);
+    assert_int_equal(st.st_gid, gid);
+}
+
+/* What that user could have put there meanwhile stays whose it is. */
+static void test_give_socket(void **state)
+{
+    static const char *const names[] = {"socket", "link", "file"};
+    char socket_path[128], path[128];
+    size_t i;
+    int fd;
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    path_of(socket_path, "socket");
+    fd = bind_at(socket_path);
+    path_of(path, "link");
+    assert_int_equal(symlink(socket_path, path), 0);
+    expect_given("link", -EPERM, 0, getegid());
+    put("file", "of root", 7);
+    expect_given("file", -EPERM, 0, getegid());
+    path_of(path, "second");
+    assert_int_equal(link(socket_path, path), 0);
+    expect_given("second", -EPERM, 0, getegid());
+    expect_given("socket", -EPERM, 0, getegid());
+    assert_int_equal(unlink(path), 0);
+    expect_given("socket", 0, 1234, 1235);
+    expect_given("socket", -EPERM, 1234, 1235); /* no more ours to give */
+    path_of(path, "none");
+    assert_int_equal(sbx_user_give_socket(&u, path), -ENOENT);
+    (void)close(fd);
+    for (i = 0; i < sizeof names / sizeof names[0]; i++) {
+        path_of(path, names[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
 int main(void)
 {
 #define WITH_FILES(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -615,6 +671,7 @@ int main(void)
         WITH_FILES(test_names_that_do_not_fit),
         WITH_FILES(test_too_many_groups),
         WITH_FILES(test_no_descriptor_is_left),
+        WITH_FILES(test_give_socket),
         cmocka_unit_test(test_become),
         cmocka_unit_test(test_become_needs_root),
         cmocka_unit_test(test_way_back_is_noticed),

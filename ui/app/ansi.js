@@ -75,11 +75,13 @@ export function applySgr(style, parameters) {
   return flags === 0 && ink === null && back === null ? null : { flags, ink, back };
 }
 
-// Class names, among them "ink1" and "fill9" for the sixteen colours; other colours are
-// to be set as the custom properties --ink and --fill.
+// Class names. The colours themselves are custom properties of each element, see colorText().
 export function styleClasses({ flags, ink, back }) {
   const names = FLAG_CLASSES.filter(([flag]) => flags & flag).map(([, name]) => name);
-  if (ink !== null) names.push('ink', ...(typeof ink === 'number' ? [`ink${ink}`] : ['free']));
-  if (back !== null) names.push('fill', ...(typeof back === 'number' ? [`fill${back}`] : []));
+  if (ink !== null) names.push(typeof ink === 'number' ? 'ink' : 'ink free');
+  if (back !== null) names.push('fill');
   return names.join(' ');
 }
+
+// As CSS has it: the sixteen are those of the theme.
+export const colorText = (color) => (typeof color === 'number' ? `var(--c${color})` : color);

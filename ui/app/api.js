@@ -76,14 +76,6 @@ export function apiUrl(path) {
   return new URL(`../v1/${path}`, document.baseURI);
 }
 
-async function problemOf(response) {
-  try {
-    return new Problem(response.status, await response.json());
-  } catch {
-    return new Problem(response.status, {});
-  }
-}
-
 // path: below /v1/. Options: body (made JSON), headers, signal, json (read the answer: `data` of what is
 // returned), and timeout in ms for the head of the answer, and the rest where it is read here (0: none).
 // Resolves to a Response that is ok, or 304.
@@ -117,7 +109,8 @@ export async function request(method, path, { body, headers, signal, json, timeo
     clearTimeout(timer);
   }
   tellWatchers(response.status === 401 ? 'refused' : 'answer');
-  if (!response.ok && response.status !== 304) throw await problemOf(response);
+  if (!response.ok && response.status !== 304)
+    throw new Problem(response.status, await response.json().catch(() => ({})));
   return response;
 }
 

@@ -7,7 +7,7 @@
 //
 // While it follows, the end stays in sight: whenever the content or the pane changes its size, before
 // that is painted. While it does not, nothing that comes moves what is read.
-import { styleClasses } from './ansi.js';
+import { colorText, styleClasses } from './ansi.js';
 import { h } from './dom.js';
 import { formatClock } from './format.js';
 
@@ -20,8 +20,8 @@ const END_PIXELS = 4; // so near to the end is at the end
 function createRun(text, style) {
   const span = document.createElement('span');
   span.className = styleClasses(style);
-  if (typeof style.ink === 'string') span.style.setProperty('--ink', style.ink);
-  if (typeof style.back === 'string') span.style.setProperty('--fill', style.back);
+  if (style.ink !== null) span.style.setProperty('--ink', colorText(style.ink));
+  if (style.back !== null) span.style.setProperty('--fill', colorText(style.back));
   span.textContent = text;
   return span;
 }

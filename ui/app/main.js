@@ -280,36 +280,21 @@ function startPage() {
   }
 
   function perform(command) {
-    const { page } = readRoute();
-    if (page === 'process' && !['down', 'up', 'help', 'run'].includes(command) && detail.command(command)) return true;
-    switch (command) {
-      case 'help':
-        openDialog('help');
-        return true;
-      case 'new':
-        location.hash = '#/new';
-        return true;
-      case 'run':
-        location.hash = '#/run';
-        return true;
-      case 'search':
-        list.focusFilter();
-        return true;
-      case 'down':
-        list.move(1);
-        return true;
-      case 'up':
-        list.move(-1);
-        return true;
-      case 'enter':
-        if (page === 'process') detail.focus();
-        return page === 'process';
-      case 'escape':
-        if (page !== 'list') location.hash = '#/';
-        return page !== 'list';
-      default:
-        return false;
-    }
+    const { page, id } = readRoute();
+    if (id && !['down', 'up', 'help', 'run'].includes(command) && detail.command(command)) return true;
+    if ((command === 'enter' && !id) || (command === 'escape' && page === 'list')) return false;
+    const action = {
+      help: () => openDialog('help'),
+      new: () => location.assign('#/new'),
+      run: () => location.assign('#/run'),
+      search: list.focusFilter,
+      down: () => list.move(1),
+      up: () => list.move(-1),
+      enter: detail.focus,
+      escape: () => location.assign('#/'),
+    }[command];
+    action?.();
+    return action !== undefined;
   }
 
   // Only whom it is for has to load it.

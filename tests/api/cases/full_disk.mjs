@@ -99,6 +99,9 @@ disk('fills-up', 'a full disk degrades storage and nothing else; with room again
     await api.input(quiet.id, '\n');
     eq((await api.exited(quiet.id)).exitCode, 3);
     ok(here(p.pid), 'processes run');
+    const upgrade = await ctx.command(['upgrade', '--data-dir', s.dataDir]);
+    eq([upgrade.code, upgrade.out], [1, ''], 'upgrade');
+    match(upgrade.err, /cannot leave now/);
     eq((await storage(api)).degraded, true, 'still');
     fs.rmSync(path.join(dir, 'ballast'));
     await recovers(api);

@@ -12,7 +12,7 @@ const group = define('lost_file');
 const lost = (id, title, fn, opts = {}) => group('better', id, title, async (ctx) => {
   if (!hasStore()) skip('this server stores nothing');
   needSqlite();
-  return ctx.withServer({}, (s, api) => fn(s, api));
+  return ctx.withServer(opts.server ?? {}, (s, api) => fn(s, api));
 }, { timeout: 60, ...opts });
 
 const NAMES = ['', '-wal', '-shm'].map((end) => `sandbox-agent.db${end}`);
@@ -151,3 +151,17 @@ lost('newer-meanwhile', 'a file that a newer program has taken over is left alon
   await goesOn(api, p, 'one');
   eq(await sql(fileOf(s), 'pragma user_version'), [{ user_version: 99 }]);
 });
+lost('no-file', 'with --data-dir :memory: what runs is taken over, and what has ended is forgotten', async (s, api) => {
+  const pipe = await echoer(api), tty = await reader(api);
+  await api.exited((await api.sh('exit 9')).id);
+  await goesOn(api, pipe, 'one');
+  await s.killServer();
+  eq((await list(api)).map((p) => [p.id, p.status, p.pid]), [pipe, tty].map((p) => [p.id, 'running', p.pid]));
+  eq((await goesOn(api, pipe, 'two'))[0].sequence, 1);
+  ok(!(await storage(api)).degraded, 'nothing is missing');
+  await api.input(pipe.id, 'quit7\n');
+  includes(await api.exited(pipe.id), { exitCode: 7 });
+  eq((await api.sh('true')).id, 'proc_4', 'the counter goes on');
+  await s.killServer();
+  eq((await list(api)).map((p) => p.id), [tty.id]);
+}, { server: { dataDir: ':memory:' } });

@@ -33,7 +33,8 @@ const WAYS = [
   ['the command', async (s, ctx) => {
     const r = await command(s, ctx);
     eq([r.code, r.err], [0, ''], 'upgrade');
-    ok(r.out.trim().length > 0, 'it tells what it did');
+    eq(r.out, `upgraded: the server (pid ${s.serverPid()}) runs ${s.bin}\n`);
+    ok(await s.answers(), 'it serves when the command ends');
   }],
   ['SIGUSR2', async (s) => { send(s.keeperPid(), 'SIGUSR2'); }],
 ];
@@ -130,6 +131,53 @@ upgrade('broken-binary', 'a new binary that does not run changes nothing, and th
   await upgraded(s, ctx, WAYS[0][1]);
   eq(inodeOfProgram(s.serverPid()), ino);
   await p.say('replaced after all');
+}, { server: {} });
+upgrade('command-tells-failure', 'upgrade exits with 1 and the reason where nothing was replaced', async (s, api, { ctx, bin, replace }) => {
+  const p = await echoer(api);
+  const fails = async (why, what) => {
+    s.known = 0;
+    const r = await command(s, ctx, { bin: settings.bin });
+    eq([r.code, r.out, r.err.trimEnd().split('\n').length], [1, '', 1], `${what}: ${r.err}`);
+    match(r.err, why);
+    await until(() => s.answers(), { what: 'an answer' });
+    await p.say(`still here with ${what}`);
+  };
+  replace('#!/bin/sh\nexit 3\n');
+  await fails(/ended with exit code 3 before it was ready/, 'a program that ends at once');
+  replace('this is no program\n');
+  await fails(/ended with exit code 127 before it was ready/, 'no program');
+  fs.chmodSync(bin, 0o600);
+  await fails(/cannot upgrade to .*: Permission denied/, 'a file that is not executable');
+  fs.rmSync(bin);
+  await fails(/cannot upgrade to .*: No such file/, 'no file');
+  const ino = replace();
+  await upgraded(s, ctx, WAYS[0][1]);
+  eq(inodeOfProgram(s.serverPid()), ino);
+  await p.say('replaced after all');
+}, { server: {} });
+upgrade('command-awaits-the-one-before', 'an upgrade that is asked for while another is under way begins after that', async (s, api, { ctx, replace }) => {
+  replace('#!/bin/sh\necho begun >&2\nexec sleep 1000\n');
+  s.known = 0;
+  const first = command(s, ctx, { bin: settings.bin });
+  await until(() => s.log.includes('begun'), { what: 'the first one' });
+  const ino = replace();
+  const second = await command(s, ctx, { bin: settings.bin });
+  eq([second.code, second.err], [0, '']);
+  oneOf((await first).code, [0, 1], 'the first may not look before the second has begun');
+  s.known = 0;
+  eq(inodeOfProgram(s.serverPid()), ino);
+  await until(() => s.answers(), { what: 'an answer' });
+  s.known = s.serverPid();
+}, { server: {} });
+upgrade('command-and-the-end', 'a server that is stopped instead is told, not waited for', async (s, api, { ctx, replace }) => {
+  replace('#!/bin/sh\necho begun >&2\nexec sleep 1000\n');
+  s.known = 0;
+  const asked = command(s, ctx, { bin: settings.bin });
+  await until(() => s.log.includes('begun'), { what: 'the upgrade' });
+  await s.stop();
+  const r = await asked;
+  eq([r.code, r.out], [1, '']);
+  match(r.err, /before it was ready|no server uses the directory/);
 }, { server: {} });
 upgrade('hanging-binary', 'a new binary that never becomes ready is given up, and the old one goes on', async (s, api, { replace }) => {
   const p = await echoer(api);

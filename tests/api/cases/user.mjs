@@ -1,5 +1,6 @@
 // --user: what root was needed for is had first, then keeper, server and processes are somebody else
 // for good. --no-new-privs.
+import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -26,10 +27,11 @@ const user = (id, title, fn) => group('better', id, title, async (ctx) => {
 });
 // Its directory is that user's, and sockets and data are in it. The leak check of a sanitizer needs
 // the rights to trace, which are gone.
+const NO_LEAK_CHECK = { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:detect_leaks=0` };
 const asNobody = (o, { uid }) => ({
   pre: `chown ${uid} .`,
   ...o,
-  env: { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:detect_leaks=0`, ...o.env },
+  env: { ...NO_LEAK_CHECK, ...o.env },
   flags: `--user ${NAME} ${o.flags ?? ''}`,
 });
 const statusOf = (pid) => Object.fromEntries(fs.readFileSync(`/proc/${pid}/status`, 'utf8').split('\n').map((l) => l.split(/:\s*/)));
@@ -182,6 +184,39 @@ user('upgrade', 'an upgrade keeps user, port, socket and token', async (ctx, who
     eq((await new Api(s.url).get('/v1/processes')).status, 401);
     eq((await api.runSh('id -u; echo "$HOME"')).stdout, `${who.uid}\n${who.home}\n`);
   });
+});
+// What the lock file says is what a process of the server may have written there.
+user('lock-file-that-names-another', 'an upgrade by root signals nobody but a process of the user that the lock file belongs to', async (ctx, who) => {
+  if (!hasStore()) skip('this server has no keeper');
+  const victim = spawn('sleep', ['60']), ended = new Promise((r) => { victim.on('exit', r); });
+  try {
+    await ctx.withServer(asNobody({}, who), async (s, api) => {
+      const lock = path.join(s.dataDir, 'sandbox-agent.lock'), text = fs.readFileSync(lock);
+      const ask = () => ctx.command(['upgrade', '--data-dir', s.dataDir], { env: NO_LEAK_CHECK });
+      eq((await api.runSh(`echo ${victim.pid} > ${quote(lock)}`)).exitCode, 0);
+      const r = await ask();
+      eq([r.code, r.out], [1, '']);
+      match(r.err, new RegExp(`process ${victim.pid}, .* does not belong to user ${who.uid}`));
+      // A link to a lock file of root names processes of root.
+      const other = path.join(who.dir, 'of-root');
+      fs.writeFileSync(other, `${victim.pid}\n`);
+      eq((await api.runSh(`mv ${quote(lock)} ${quote(lock)}.mine && ln -s ${quote(other)} ${quote(lock)}`)).exitCode, 0);
+      const linked = await ask();
+      eq([linked.code, linked.out], [1, ''], linked.err);
+      fs.rmSync(lock);
+      fs.renameSync(`${lock}.mine`, lock);
+      fs.writeFileSync(lock, text);
+      eq([victim.exitCode, victim.signalCode, here(victim.pid)], [null, null, true], 'nothing was sent');
+      s.known = 0;
+      const good = await ask();
+      eq([good.code, good.err], [0, '']);
+      isNobody(s.serverPid(), who, 'the new server');
+      s.known = s.serverPid();
+    });
+  } finally {
+    victim.kill('SIGKILL');
+    await ended;
+  }
 });
 user('refused', 'an account that does not exist, and root, are refused; nothing is left of the attempt', async (ctx, who) => {
   const sock = path.join(who.dir, 'agent.sock'), data = path.join(who.dir, 'data');

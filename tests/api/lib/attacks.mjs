@@ -8,7 +8,7 @@ import net from 'node:net';
 import { Agent } from 'node:http';
 import tls from 'node:tls';
 import { spawnSync } from 'node:child_process';
-import { eq, ok, secs, sleep, until } from './assert.mjs';
+import { eq, match, ok, secs, sleep, until } from './assert.mjs';
 import { descriptors } from './proc.mjs';
 import { startProber } from './prober.mjs';
 import { UPGRADE } from './rawws.mjs';
@@ -270,20 +270,26 @@ export const ATTACKS = {
     async run(a, z) {
       const kept = new Agent({ keepAlive: true, maxSockets: 1 });
       const post = (path, json) => a.api.req('POST', path, { json, agent: kept });
-      const cat = await post('/v1/processes', { command: 'cat' });
-      eq(cat.status, 200, 'a process before');
-      await a.open(z.n);
+      await a.api.setConfig({ maxConcurrentProcesses: 2 * z.most });
+      eq((await post('/v1/processes', { command: 'cat' })).status, 200, 'a process before');
       // What connections may not have is there for processes.
+      const silent = await a.open(z.n, { halfOpen: true });
       const ran = await post('/v1/processes/run', { command: 'true' });
       if (ran.status !== 200) a.faults.push(`a run beside them: ${ran.status} ${ran.text}`);
-      // And when processes have it, whoever comes is told so in some way, the last one as soon as the
-      // first: not after all the silent ones, one by one.
-      let last = cat;
-      for (let i = 0; i < z.most && last.status === 200; i++) last = await post('/v1/processes', { command: 'cat' });
-      if (last.status === 200) a.faults.push(`${z.most} processes and no end of descriptors`);
-      const late = await a.open(z.n);
-      late.push(...await a.open(10, { first: `${HEAD}\r\n` }));
-      await a.answered(late);
+      for (const p of silent) p.s.destroy();
+      // And when processes have them all, whoever comes is told so in some way, the last one as soon as
+      // the first, and not when all those before have been waited for, one by one.
+      let refused;
+      for (let i = 0; i < z.most && !refused; i++) {
+        const r = await post('/v1/processes', { command: 'cat' });
+        if (r.status !== 200) refused = r;
+      }
+      match(refused?.json.detail, /open files/, 'why there is no further process');
+      const late = await a.open(z.n, { halfOpen: true });
+      const asking = await a.open(10, { first: `${HEAD}\r\n` });
+      // Of what is too little for the start of a process, a few of them still get one each.
+      const waiting = () => tally(late).open > 16 || asking.some((p) => p.outcome() === 'open');
+      await until(() => !waiting(), { within: secs(20), what: 'all to be turned away', last: () => tally([...late, ...asking]) });
       const { json } = await a.api.req('GET', '/v1/processes', { agent: kept });
       for (const p of json.processes) await a.api.req('POST', `/v1/processes/${p.id}/kill?waitMs=5000`, { agent: kept });
       for (const p of json.processes) await a.api.req('DELETE', `/v1/processes/${p.id}`, { agent: kept });

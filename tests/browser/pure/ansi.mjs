@@ -1,24 +1,28 @@
 // The looks that SGR sequences ask for.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { applySgr, styleClasses } from '../../../ui/app/ansi.js';
+import { applySgr, colorText, styleClasses } from '../../../ui/app/ansi.js';
 
 const after = (...sequences) => sequences.reduce((style, parameters) => applySgr(style, parameters), null);
-const classes = (...sequences) => styleClasses(after(...sequences));
+// Class names, and the two colours.
+const classes = (...sequences) => {
+  const style = after(...sequences);
+  return [styleClasses(style), ...[style.ink, style.back].filter((color) => color !== null).map(colorText)].join(' ');
+};
 
 test('nothing and 0 are the usual look', () => {
   assert.equal(after('1;31', ''), null);
   assert.equal(after('1;31', '0'), null);
   assert.equal(after('1;31;0'), null);
   assert.equal(after('31;;'), null, 'an empty parameter is 0');
-  assert.equal(classes('0;31'), 'ink ink1');
+  assert.equal(classes('0;31'), 'ink var(--c1)');
 });
 
 test('each attribute goes on and off', () => {
   for (const [on, off, name] of [[1, 22, 'bold'], [2, 22, 'dim'], [3, 23, 'italic'], [4, 24, 'underline'], [21, 24, 'underline'], [7, 27, 'inverse'], [9, 29, 'strike']]) {
     assert.equal(classes(`${on}`), name);
     assert.equal(after(`${on}`, `${off}`), null);
-    assert.equal(classes('35', `${on};${off}`), 'ink ink5', 'and takes nothing else along');
+    assert.equal(classes('35', `${on};${off}`), 'ink var(--c5)', 'and takes nothing else along');
   }
   assert.equal(classes('1;3;4'), 'bold italic underline');
   assert.equal(classes('4:3'), 'underline', 'whatever its shape');
@@ -32,13 +36,13 @@ test('blinking, concealed and unknown ones change nothing', () => {
 
 test('sixteen colours', () => {
   for (let i = 0; i < 8; i++) {
-    assert.equal(classes(`${30 + i}`), `ink ink${i}`);
-    assert.equal(classes(`${90 + i}`), `ink ink${i + 8}`);
-    assert.equal(classes(`${40 + i}`), `fill fill${i}`);
-    assert.equal(classes(`${100 + i}`), `fill fill${i + 8}`);
+    assert.equal(classes(`${30 + i}`), `ink var(--c${i})`);
+    assert.equal(classes(`${90 + i}`), `ink var(--c${i + 8})`);
+    assert.equal(classes(`${40 + i}`), `fill var(--c${i})`);
+    assert.equal(classes(`${100 + i}`), `fill var(--c${i + 8})`);
   }
-  assert.equal(classes('31;44', '39'), 'fill fill4');
-  assert.equal(classes('31;44', '49'), 'ink ink1');
+  assert.equal(classes('31;44', '39'), 'fill var(--c4)');
+  assert.equal(classes('31;44', '49'), 'ink var(--c1)');
 });
 
 test('256 colours', () => {
@@ -49,7 +53,7 @@ test('256 colours', () => {
   assert.equal(after('48;5;232').back, 'rgb(8 8 8)');
   assert.equal(after('38;5;255').ink, 'rgb(238 238 238)');
   assert.equal(after('38:5:208').ink, 'rgb(255 135 0)');
-  assert.equal(classes('38;5;208'), 'ink free');
+  assert.equal(classes('38;5;208'), 'ink free rgb(255 135 0)');
   assert.equal(classes('48;5;208'), 'fill');
 });
 
@@ -60,11 +64,11 @@ test('true colours', () => {
 });
 
 test('what follows a colour is not taken for a part of it, nor the other way', () => {
-  assert.equal(classes('38;5;1;4'), 'underline ink ink1');
-  assert.equal(classes('38;2;1;1;1;4'), 'underline ink free');
+  assert.equal(classes('38;5;1;4'), 'underline ink var(--c1)');
+  assert.equal(classes('38;2;1;1;1;4'), 'underline ink free rgb(1 1 1)');
   assert.equal(classes('58;5;1;3'), 'italic', 'the colour of an underline is passed over');
   assert.equal(classes('58;2;4;4;4;3'), 'italic');
-  assert.equal(classes('38:5:1;4'), 'underline ink ink1');
+  assert.equal(classes('38:5:1;4'), 'underline ink var(--c1)');
 });
 
 test('colours that do not exist leave the one before', () => {
