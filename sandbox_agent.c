@@ -138,12 +138,14 @@
  *     proc/run.c
  *     proc/proc.h
  *     proc/proc.c
+ *     proc/proc_state.h
+ *     proc/proc_restore.c
  *     proc/proctab.h
  *     proc/proctab.c
  *     proc/salvage.h
  *     proc/salvage.c
- *     proc/restore.h
- *     proc/restore.c
+ *     proc/inherit.h
+ *     proc/inherit.c
  *     api/cors.h
  *     api/cors.c
  *     api/origin.h
@@ -6685,6 +6687,10 @@ SBX_PRIVATE int sbx_user_find(struct sbx_user *u, const char *text, const char *
  * to end. The environment is the caller's. */
 SBX_PRIVATE int sbx_user_become(const struct sbx_user *u, struct sbx_err *err);
 
+/* Gives that user a socket that this process has bound at that path. Whatever else is there by now,
+ * a link for instance, stays whose it is. 0 or -errno; needs root. */
+SBX_PRIVATE int sbx_user_give_socket(const struct sbx_user *u, const char *path);
+
 /* From here on no program started by this process gains rights by exec (setuid files, sudo). 0, or
  * -ENOTSUP where the kernel has no such thing. */
 SBX_PRIVATE int sbx_user_no_new_privs(void);
@@ -7056,6 +7062,40 @@ SBX_PRIVATE int sbx_user_become(const struct sbx_user *u, struct sbx_err *err)
         return sbx_err_set(err, EPERM,
                            "cannot become user %s for good: there is a way back to root", u->name);
     return 0;
+}
+
+/* Ours alone, and named in one place alone: no file of somebody else that was put there. */
+static int user_is_own_socket(const struct stat *st)
+{
+    return S_ISSOCK(st->st_mode) && st->st_uid == geteuid() && st->st_nlink == 1;
+}
+
+/* By descriptor where there are some that only name a file: then what was looked at is what is
+ * given. Elsewhere the directory of the socket should not be that user's. */
+SBX_PRIVATE int sbx_user_give_socket(const struct sbx_user *u, const char *path)
+{
+    struct stat st;
+    int rc = 0;
+#if defined(O_PATH) && defined(AT_EMPTY_PATH)
+    int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st) < 0)
+        rc = -errno;
+    else if (!user_is_own_socket(&st))
+        rc = -EPERM;
+    else if (fchownat(fd, "", u->uid, u->gid, AT_EMPTY_PATH) < 0)
+        rc = -errno;
+    (void)close(fd);
+#else
+    if (lstat(path, &st) < 0)
+        rc = -errno;
+    else if (!user_is_own_socket(&st))
+        rc = -EPERM;
+    else if (lchown(path, u->uid, u->gid) < 0)
+        rc = -errno;
+#endif
+    return rc;
 }
 
 SBX_PRIVATE int sbx_user_no_new_privs(void)
@@ -10475,29 +10515,32 @@ static bool listener_can_be_found(const struct sbx_address *a)
            (stat(a->sock.un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode));
 }
 
-/* Does anybody answer at a unix socket's file? */
-static bool listener_is_stale(const struct sbx_address *a)
+/* What a client at the file of a unix socket is told: 0, or -EAGAIN for a full backlog, where
+ * somebody listens; -ECONNREFUSED where nobody does any more; -ENOTSOCK for another file. */
+static int listener_ask(const struct sbx_address *a)
 {
     struct stat st;
-    bool refused;
-    int fd;
-    if (lstat(a->sock.un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-        return false;
+    int fd, rc;
+    if (lstat(a->sock.un.sun_path, &st) < 0)
+        return -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -ENOTSOCK;
     fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
-        return false;
+        return -errno;
     (void)sbx_fd_set_cloexec(fd);
-    (void)sbx_fd_set_nonblock(fd); /* a full backlog is somebody, too */
-    refused = connect(fd, &a->sock.sa, a->len) < 0 && errno == ECONNREFUSED;
+    (void)sbx_fd_set_nonblock(fd);
+    rc = connect(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
     (void)close(fd);
-    return refused;
+    return rc;
 }
 
 static int listener_bind_file(int fd, const struct sbx_address *a)
 {
     mode_t before = umask(0177);
     int rc = bind(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
-    if (rc == -EADDRINUSE && listener_is_stale(a) && unlink(a->sock.un.sun_path) == 0)
+    if (rc == -EADDRINUSE && listener_ask(a) == -ECONNREFUSED &&
+        unlink(a->sock.un.sun_path) == 0)
         rc = bind(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
     (void)umask(before);
     return rc;
@@ -10524,7 +10567,12 @@ static int listener_listen(int fd, const struct sbx_address *a)
 static int listener_refuse(const struct sbx_address *want, int rc, struct sbx_err *err)
 {
     char text[SBX_ADDRESS_TEXT];
+    int there = rc == -EADDRINUSE && sbx_address_is_unix(want) ? listener_ask(want) : -ENOENT;
     sbx_address_format(want, text, sizeof text);
+    if (there == 0 || there == -EAGAIN)
+        return sbx_err_set(err, rc, "cannot listen on %s: another server listens there", text);
+    if (there == -ENOTSOCK)
+        return sbx_err_set(err, rc, "cannot listen on %s: there is a file that is no socket", text);
     sbx_err_set(err, rc, "cannot listen on %s", text);
     return sbx_err_add_reason(err);
 }
@@ -11245,6 +11293,10 @@ SBX_PRIVATE int sbx_keeper_handover_parse(struct sbx_str text, struct sbx_keeper
 #ifndef SBX_PROC_KEEPER_H
 #define SBX_PROC_KEEPER_H
 
+enum sbx_keeper_upgrade {
+    SBX_KEEPER_UPGRADE_BEGUN, SBX_KEEPER_UPGRADE_DONE, SBX_KEEPER_UPGRADE_FAILED
+};
+
 struct sbx_keeper_options {
     const struct sbx_diag *diag;
     char **argv;       /* for an upgrade: arguments of the new program, NULL at the end, without a
@@ -11252,6 +11304,10 @@ struct sbx_keeper_options {
     const char *token; /* goes to the new program in SANDBOX_AGENT_TOKEN; NULL: none does */
     int lock;          /* a descriptor to hand to every server as SBX_KEEP_LOCK, number 0; it is the
                           keeper's then; -1: none */
+    /* For who asked for an upgrade: what became of it, in words. Of each that is begun one of the
+     * others follows, unless all ends before; what is asked for meanwhile is not counted. lock: the
+     * one above. number: 1 is the first. NULL: nobody is told. */
+    void (*on_upgrade)(int lock, unsigned number, enum sbx_keeper_upgrade state, const char *text);
 };
 
 /* What `estate` has is the keeper's, and the first server's, unless this fails.
@@ -11277,7 +11333,8 @@ SBX_PRIVATE int sbx_keeper_run(const struct sbx_keeper_options *o, struct sbx_es
  *   over      status is what sbx_keeper_run returns; in a server: SBX_KEEPER_SERVER
  *
  *   server ends                                   next
- *   a stop was asked for (TERM, INT)              over, its status
+ *   a stop was asked for (TERM, INT)              over, its status; RUNNING, the program before it,
+ *                                                 after a new one that was not ready yet
  *   an upgrade was asked for (USR2)               RUNNING, the new program
  *   new program, not ready yet                    RUNNING, the program before it
  *   first server, not ready yet                   over, its status: it has said why
@@ -11339,6 +11396,7 @@ struct keeper {
     char *path;          /* of the program; NULL: not known, no upgrades */
     int program;         /* what servers execute; -1: they are forks of ours */
     int next;            /* what an upgrade puts in its place; -1: none under way */
+    unsigned upgrades;   /* that were asked for */
     struct keeper_entry *entries;
     size_t n, cap;
     size_t untold; /* entries that have exited without being told */
@@ -11630,12 +11688,33 @@ static void keeper_close_one(struct keeper *k, const struct sbx_keeper_msg *m)
             sbx_fd_close(&e->item.fds[i]);
 }
 
+static void keeper_say_upgrade(struct keeper *k, enum sbx_keeper_upgrade state,
+                               const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* For everybody, and for who asked. */
+static void keeper_say_upgrade(struct keeper *k, enum sbx_keeper_upgrade state,
+                               const char *fmt, ...)
+{
+    const struct keeper_entry *lock = keeper_find(k, SBX_KEEP_LOCK, 0);
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    sbx_diag(k->o->diag, state == SBX_KEEPER_UPGRADE_FAILED ? SBX_DIAG_ERROR : SBX_DIAG_INFO, "%s",
+             text);
+    if (k->o->on_upgrade != NULL && lock != NULL)
+        k->o->on_upgrade(lock->item.fds[0], k->upgrades, state, text);
+}
+
 /* A server that is ready already and says so again when it was asked to go stays. */
 static void keeper_note_ready(struct keeper *k)
 {
     if (k->ready && k->asked) {
-        sbx_diag(k->o->diag, SBX_DIAG_ERROR, "upgrade: the server (pid %ld) cannot leave now",
-                 (long)k->server);
+        keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_FAILED,
+                           "upgrade: the server (pid %ld) cannot leave now: the next one would not "
+                           "know what could not be stored", (long)k->server);
         k->asked = false;
         k->kill_us = 0;
         sbx_fd_close(&k->next);
@@ -11647,8 +11726,8 @@ static void keeper_note_ready(struct keeper *k)
     k->failures = 0;
     if (!k->trying)
         return;
-    sbx_diag(k->o->diag, SBX_DIAG_INFO, "upgraded: the server (pid %ld) runs %s",
-             (long)k->server, k->path);
+    keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_DONE, "upgraded: the server (pid %ld) runs %s",
+                       (long)k->server, k->path);
     sbx_fd_close(&k->program);
     k->program = k->next;
     k->next = -1;
@@ -11958,13 +12037,15 @@ static void keeper_recover(struct keeper *k, const char *what)
 
 static void keeper_fall_back(struct keeper *k, const char *what)
 {
-    sbx_diag(k->o->diag, SBX_DIAG_ERROR,
-             "%s before it was ready; going back from the new %s to the program before it", what,
-             k->path);
+    keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_FAILED,
+                       "%s before it was ready; going back from the new %s to the program before "
+                       "it", what, k->path);
     sbx_fd_close(&k->next);
     k->trying = false;
     k->start_us = 0;
 }
+
+static void keeper_stop(struct keeper *k);
 
 static void keeper_decide(struct keeper *k, const struct sbx_exit *e)
 {
@@ -11973,7 +12054,10 @@ static void keeper_decide(struct keeper *k, const struct sbx_exit *e)
     (void)snprintf(what, sizeof what, "the server (pid %ld) %s", (long)k->server, how);
     k->server = 0;
     k->kill_us = 0;
-    if (k->stopping) {
+    if (k->stopping && k->trying) {
+        keeper_fall_back(k, what);
+        keeper_stop(k);
+    } else if (k->stopping) {
         keeper_finish(k, keeper_status_of(e));
     } else if (k->asked || (k->ready && e->kind == SBX_EXIT_CODE && e->value == SBX_KEEPER_AGAIN)) {
         k->asked = false;
@@ -12019,6 +12103,14 @@ static void keeper_stop(struct keeper *k)
 {
     k->stopping = true;
     k->kill_us = 0;
+    /* A program that never got ready may hear no other signal, and knows nothing that would be
+     * lost: the one before it ends the processes. */
+    if (k->trying) {
+        keeper_pass_on(k, SIGKILL);
+        return;
+    }
+    if (k->server == 0)
+        sbx_fd_close(&k->next);
     /* Without a server one is started, to end the processes as they should be. */
     if (k->server == 0 && (k->generation == 0 || keeper_start(k) < 0)) {
         keeper_finish(k, 0);
@@ -12036,22 +12128,26 @@ static void keeper_upgrade(struct keeper *k)
         sbx_diag(k->o->diag, SBX_DIAG_WARN, "an upgrade is under way already");
         return;
     }
+    k->upgrades++;
     if (k->path == NULL) {
-        sbx_diag(k->o->diag, SBX_DIAG_ERROR,
-                 "cannot upgrade: the path of the program is not known");
+        keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_FAILED,
+                           "cannot upgrade: the path of the program is not known");
         return;
     }
     k->next = open(k->path, O_RDONLY | O_CLOEXEC);
     if (k->next < 0 || access(k->path, X_OK) < 0) {
-        sbx_diag(k->o->diag, SBX_DIAG_ERROR, "cannot upgrade to %s: %s", k->path, strerror(errno));
+        keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_FAILED, "cannot upgrade to %s: %s", k->path,
+                           strerror(errno));
         sbx_fd_close(&k->next);
         return;
     }
     k->start_us = 0;
-    if (k->server == 0)
+    if (k->server == 0) {
+        keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_BEGUN, "upgrade: starting %s", k->path);
         return;
-    sbx_diag(k->o->diag, SBX_DIAG_INFO, "upgrade: replacing the server (pid %ld) by %s",
-             (long)k->server, k->path);
+    }
+    keeper_say_upgrade(k, SBX_KEEPER_UPGRADE_BEGUN, "upgrade: replacing the server (pid %ld) by %s",
+                       (long)k->server, k->path);
     k->asked = true;
     k->kill_us = sbx_clock_mono_us() + KEEPER_UPGRADE_US;
     keeper_pass_on(k, SIGUSR2);
@@ -14322,8 +14418,8 @@ SBX_PRIVATE char *sbx_db_file_path(const char *dir, const char *ending);
 /* Makes the file where there is none, mode 0600 whatever the umask; SQLite gives the files beside
  * it the same. 0 and its size, or err with the path in it. */
 SBX_PRIVATE int sbx_db_file_prepare(const char *path, uint64_t *size, struct sbx_err *err);
-/* Is anything in the write-ahead log? *inode is 0 without one. */
-SBX_PRIVATE bool sbx_db_file_has_log(const char *log_path, uint64_t *inode);
+/* Bytes in the write-ahead log; 1 where that cannot be told. *inode is 0 without one. */
+SBX_PRIVATE uint64_t sbx_db_file_log_size(const char *log_path, uint64_t *inode);
 /* Renames the file and what belongs to it to PATH.damaged-YYYYMMDDTHHMMSSZ with the endings they
  * had, over nothing that exists. *to is the new name, to be freed. */
 SBX_PRIVATE int sbx_db_file_set_aside(const char *path, char **to, struct sbx_err *err);
@@ -14396,14 +14492,14 @@ SBX_PRIVATE int sbx_db_file_prepare(const char *path, uint64_t *size, struct sbx
     return rc;
 }
 
-SBX_PRIVATE bool sbx_db_file_has_log(const char *log_path, uint64_t *inode)
+SBX_PRIVATE uint64_t sbx_db_file_log_size(const char *log_path, uint64_t *inode)
 {
     struct stat st;
     *inode = 0;
     if (stat(log_path, &st) < 0)
-        return errno != ENOENT; /* who cannot tell had better expect one */
+        return errno != ENOENT; /* who cannot tell had better expect some */
     *inode = (uint64_t)st.st_ino;
-    return st.st_size > 0;
+    return (uint64_t)st.st_size;
 }
 
 static bool file_exists(const char *path, const char *ending)
@@ -15050,10 +15146,10 @@ struct sbx_wal {
 };
 
 /* conn: the writer's connection, which does not sync, to a file that has its schema. 0 or a
- * result code of SQLite; after a failure, close is still to be called. has_log: there is a log from
+ * result code of SQLite; after a failure, close is still to be called. left: bytes of a log from
  * before. */
 SBX_PRIVATE int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sqlite3 *conn, const char *path,
-                 bool has_log, void (*on_ready)(void *ctx), void *ctx);
+                 uint64_t left, void (*on_ready)(void *ctx), void *ctx);
 /* May a transaction begin? 0; -EAGAIN: on_ready will tell; else why not, with a sentence in why. */
 SBX_PRIVATE int sbx_wal_may_write(struct sbx_wal *w);
 /* A transaction of the writer was committed. */
@@ -15101,7 +15197,8 @@ SBX_PRIVATE void sbx_wal_close(struct sbx_wal *w);
  *
  * Truncating fails while another program reads. Its mark could be gone the moment after, so the
  * log is not safe to append to; the worker does that once, with syncing on (SBX_DB_JOB_TURN), and
- * then there is a frame to guard.
+ * then there is a frame to guard. Not to a log that is at its limit already: that one waits until
+ * it can be truncated, whatever was before.
  *
  * Size: with each SBX_WAL_STEP the worker copies. When a copy was complete and nothing was
  * committed since, the log is truncated. Under steady load that never happens; then, from
@@ -15208,10 +15305,19 @@ static void wal_on_truncated(struct sbx_wal *w, const struct sbx_db_outcome *o)
     }
     if ((o->rc & 0xff) != SQLITE_BUSY)
         w->state = SBX_WAL_UNKNOWN; /* the log may have begun anew without becoming empty */
-    if (w->state == SBX_WAL_DRAINED && w->bytes >= SBX_WAL_MAX)
-        wal_refuse(w, -EBUSY, WAL_READER); /* a turn would make it longer still */
-    else
+    if (w->bytes < SBX_WAL_MAX)
         wal_post(w, SBX_DB_JOB_TURN);
+    else if ((o->rc & 0xff) == SQLITE_BUSY)
+        wal_refuse(w, -EBUSY, WAL_READER);
+    else
+        wal_refuse(w, o->code, o->why);
+}
+
+/* A turn would make a log that is at its limit longer still. */
+static enum sbx_db_job wal_way_out(const struct sbx_wal *w)
+{
+    return w->state == SBX_WAL_UNKNOWN && w->bytes < SBX_WAL_MAX ? SBX_DB_JOB_TURN
+                                                                 : SBX_DB_JOB_TRUNCATE;
 }
 
 /* Starts what could make writing possible; rarely, where it was of no use just now. */
@@ -15224,8 +15330,8 @@ static void wal_try(struct sbx_wal *w)
     switch (w->state) {
     case SBX_WAL_EMPTY: break;
     case SBX_WAL_GUARDED: wal_post_checkpoint(w); break;
-    case SBX_WAL_DRAINED: wal_post(w, SBX_DB_JOB_TRUNCATE); break;
-    case SBX_WAL_UNKNOWN: wal_post(w, SBX_DB_JOB_TURN); break;
+    case SBX_WAL_DRAINED:
+    case SBX_WAL_UNKNOWN: wal_post(w, wal_way_out(w)); break;
     }
 }
 
@@ -15302,15 +15408,20 @@ static void wal_on_checkpointed(struct sbx_wal *w, const struct sbx_db_outcome *
     }
 }
 
-static void wal_on_done(void *ctx, const struct sbx_db_outcome *o)
+static void wal_take(struct sbx_wal *w, const struct sbx_db_outcome *o)
 {
-    struct sbx_wal *w = ctx;
     if (o->job == SBX_DB_JOB_TURN)
         wal_on_turned(w, o);
     else if (o->job == SBX_DB_JOB_TRUNCATE)
         wal_on_truncated(w, o);
     else
         wal_on_checkpointed(w, o);
+}
+
+static void wal_on_done(void *ctx, const struct sbx_db_outcome *o)
+{
+    struct sbx_wal *w = ctx;
+    wal_take(w, o);
     wal_settle(w);
 }
 
@@ -15345,7 +15456,7 @@ static int wal_open_guard(struct sbx_wal *w, const char *path)
 }
 
 SBX_PRIVATE int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sqlite3 *conn, const char *path,
-                 bool has_log, void (*on_ready)(void *ctx), void *ctx)
+                 uint64_t left, void (*on_ready)(void *ctx), void *ctx)
 {
     struct sbx_db_outcome o;
     uint64_t page = 0;
@@ -15356,7 +15467,8 @@ SBX_PRIVATE int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sq
     w->on_ready = on_ready;
     w->ctx = ctx;
     w->pause_at = SBX_WAL_PAUSE_AT;
-    w->state = has_log ? SBX_WAL_UNKNOWN : SBX_WAL_EMPTY;
+    w->state = left > 0 ? SBX_WAL_UNKNOWN : SBX_WAL_EMPTY;
+    w->bytes = left;
     sbx_timer_init(&w->patience, wal_on_patience);
     rc = sbx_sql_get_u64(conn, "PRAGMA page_size", &page);
     if (rc == SQLITE_OK)
@@ -15368,9 +15480,9 @@ SBX_PRIVATE int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sq
     w->worker = sbx_db_worker_open(loop, path, wal_on_done, w, &rc);
     if (w->worker == NULL)
         return rc != SQLITE_OK ? rc : SQLITE_NOMEM;
-    if (has_log) {
-        sbx_db_worker_do(w->worker, SBX_DB_JOB_TURN, &o);
-        wal_on_turned(w, &o);
+    if (left > 0) {
+        sbx_db_worker_do(w->worker, wal_way_out(w), &o);
+        wal_take(w, &o);
     }
     return SQLITE_OK;
 }
@@ -15687,19 +15799,18 @@ static int db_establish(struct sbx_db *db, uint64_t *newer)
 static int db_connect(struct sbx_db *db, struct sbx_loop *loop, void (*on_ready)(void *ctx),
                       void *ctx, struct sbx_err *err)
 {
-    uint64_t newer = 0, inode;
-    bool has_log;
+    uint64_t newer = 0, inode, left;
     int rc = db_establish(db, &newer);
     if (newer > 0)
         return db_refuse_newer(db, newer, err);
     if (rc == SQLITE_OK)
         rc = db_prepare_all(db);
-    has_log = sbx_db_file_has_log(db->log_path, &inode);
+    left = sbx_db_file_log_size(db->log_path, &inode);
     if (rc == SQLITE_OK)
-        rc = sbx_wal_open(&db->wal, loop, db->conn, db->path, has_log, on_ready, ctx);
+        rc = sbx_wal_open(&db->wal, loop, db->conn, db->path, left, on_ready, ctx);
     if (rc != SQLITE_OK)
         return db_fail_open(db, rc, err);
-    if (has_log)
+    if (left > 0)
         sbx_wal_sync_soon(&db->wal);
     return 0;
 }
@@ -15726,7 +15837,7 @@ static int db_prepare_file(struct sbx_db *db, const struct sbx_diag *diag, struc
     int rc = sbx_db_file_prepare(db->path, &size, err);
     if (rc < 0 || size >= DB_HEADER)
         return rc;
-    if (size == 0 && !sbx_db_file_has_log(db->log_path, &inode))
+    if (size == 0 && sbx_db_file_log_size(db->log_path, &inode) == 0)
         return 0;
     (void)snprintf(why, sizeof why, "%s %s", db->path,
                    size > 0 ? "is too short to be a database" : "is gone but for its log");
@@ -15775,7 +15886,7 @@ SBX_PRIVATE struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_d
         sbx_db_close(db);
         return NULL;
     }
-    (void)sbx_db_file_has_log(db->log_path, &db->log_inode);
+    (void)sbx_db_file_log_size(db->log_path, &db->log_inode);
     db->looked_us = sbx_clock_mono_us();
     return db;
 }
@@ -15810,7 +15921,7 @@ static int db_look_for_file(struct sbx_db *db)
         rc = sbx_sql_has_moved(db->conn, &moved);
         if (rc != SQLITE_OK)
             return db_fail(db, "cannot look for the file", rc);
-        (void)sbx_db_file_has_log(db->log_path, &inode);
+        (void)sbx_db_file_log_size(db->log_path, &inode);
         db->is_gone = moved || inode != db->log_inode;
         db->looked_us = now;
     }
@@ -19835,7 +19946,7 @@ SBX_PRIVATE int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows
 /* ==== begin proc/proc.c ===================================================================== */
 /* proc.c - see proc.h.
  *
- * Facts and who sets them: `state` by proc_set_state alone; `exit` by proc_end; a descriptor's end
+ * Facts and who sets them: `state` by proc_set_state alone; `exit` by sbx_proc_end; a descriptor's end
  * by its output or input. "Done" is derived: the child has ended and each output is drained. Then
  * the exit goes to the store together with the last output, and when that is committed the step to
  * EXITED follows, in phase PULL of the same turn.
@@ -19847,9 +19958,40 @@ SBX_PRIVATE int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows
  * its own descriptors of it and open /dev/tty later, and without a slave in between the master
  * would read as ended. */
 
+/* ==== begin proc/proc_state.h =============================================================== */
+/* proc_state.h - a process from inside: what the files that make up proc/proc share. Nobody else
+ * includes it.
+ *
+ *   proc.c          starting, output and input, the end, signals
+ *   proc_restore.c  a process of an earlier server */
+#ifndef SBX_PROC_PROC_STATE_H
+#define SBX_PROC_PROC_STATE_H
+
+/* RUNNING without a child, descriptors or log. NULL when out of memory. */
+SBX_PRIVATE struct sbx_proc *sbx_proc_new(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec);
+/* grows, known: see sbx_store_log_restore; NULL for a new one. false when out of memory. */
+SBX_PRIVATE bool sbx_proc_open_log(struct sbx_proc *p, uint64_t cap, bool grows,
+                       const struct sbx_db_process *known);
+/* After its texts have changed. */
+SBX_PRIVATE void sbx_proc_count_text(struct sbx_proc *p);
+/* The descriptors become outputs and input of p; -1 where there is none (any more). 0, or a
+ * negative errno where one cannot be watched, which is said, and is no reason not to go on. */
+SBX_PRIVATE int sbx_proc_take_over(struct sbx_proc *p, int in, const int out[2]);
+/* Of a process that was not started, or could not be restored. */
+SBX_PRIVATE void sbx_proc_abandon(struct sbx_proc *p);
+SBX_PRIVATE void sbx_proc_free_slot(struct sbx_proc *p);
+/* What p->exit amounts to. */
+SBX_PRIVATE enum sbx_exit_reason sbx_proc_reason(const struct sbx_proc *p);
+/* RUNNING -> DRAINING. */
+SBX_PRIVATE void sbx_proc_end(struct sbx_proc *p, const struct sbx_exit *exit, uint64_t exited_ms);
+/* After the exit the keeper may reap it. It goes on to hold what a background child writes to. */
+SBX_PRIVATE void sbx_proc_release_exited(struct sbx_proc *p);
+
+#endif
+/* ==== end proc/proc_state.h ================================================================= */
+/* ==== back in proc/proc.c =================================================================== */
+
 #define PROC_HANGUP_US 100000u
-#define RESTORE_TRIES 50u     /* for the system to end what was killed */
-#define RESTORE_STEP_US 1000u
 
 static void proc_assert(const struct sbx_proc *p)
 {
@@ -19933,7 +20075,7 @@ static void proc_describe(struct sbx_record *r, struct sbx_db_process *out, stru
         proc_describe_exit(p, out);
 }
 
-static void proc_free_slot(struct sbx_proc *p)
+SBX_PRIVATE void sbx_proc_free_slot(struct sbx_proc *p)
 {
     if (p->slot != NULL)
         sbx_tail_slot_free(sbx_store_tail(p->host->store), p->slot);
@@ -19971,8 +20113,7 @@ static void proc_keep_no_more(struct sbx_proc *p)
     p->kept = false;
 }
 
-/* After the exit the keeper may reap it. It goes on to hold what a background child writes to. */
-static void proc_release_exited(struct sbx_proc *p)
+SBX_PRIVATE void sbx_proc_release_exited(struct sbx_proc *p)
 {
     if (!p->kept)
         return;
@@ -19985,8 +20126,8 @@ static void proc_release_exited(struct sbx_proc *p)
 /* The exit is in the file: nobody else has to remember it. */
 static void proc_let_go(struct sbx_proc *p)
 {
-    proc_free_slot(p);
-    proc_release_exited(p);
+    sbx_proc_free_slot(p);
+    sbx_proc_release_exited(p);
 }
 
 static void proc_on_stored(struct sbx_record *r)
@@ -20070,7 +20211,7 @@ static void proc_on_drained(struct sbx_output *o)
     sbx_store_record(p->host->store, &p->record);
 }
 
-static enum sbx_exit_reason proc_reason(const struct sbx_proc *p)
+SBX_PRIVATE enum sbx_exit_reason sbx_proc_reason(const struct sbx_proc *p)
 {
     if (p->exit.kind == SBX_EXIT_UNKNOWN)
         return SBX_REASON_LOST;
@@ -20089,11 +20230,11 @@ static void proc_note_exit(struct sbx_proc *p)
     sbx_tail_publish(&p->slot->exited_ms, p->exited_ms);
 }
 
-static void proc_end(struct sbx_proc *p, const struct sbx_exit *exit, uint64_t exited_ms)
+SBX_PRIVATE void sbx_proc_end(struct sbx_proc *p, const struct sbx_exit *exit, uint64_t exited_ms)
 {
     size_t i;
     p->exit = *exit;
-    p->reason = proc_reason(p);
+    p->reason = sbx_proc_reason(p);
     /* The wall clock may have been set back meanwhile; an end before its beginning helps nobody. */
     p->exited_ms = exited_ms < p->created_ms ? p->created_ms : exited_ms;
     proc_note_exit(p);
@@ -20109,13 +20250,13 @@ static void proc_end(struct sbx_proc *p, const struct sbx_exit *exit, uint64_t e
 
 static void proc_on_child_exit(struct sbx_child *c, const struct sbx_exit *exit)
 {
-    proc_end(SBX_LIST_OF(c, struct sbx_proc, child), exit, sbx_clock_wall_ms());
+    sbx_proc_end(SBX_LIST_OF(c, struct sbx_proc, child), exit, sbx_clock_wall_ms());
 }
 
 SBX_PRIVATE void sbx_proc_on_kept_exit(struct sbx_proc *p, const struct sbx_exit *exit)
 {
     if (p->adopted && p->state == SBX_PROC_RUNNING)
-        proc_end(p, exit, sbx_clock_wall_ms());
+        sbx_proc_end(p, exit, sbx_clock_wall_ms());
 }
 
 static void proc_on_room(void *ctx)
@@ -20158,7 +20299,7 @@ static struct sbx_str proc_copy(char **at, struct sbx_str s)
     return kept;
 }
 
-static void proc_count_text(struct sbx_proc *p)
+SBX_PRIVATE void sbx_proc_count_text(struct sbx_proc *p)
 {
     size_t i;
     p->text_bytes = p->command.n + p->cwd.n + p->nargs * sizeof *p->args +
@@ -20194,8 +20335,7 @@ static bool proc_name_env(struct sbx_proc *p, const struct sbx_spec *spec)
     return p->env_names != NULL;
 }
 
-static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
-                                 const struct sbx_spec *spec)
+SBX_PRIVATE struct sbx_proc *sbx_proc_new(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec)
 {
     size_t i, args_size = spec->nargs * sizeof(struct sbx_str);
     struct sbx_proc *p = sbx_mem_calloc(sizeof *p + proc_text_size(spec));
@@ -20218,7 +20358,7 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     for (i = 0; i < spec->nargs; i++)
         p->args[i] = proc_copy(&at, spec->args[i]);
     p->nargs = spec->nargs;
-    proc_count_text(p);
+    sbx_proc_count_text(p);
     p->has_cwd = spec->has_cwd;
     p->tty = spec->tty;
     p->interactive = spec->interactive;
@@ -20238,16 +20378,15 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     return p;
 }
 
-static bool proc_open_log(struct sbx_proc *p, uint64_t cap, bool grows,
-                          const struct sbx_db_process *known)
+SBX_PRIVATE bool sbx_proc_open_log(struct sbx_proc *p, uint64_t cap, bool grows,
+                       const struct sbx_db_process *known)
 {
     struct sbx_store_log_options o = {.number = p->number, .cap = cap, .in_file = !p->in_memory,
                                       .grows = grows, .slot = p->slot};
     return sbx_log_init(&p->log, &p->host->loop, p->host->store, &o, known, proc_on_room, p) == 0;
 }
 
-/* The descriptors become outputs and input of p; -1 where there is none (any more). */
-static int proc_take_over(struct sbx_proc *p, int in, const int out[2])
+SBX_PRIVATE int sbx_proc_take_over(struct sbx_proc *p, int in, const int out[2])
 {
     static const enum sbx_log_stream pipes[2] = {SBX_STREAM_STDOUT, SBX_STREAM_STDERR};
     struct sbx_loop *loop = &p->host->loop;
@@ -20275,10 +20414,9 @@ static int proc_take_over(struct sbx_proc *p, int in, const int out[2])
     return rc;
 }
 
-/* Of a process that was not started, or could not be restored. */
-static void proc_abandon(struct sbx_proc *p)
+SBX_PRIVATE void sbx_proc_abandon(struct sbx_proc *p)
 {
-    proc_free_slot(p);
+    sbx_proc_free_slot(p);
     if (p->log.store != NULL)
         sbx_log_deinit(&p->log);
     proc_free_memory(p);
@@ -20291,14 +20429,14 @@ static bool proc_prepare(struct sbx_proc *p)
         p->slot->flags = (p->tty ? SBX_SLOT_TTY : 0u) |
                          (p->interactive ? SBX_SLOT_INTERACTIVE : 0u) |
                          (p->in_memory ? SBX_SLOT_IN_MEMORY : 0u);
-    return proc_open_log(p, p->host->limits.max_log_bytes_per_process, false, NULL);
+    return sbx_proc_open_log(p, p->host->limits.max_log_bytes_per_process, false, NULL);
 }
 
 SBX_PRIVATE struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec,
                                 struct sbx_err *err)
 {
     struct sbx_launched l;
-    struct sbx_proc *p = proc_new(host, number, spec);
+    struct sbx_proc *p = sbx_proc_new(host, number, spec);
     if (p == NULL || !proc_prepare(p)) {
         sbx_err_set(err, ENOMEM, "%s (os error %d)", strerror(ENOMEM), ENOMEM);
         goto fail;
@@ -20310,7 +20448,7 @@ SBX_PRIVATE struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t numb
     if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_PIPE, spec->tty,
                    p->slot != NULL ? &p->slot->pid : NULL, &l, err) < 0)
         goto fail;
-    (void)proc_take_over(p, l.in, l.out);
+    (void)sbx_proc_take_over(p, l.in, l.out);
     p->slave = l.slave;
     p->leader = p->child.pid = l.pid;
     p->child.on_exit = proc_on_child_exit;
@@ -20321,199 +20459,11 @@ SBX_PRIVATE struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t numb
     return p;
 fail:
     if (p != NULL)
-        proc_abandon(p);
+        sbx_proc_abandon(p);
     return NULL;
 }
 
-/* --- of an earlier server --- */
-
-/* The arguments of a record as views of doc, or of nothing when it cannot be read. */
-static bool restore_args(const struct sbx_json_doc *doc, struct sbx_spec *spec)
-{
-    const struct sbx_json *item;
-    if (doc->root == NULL || doc->root->type != SBX_JSON_ARRAY || doc->root->count == 0)
-        return true;
-    spec->args = sbx_mem_alloc(doc->root->count * sizeof *spec->args);
-    if (spec->args == NULL)
-        return false;
-    for (item = doc->root->child; item != NULL; item = item->next)
-        spec->args[spec->nargs++] = item->text;
-    return true;
-}
-
-static struct sbx_proc *restore_new(struct sbx_host *host, const struct sbx_db_process *r)
-{
-    struct sbx_spec spec = {.command = r->command, .has_cwd = r->has_cwd, .cwd = r->cwd,
-                            .tty = r->tty, .interactive = r->interactive,
-                            .in_memory = !r->persist, .cols = r->cols, .rows = r->rows};
-    struct sbx_json_doc doc = {0};
-    struct sbx_proc *p = NULL;
-    struct sbx_err err;
-    if (sbx_json_parse(&doc, r->args, &err) < 0)
-        sbx_diag(&host->diag, SBX_DIAG_WARN, "proc_%llu: its arguments are damaged: %s",
-                 (unsigned long long)r->number, err.text);
-    if (restore_args(&doc, &spec))
-        p = proc_new(host, r->number, &spec);
-    if (p != NULL && !sbx_str_eq_z(r->env_names, "[]"))
-        p->env_names = sbx_mem_strndup(r->env_names.p, r->env_names.n);
-    if (p != NULL)
-        proc_count_text(p);
-    sbx_mem_free(spec.args);
-    sbx_json_doc_deinit(&doc);
-    return p;
-}
-
-static enum sbx_exit_reason restore_reason(struct sbx_str name)
-{
-    static const enum sbx_exit_reason all[] = {SBX_REASON_EXITED, SBX_REASON_SIGNALED,
-                                               SBX_REASON_STOPPED};
-    size_t i;
-    for (i = 0; i < sizeof all / sizeof all[0]; i++)
-        if (sbx_str_eq_z(name, sbx_exit_reason_name(all[i])))
-            return all[i];
-    return SBX_REASON_LOST;
-}
-
-/* It is EXITED from the beginning, without the steps to it. */
-static void restore_as_exited(struct sbx_proc *p)
-{
-    p->state = SBX_PROC_EXITED;
-    if (!sbx_log_is_committed(&p->log))
-        sbx_log_refresh(&p->log);
-    p->log.ended = true;
-    sbx_store_log_end(p->log.store);
-    proc_free_slot(p);
-}
-
-static void restore_exit(struct sbx_proc *p, const struct sbx_db_process *r)
-{
-    p->exit = (struct sbx_exit){.kind = (enum sbx_exit_kind)r->exit_kind, .value = r->exit_value,
-                                .core = r->core_dumped};
-    p->exited_ms = r->exited_ms;
-    p->reason = restore_reason(r->exit_reason);
-    (void)snprintf(p->note, sizeof p->note, "%.*s", (int)r->exit_note.n, r->exit_note.p);
-    restore_as_exited(p);
-}
-
-static bool restore_of_this_boot(const struct sbx_host *host, const struct sbx_db_process *r)
-{
-    return r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, host->boot);
-}
-
-/* Before a reboot, or in a container that is no more: the boot may be the same there, the pids mean
- * something else. */
-static bool restore_is_foreign(const struct sbx_host *host, const struct sbx_db_process *r)
-{
-    return !restore_of_this_boot(host, r) || r->started_us < host->family_us;
-}
-
-/* Ends a process that the record of a lost one names, if it is still that one. */
-static void restore_end_survivor(struct sbx_proc *p)
-{
-    unsigned tries;
-    if (!sbx_ident_runs(p->leader, p->started_us))
-        return;
-    sbx_ptree_signal(p->leader, SIGKILL, 0);
-    for (tries = 0; tries < RESTORE_TRIES; tries++) {
-        if (!sbx_ident_runs(p->leader, p->started_us))
-            return;
-        (void)usleep(RESTORE_STEP_US);
-    }
-    (void)snprintf(p->note, sizeof p->note, "process %ld still runs and could not be ended",
-                   (long)p->leader);
-    sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: %s", p->id, p->note);
-}
-
-static struct sbx_exit restore_exit_of_slot(const struct sbx_slot *slot)
-{
-    return (struct sbx_exit){.kind = (enum sbx_exit_kind)slot->exit_kind,
-                             .value = slot->exit_value, .core = slot->exit_core != 0};
-}
-
-static void restore_lost(struct sbx_proc *p, const struct sbx_db_process *r)
-{
-    p->exit = (struct sbx_exit){.kind = SBX_EXIT_UNKNOWN};
-    p->exited_ms = sbx_clock_wall_ms();
-    if (p->slot != NULL && p->slot->exited_ms != 0) {
-        /* The keeper never had it, but the dead server saw how it ended. */
-        p->exit = restore_exit_of_slot(p->slot);
-        p->exited_ms = p->slot->exited_ms;
-        p->stop_asked = p->slot->stop_asked != 0;
-    }
-    p->reason = proc_reason(p);
-    if (restore_of_this_boot(p->host, r))
-        restore_end_survivor(p);
-    restore_as_exited(p);
-    sbx_store_record(p->host->store, &p->record);
-}
-
-/* Takes the descriptors of the item: those of a terminal are one there and two here. */
-static void restore_descriptors(struct sbx_proc *p, struct sbx_keep_item *item, bool runs)
-{
-    int in = item->fds[0], out[2] = {item->fds[1], item->fds[2]};
-    item->fds[0] = item->fds[1] = item->fds[2] = -1;
-    if (p->tty && out[0] >= 0 && runs) {
-        in = fcntl(out[0], F_DUPFD_CLOEXEC, 3);
-        p->slave = sbx_pty_reopen_slave(out[0]);
-    }
-    p->kept = true;
-    (void)proc_take_over(p, in, out);
-}
-
-/* It runs, or ended meanwhile: the dead server saw that (it is in the slot), or the keeper did. */
-static void restore_running(struct sbx_proc *p, struct sbx_keep_item *item)
-{
-    uint64_t exited_ms = p->slot == NULL ? 0 : p->slot->exited_ms;
-    struct sbx_exit exit = item->exit;
-    bool exited = item->exited || exited_ms != 0;
-    if (exited_ms != 0)
-        exit = restore_exit_of_slot(p->slot);
-    p->adopted = true;
-    if (p->slot != NULL) {
-        p->stop_asked = p->slot->stop_asked != 0;
-        p->input_dropped += p->slot->input_queued;
-        p->slot->input_queued = 0;
-    }
-    restore_descriptors(p, item, !exited);
-    /* What was queued before the end is gone, the end is not. */
-    if (!exited && p->slot != NULL && p->slot->input_ended != 0)
-        sbx_input_close(&p->in);
-    if (exited)
-        proc_end(p, &exit, exited_ms != 0 ? exited_ms : sbx_clock_wall_ms());
-    else if (p->input_dropped > 0)
-        sbx_store_record(p->host->store, &p->record);
-}
-
-SBX_PRIVATE struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_process *record,
-                                  struct sbx_keep_item *item)
-{
-    struct sbx_proc *p = restore_new(host, record);
-    if (p == NULL)
-        return NULL;
-    p->created_ms = record->created_ms;
-    p->leader = (pid_t)record->pid;
-    p->started_us = record->started_us;
-    p->foreign = item == NULL && restore_is_foreign(host, record);
-    p->input_dropped = record->input_dropped;
-    p->slot = record->exited ? NULL
-                             : sbx_tail_slot_find(sbx_store_tail(host->store), record->number);
-    if (!proc_open_log(p, record->log_cap > 0 ? record->log_cap : 1, item != NULL, record)) {
-        proc_abandon(p);
-        return NULL;
-    }
-    if (record->exited)
-        restore_exit(p, record);
-    else if (item != NULL)
-        restore_running(p, item);
-    else
-        restore_lost(p, record);
-    if (record->exited && item != NULL) {
-        restore_descriptors(p, item, false);
-        sbx_input_close(&p->in); /* the dead server had no time to tell the keeper of the end */
-        proc_release_exited(p);
-    }
-    return p;
-}
+/* --- references --- */
 
 SBX_PRIVATE struct sbx_proc *sbx_proc_ref(struct sbx_proc *p)
 {
@@ -20538,7 +20488,7 @@ SBX_PRIVATE void sbx_proc_detach(struct sbx_proc *p)
 SBX_PRIVATE void sbx_proc_forget(struct sbx_proc *p)
 {
     sbx_record_drop(&p->record);
-    proc_free_slot(p);
+    sbx_proc_free_slot(p);
     proc_keep_no_more(p);
     sbx_store_forget(p->host->store, p->number);
 }
@@ -20642,6 +20592,202 @@ SBX_PRIVATE int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows
 }
 /* ==== end proc/proc.c ======================================================================= */
 
+/* ==== begin proc/proc_restore.c ============================================================= */
+/* proc_restore.c - a process of an earlier server, as its record, the slot in the shared memory and
+ * the keeper tell of it: it runs on, has exited meanwhile, or is lost. */
+
+#define RESTORE_TRIES 50u /* for the system to end what was killed */
+#define RESTORE_STEP_US 1000u
+
+/* The arguments of a record as views of doc, or of nothing when it cannot be read. */
+static bool restore_args(const struct sbx_json_doc *doc, struct sbx_spec *spec)
+{
+    const struct sbx_json *item;
+    if (doc->root == NULL || doc->root->type != SBX_JSON_ARRAY || doc->root->count == 0)
+        return true;
+    spec->args = sbx_mem_alloc(doc->root->count * sizeof *spec->args);
+    if (spec->args == NULL)
+        return false;
+    for (item = doc->root->child; item != NULL; item = item->next)
+        spec->args[spec->nargs++] = item->text;
+    return true;
+}
+
+static struct sbx_proc *restore_new(struct sbx_host *host, const struct sbx_db_process *r)
+{
+    struct sbx_spec spec = {.command = r->command, .has_cwd = r->has_cwd, .cwd = r->cwd,
+                            .tty = r->tty, .interactive = r->interactive,
+                            .in_memory = !r->persist, .cols = r->cols, .rows = r->rows};
+    struct sbx_json_doc doc = {0};
+    struct sbx_proc *p = NULL;
+    struct sbx_err err;
+    if (sbx_json_parse(&doc, r->args, &err) < 0)
+        sbx_diag(&host->diag, SBX_DIAG_WARN, "proc_%llu: its arguments are damaged: %s",
+                 (unsigned long long)r->number, err.text);
+    if (restore_args(&doc, &spec))
+        p = sbx_proc_new(host, r->number, &spec);
+    if (p != NULL && !sbx_str_eq_z(r->env_names, "[]"))
+        p->env_names = sbx_mem_strndup(r->env_names.p, r->env_names.n);
+    if (p != NULL)
+        sbx_proc_count_text(p);
+    sbx_mem_free(spec.args);
+    sbx_json_doc_deinit(&doc);
+    return p;
+}
+
+static enum sbx_exit_reason restore_reason(struct sbx_str name)
+{
+    static const enum sbx_exit_reason all[] = {SBX_REASON_EXITED, SBX_REASON_SIGNALED,
+                                               SBX_REASON_STOPPED};
+    size_t i;
+    for (i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (sbx_str_eq_z(name, sbx_exit_reason_name(all[i])))
+            return all[i];
+    return SBX_REASON_LOST;
+}
+
+/* It is EXITED from the beginning, without the steps to it. */
+static void restore_as_exited(struct sbx_proc *p)
+{
+    p->state = SBX_PROC_EXITED;
+    if (!sbx_log_is_committed(&p->log))
+        sbx_log_refresh(&p->log);
+    p->log.ended = true;
+    sbx_store_log_end(p->log.store);
+    sbx_proc_free_slot(p);
+}
+
+static void restore_exit(struct sbx_proc *p, const struct sbx_db_process *r)
+{
+    p->exit = (struct sbx_exit){.kind = (enum sbx_exit_kind)r->exit_kind, .value = r->exit_value,
+                                .core = r->core_dumped};
+    p->exited_ms = r->exited_ms;
+    p->reason = restore_reason(r->exit_reason);
+    (void)snprintf(p->note, sizeof p->note, "%.*s", (int)r->exit_note.n, r->exit_note.p);
+    restore_as_exited(p);
+}
+
+static bool restore_of_this_boot(const struct sbx_host *host, const struct sbx_db_process *r)
+{
+    return r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, host->boot);
+}
+
+/* Before a reboot, or in a container that is no more: the boot may be the same there, the pids mean
+ * something else. */
+static bool restore_is_foreign(const struct sbx_host *host, const struct sbx_db_process *r)
+{
+    return !restore_of_this_boot(host, r) || r->started_us < host->family_us;
+}
+
+/* Ends a process that the record of a lost one names, if it is still that one. */
+static void restore_end_survivor(struct sbx_proc *p)
+{
+    unsigned tries;
+    if (!sbx_ident_runs(p->leader, p->started_us))
+        return;
+    sbx_ptree_signal(p->leader, SIGKILL, 0);
+    for (tries = 0; tries < RESTORE_TRIES; tries++) {
+        if (!sbx_ident_runs(p->leader, p->started_us))
+            return;
+        (void)usleep(RESTORE_STEP_US);
+    }
+    (void)snprintf(p->note, sizeof p->note, "process %ld still runs and could not be ended",
+                   (long)p->leader);
+    sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: %s", p->id, p->note);
+}
+
+static struct sbx_exit restore_exit_of_slot(const struct sbx_slot *slot)
+{
+    return (struct sbx_exit){.kind = (enum sbx_exit_kind)slot->exit_kind,
+                             .value = slot->exit_value, .core = slot->exit_core != 0};
+}
+
+static void restore_lost(struct sbx_proc *p, const struct sbx_db_process *r)
+{
+    p->exit = (struct sbx_exit){.kind = SBX_EXIT_UNKNOWN};
+    p->exited_ms = sbx_clock_wall_ms();
+    if (p->slot != NULL && p->slot->exited_ms != 0) {
+        /* The keeper never had it, but the dead server saw how it ended. */
+        p->exit = restore_exit_of_slot(p->slot);
+        p->exited_ms = p->slot->exited_ms;
+        p->stop_asked = p->slot->stop_asked != 0;
+    }
+    p->reason = sbx_proc_reason(p);
+    if (restore_of_this_boot(p->host, r))
+        restore_end_survivor(p);
+    restore_as_exited(p);
+    sbx_store_record(p->host->store, &p->record);
+}
+
+/* Takes the descriptors of the item: those of a terminal are one there and two here. */
+static void restore_descriptors(struct sbx_proc *p, struct sbx_keep_item *item, bool runs)
+{
+    int in = item->fds[0], out[2] = {item->fds[1], item->fds[2]};
+    item->fds[0] = item->fds[1] = item->fds[2] = -1;
+    if (p->tty && out[0] >= 0 && runs) {
+        in = fcntl(out[0], F_DUPFD_CLOEXEC, 3);
+        p->slave = sbx_pty_reopen_slave(out[0]);
+    }
+    p->kept = true;
+    (void)sbx_proc_take_over(p, in, out);
+}
+
+/* It runs, or ended meanwhile: the dead server saw that (it is in the slot), or the keeper did. */
+static void restore_running(struct sbx_proc *p, struct sbx_keep_item *item)
+{
+    uint64_t exited_ms = p->slot == NULL ? 0 : p->slot->exited_ms;
+    struct sbx_exit exit = item->exit;
+    bool exited = item->exited || exited_ms != 0;
+    if (exited_ms != 0)
+        exit = restore_exit_of_slot(p->slot);
+    p->adopted = true;
+    if (p->slot != NULL) {
+        p->stop_asked = p->slot->stop_asked != 0;
+        p->input_dropped += p->slot->input_queued;
+        p->slot->input_queued = 0;
+    }
+    restore_descriptors(p, item, !exited);
+    /* What was queued before the end is gone, the end is not. */
+    if (!exited && p->slot != NULL && p->slot->input_ended != 0)
+        sbx_input_close(&p->in);
+    if (exited)
+        sbx_proc_end(p, &exit, exited_ms != 0 ? exited_ms : sbx_clock_wall_ms());
+    else if (p->input_dropped > 0)
+        sbx_store_record(p->host->store, &p->record);
+}
+
+SBX_PRIVATE struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_process *record,
+                                  struct sbx_keep_item *item)
+{
+    struct sbx_proc *p = restore_new(host, record);
+    if (p == NULL)
+        return NULL;
+    p->created_ms = record->created_ms;
+    p->leader = (pid_t)record->pid;
+    p->started_us = record->started_us;
+    p->foreign = item == NULL && restore_is_foreign(host, record);
+    p->input_dropped = record->input_dropped;
+    p->slot = record->exited ? NULL
+                             : sbx_tail_slot_find(sbx_store_tail(host->store), record->number);
+    if (!sbx_proc_open_log(p, record->log_cap > 0 ? record->log_cap : 1, item != NULL, record)) {
+        sbx_proc_abandon(p);
+        return NULL;
+    }
+    if (record->exited)
+        restore_exit(p, record);
+    else if (item != NULL)
+        restore_running(p, item);
+    else
+        restore_lost(p, record);
+    if (record->exited && item != NULL) {
+        restore_descriptors(p, item, false);
+        sbx_input_close(&p->in); /* the dead server had no time to tell the keeper of the end */
+        sbx_proc_release_exited(p);
+    }
+    return p;
+}
+/* ==== end proc/proc_restore.c =============================================================== */
+
 /* ==== begin proc/proctab.h ================================================================== */
 /* proctab.h - all managed processes, in the order of their creation. */
 #ifndef SBX_PROC_PROCTAB_H
@@ -20698,8 +20844,8 @@ SBX_PRIVATE size_t sbx_proctab_running(const struct sbx_proctab *t);
  * later.
  *
  * Nothing here looks at all processes but what has to: an exit is noted when it happens, and the
- * first of that list are the ones to go. So many at a time that a turn stays short; the array closes
- * the holes of all of them in one pass. */
+ * first of that list are the ones to go. So many at a time that a turn stays short; the array
+ * closes the holes of all of them in one pass. */
 
 #define PROCTAB_AT_ONCE 64u /* forgotten in one turn */
 
@@ -21071,24 +21217,24 @@ SBX_PRIVATE void sbx_salvage_release(struct sbx_salvage *s)
 }
 /* ==== end proc/salvage.c ==================================================================== */
 
-/* ==== begin proc/restore.h ================================================================== */
-/* restore.h - taking over from an earlier server: its records, its processes, and an end to what
+/* ==== begin proc/inherit.h ================================================================== */
+/* inherit.h - taking over from an earlier server: its records, its processes, and an end to what
  * nobody was ever told of. */
-#ifndef SBX_PROC_RESTORE_H
-#define SBX_PROC_RESTORE_H
+#ifndef SBX_PROC_INHERIT_H
+#define SBX_PROC_INHERIT_H
 
 /* Fills an empty table from the database, the memory that outlived the server, and the estate, of
  * which the descriptors are taken; and the limits of the host. 0, or a negative errno and err. */
-SBX_PRIVATE int sbx_restore(struct sbx_proctab *t, struct sbx_estate *estate, struct sbx_err *err);
+SBX_PRIVATE int sbx_inherit(struct sbx_proctab *t, struct sbx_estate *estate, struct sbx_err *err);
 /* The store has a file (again), see sbx_store_options: enters the records that only the file has,
  * and has everything else written to it. */
-SBX_PRIVATE void sbx_restore_join(struct sbx_proctab *t);
+SBX_PRIVATE void sbx_inherit_join(struct sbx_proctab *t);
 
 #endif
-/* ==== end proc/restore.h ==================================================================== */
+/* ==== end proc/inherit.h ==================================================================== */
 
-/* ==== begin proc/restore.c ================================================================== */
-/* restore.c - see restore.h.
+/* ==== begin proc/inherit.c ================================================================== */
+/* inherit.c - see inherit.h.
  *
  * What is known of a process, and what becomes of it:
  *
@@ -21102,47 +21248,46 @@ SBX_PRIVATE void sbx_restore_join(struct sbx_proctab *t);
  * damaged and begun anew, or out of reach. Records come by number, and so do salvaged ones between
  * them, since the table is in that order. */
 
-struct restore {
+struct inherit {
     struct sbx_proctab *table;
     struct sbx_estate *estate;
-    uint64_t next;      /* numbers below are done */
-    uint64_t candidate; /* the lowest number from there on with a slot that was shown; or none */
+    uint64_t candidate; /* the lowest number, not done yet, with a slot that was shown; or none */
     unsigned salvaged, ended;
 };
 
-static struct sbx_tail *restore_tail(const struct restore *r)
+static struct sbx_tail *inherit_tail(const struct inherit *r)
 {
     return sbx_store_tail(r->table->host->store);
 }
 
-static void restore_move_on(struct restore *r, uint64_t next)
+/* Numbers below `next` are done. */
+static void inherit_move_on(struct inherit *r, uint64_t next)
 {
     struct sbx_slot *slot = NULL;
-    r->next = next;
     if (r->candidate >= next)
         return;
     r->candidate = UINT64_MAX;
-    while ((slot = sbx_tail_slot_next(restore_tail(r), slot)) != NULL)
+    while ((slot = sbx_tail_slot_next(inherit_tail(r), slot)) != NULL)
         if (slot->kind == SBX_SLOT_PROCESS && (slot->flags & SBX_SLOT_SHOWN) != 0 &&
             slot->number >= next && slot->number < r->candidate)
             r->candidate = slot->number;
 }
 
-static int restore_enter(struct restore *r, const struct sbx_db_process *record)
+static int inherit_enter(struct inherit *r, const struct sbx_db_process *record)
 {
     sbx_store_number_taken(r->table->host->store, record->number);
     return sbx_proctab_restore(r->table, record,
                                sbx_estate_find(r->estate, SBX_KEEP_PROCESS, record->number));
 }
 
-static int restore_salvage(struct restore *r, uint64_t number)
+static int inherit_salvage(struct inherit *r, uint64_t number)
 {
-    const struct sbx_slot *slot = sbx_tail_slot_find(restore_tail(r), number);
+    const struct sbx_slot *slot = sbx_tail_slot_find(inherit_tail(r), number);
     struct sbx_host *host = r->table->host;
     struct sbx_salvage found;
     int rc = sbx_salvage(&found, host, slot, sbx_estate_find(r->estate, SBX_KEEP_PROCESS, number));
     if (rc == 0)
-        rc = restore_enter(r, &found.record);
+        rc = inherit_enter(r, &found.record);
     sbx_salvage_release(&found);
     if (rc < 0)
         return rc;
@@ -21152,31 +21297,31 @@ static int restore_salvage(struct restore *r, uint64_t number)
 }
 
 /* Those below `number` that have no record. */
-static int restore_salvage_below(struct restore *r, uint64_t number)
+static int inherit_salvage_below(struct inherit *r, uint64_t number)
 {
     int rc = 0;
     while (rc == 0 && r->candidate < number) {
         uint64_t candidate = r->candidate;
-        rc = restore_salvage(r, candidate);
-        restore_move_on(r, candidate + 1);
+        rc = inherit_salvage(r, candidate);
+        inherit_move_on(r, candidate + 1);
     }
     return rc;
 }
 
-static int restore_one(void *ctx, const struct sbx_db_process *record)
+static int inherit_one(void *ctx, const struct sbx_db_process *record)
 {
-    struct restore *r = ctx;
-    int rc = restore_salvage_below(r, record->number);
+    struct inherit *r = ctx;
+    int rc = inherit_salvage_below(r, record->number);
     if (rc == 0)
-        rc = restore_enter(r, record);
-    restore_move_on(r, record->number + 1);
+        rc = inherit_enter(r, record);
+    inherit_move_on(r, record->number + 1);
     return rc;
 }
 
 /* Runs, whose clients are gone, and processes whose start was not answered yet. */
-static void restore_end_unknown(struct restore *r)
+static void inherit_end_unknown(struct inherit *r)
 {
-    struct sbx_tail *tail = restore_tail(r);
+    struct sbx_tail *tail = inherit_tail(r);
     struct sbx_slot *slot = NULL;
     while ((slot = sbx_tail_slot_next(tail, slot)) != NULL) {
         const struct sbx_proc *p =
@@ -21192,7 +21337,7 @@ static void restore_end_unknown(struct restore *r)
     sbx_tail_drop_orphans(tail);
 }
 
-static void restore_drop_unknown(struct restore *r)
+static void inherit_drop_unknown(struct inherit *r)
 {
     size_t i;
     for (i = 0; i < r->estate->nitems; i++) {
@@ -21202,7 +21347,7 @@ static void restore_drop_unknown(struct restore *r)
     }
 }
 
-static void restore_tell(const struct restore *r)
+static void inherit_tell(const struct inherit *r)
 {
     const struct sbx_diag *diag = &r->table->host->diag;
     if (r->salvaged > 0)
@@ -21214,32 +21359,32 @@ static void restore_tell(const struct restore *r)
                  r->ended);
 }
 
-SBX_PRIVATE int sbx_restore(struct sbx_proctab *t, struct sbx_estate *estate, struct sbx_err *err)
+SBX_PRIVATE int sbx_inherit(struct sbx_proctab *t, struct sbx_estate *estate, struct sbx_err *err)
 {
-    struct restore r = {.table = t, .estate = estate};
+    struct inherit r = {.table = t, .estate = estate};
     struct sbx_host *host = t->host;
     struct sbx_db *db = sbx_store_db(host->store);
     int rc;
     assert(t->count == 0);
-    restore_move_on(&r, 1);
+    inherit_move_on(&r, 1);
     rc = sbx_store_load_limits(host->store, &host->limits);
     if (rc == 0 && db != NULL)
-        rc = sbx_db_load(db, restore_one, &r);
+        rc = sbx_db_load(db, inherit_one, &r);
     if (rc == 0)
-        rc = restore_salvage_below(&r, UINT64_MAX);
+        rc = inherit_salvage_below(&r, UINT64_MAX);
     if (rc < 0)
         return sbx_err_set(err, rc, "the stored state cannot be read: %s",
                            rc == -ENOMEM ? "out of memory" : sbx_db_error(db));
-    restore_end_unknown(&r);
-    restore_drop_unknown(&r);
-    restore_tell(&r);
+    inherit_end_unknown(&r);
+    inherit_drop_unknown(&r);
+    inherit_tell(&r);
     sbx_proctab_retire(t);
     return 0;
 }
 
 /* --- a file that is there later --- */
 
-static int restore_missing(void *ctx, const struct sbx_db_process *record)
+static int inherit_missing(void *ctx, const struct sbx_db_process *record)
 {
     struct sbx_proctab *t = ctx;
     if (sbx_proctab_number(t, record->number) != NULL)
@@ -21248,7 +21393,7 @@ static int restore_missing(void *ctx, const struct sbx_db_process *record)
     return sbx_proctab_restore(t, record, NULL);
 }
 
-SBX_PRIVATE void sbx_restore_join(struct sbx_proctab *t)
+SBX_PRIVATE void sbx_inherit_join(struct sbx_proctab *t)
 {
     struct sbx_store *store = t->host->store;
     size_t i;
@@ -21256,14 +21401,14 @@ SBX_PRIVATE void sbx_restore_join(struct sbx_proctab *t)
         sbx_store_log_join(t->procs[i]->log.store);
         sbx_store_record(store, &t->procs[i]->record);
     }
-    if (sbx_db_load(sbx_store_db(store), restore_missing, t) < 0 ||
+    if (sbx_db_load(sbx_store_db(store), inherit_missing, t) < 0 ||
         sbx_store_load_limits(store, &t->host->limits) < 0)
         sbx_diag(&t->host->diag, SBX_DIAG_ERROR, "not all that is stored could be read: %s",
                  sbx_db_error(sbx_store_db(store)));
     sbx_store_limits(store); /* a new file has none */
     sbx_proctab_retire(t);
 }
-/* ==== end proc/restore.c ==================================================================== */
+/* ==== end proc/inherit.c ==================================================================== */
 
 /* ==== begin api/cors.h ====================================================================== */
 /* cors.h - which web pages may use the agent. */
@@ -26032,7 +26177,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "            \"minimum\": 1,\n"
     "            \"maximum\": 18446744073709551615,\n"
     "            \"default\": 1000,\n"
-    "            \"description\": \"Records of exited processes that are kept. The oldest go first.\"\n"
+    "            \"description\": \"Records of exited processes that are kept. The oldest go first; also above 64 MiB of their commands, arguments and names of variables together, but for the newest.\"\n"
     "          }\n"
     "        },\n"
     "        \"examples\": [\n"
@@ -27025,7 +27170,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "        }\n"
     "      },\n"
     "      \"TooManyTickets\": {\n"
-    "        \"description\": \"There are 1024 tickets that were neither used nor are over. Or, with the type `token_invalid`, too many answers to wrong tokens of this address are waiting; the connection is closed then.\",\n"
+    "        \"description\": \"There are 1024 tickets that were neither used nor are over, or 512 of `read` tokens where that is asked with one. Or, with the type `token_invalid`, too many answers to wrong tokens of this address are waiting; the connection is closed then.\",\n"
     "        \"content\": {\n"
     "          \"application/problem+json\": {\n"
     "            \"schema\": {\n"
@@ -29024,6 +29169,18 @@ static void ticket_reply(struct sbx_request *rq, struct sbx_str path, uint64_t t
     sbx_conn_respond(rq->conn, &r);
 }
 
+/* Who may only read cannot use up what everybody needs, so half is the limit then. */
+static void ticket_refuse(struct sbx_request *rq)
+{
+    if (rq->api->tickets.count < SBX_TICKETS_MAX)
+        sbx_reply_error(rq->conn, SBX_PROBLEM_CONFLICT, 429,
+                        "%u tickets of tokens that may only read are waiting to be used (limit)",
+                        SBX_TICKETS_MAX / 2);
+    else
+        sbx_reply_error(rq->conn, SBX_PROBLEM_CONFLICT, 429,
+                        "%u tickets are waiting to be used (limit)", SBX_TICKETS_MAX);
+}
+
 static void ticket_create(struct sbx_request *rq, struct sbx_str path, uint64_t ttl_ms)
 {
     char text[SBX_TICKET_TEXT];
@@ -29032,8 +29189,7 @@ static void ticket_create(struct sbx_request *rq, struct sbx_str path, uint64_t 
     if (rc == 0)
         ticket_reply(rq, path, ttl_ms, text);
     else if (rc == -EAGAIN)
-        sbx_reply_error(rq->conn, SBX_PROBLEM_CONFLICT, 429,
-                        "%u tickets are waiting to be used (limit)", SBX_TICKETS_MAX);
+        ticket_refuse(rq);
     else if (rc == -ENOMEM)
         sbx_reply_out_of_memory(rq->conn);
     else
@@ -30979,9 +31135,28 @@ SBX_PRIVATE const char *sbx_datadir_path(const struct sbx_datadir *d);
  * nothing. */
 SBX_PRIVATE void sbx_datadir_sign(int lock, bool alone);
 
-/* The keeper that has the directory of that flag, for an upgrade. 0, or -errno and err: nobody has,
+/* Has the form of on_upgrade of the keeper, whose lock it is: leaves word of an upgrade there. */
+SBX_PRIVATE void sbx_datadir_note_upgrade(int lock, unsigned number, enum sbx_keeper_upgrade state,
+                              const char *text);
+
+/* The keeper that has a directory, as its lock file tells. Processes that the server starts may
+ * write that file: what it says is no more to be trusted than they are. */
+struct sbx_datadir_owner {
+    int lock;  /* -1: not found */
+    pid_t pid;
+    uid_t uid; /* whose the file is */
+    gid_t gid;
+    unsigned upgrade; /* number of the last upgrade; 0: there was none */
+    enum sbx_keeper_upgrade state;
+    char text[512]; /* printable */
+};
+
+/* Finds the one of the directory of that flag, for an upgrade. 0, or -errno and err: nobody has it,
  * or a server alone. */
-SBX_PRIVATE int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err *err);
+SBX_PRIVATE int sbx_datadir_find_owner(struct sbx_datadir_owner *o, const char *flag, struct sbx_err *err);
+/* Looks again. -ESRCH: that keeper is gone. */
+SBX_PRIVATE int sbx_datadir_look_at_owner(struct sbx_datadir_owner *o, struct sbx_err *err);
+SBX_PRIVATE void sbx_datadir_leave_owner(struct sbx_datadir_owner *o);
 
 #endif
 /* ==== end app/datadir.h ===================================================================== */
@@ -30989,12 +31164,24 @@ SBX_PRIVATE int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err
 /* ==== begin app/datadir.c =================================================================== */
 /* datadir.c - see datadir.h.
  *
- * The lock is flock(2) on a file of its own, which holds the owner's pid as text for people and for
- * `sandbox-agent upgrade`. It belongs to the open file, so keeper and servers share it by
- * inheritance, and it ends with the last of them however that ends. */
+ * The lock is flock(2) on a file of its own, which holds text for people and for `sandbox-agent
+ * upgrade`: the owner's pid, and in a second line what became of the last upgrade,
+ *
+ *     4711
+ *     upgrade 2 done: upgraded: the server (pid 4790) runs /usr/bin/sandbox-agent
+ *
+ * It belongs to the open file, so keeper and servers share it by inheritance, and it ends with the
+ * last of them however that ends. */
 
 #define DATADIR_ALONE " no-keeper"
 #define DATADIR_LOCK "/sandbox-agent.lock"
+#define DATADIR_TEXT_MAX 640
+
+static const char *const datadir_states[] = {
+    [SBX_KEEPER_UPGRADE_BEGUN] = "begun",
+    [SBX_KEEPER_UPGRADE_DONE] = "done",
+    [SBX_KEEPER_UPGRADE_FAILED] = "failed",
+};
 
 static void datadir_set(struct sbx_buf *path, const char *a, const char *b)
 {
@@ -31048,7 +31235,7 @@ static int datadir_make(char *path)
     return datadir_make_one(path);
 }
 
-static int datadir_open_lock(const char *dir, bool create)
+static int datadir_open_lock(const char *dir, int flags)
 {
     struct sbx_buf path;
     int fd;
@@ -31056,35 +31243,65 @@ static int datadir_open_lock(const char *dir, bool create)
     datadir_set(&path, dir, DATADIR_LOCK);
     if (path.oom)
         return -ENOMEM;
-    fd = open((const char *)sbx_buf_data(&path), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
+    fd = open((const char *)sbx_buf_data(&path), flags | O_CLOEXEC, 0600);
     if (fd < 0)
         fd = -errno;
     sbx_buf_deinit(&path);
     return fd;
 }
 
-static pid_t datadir_read_owner(int lock, bool *alone)
+/* Two reads that agree: one alone may see half of what is being written. */
+static void datadir_read_lock(int lock, char text[DATADIR_TEXT_MAX])
 {
-    char text[32];
-    ssize_t got = pread(lock, text, sizeof text - 1, 0);
-    text[got > 0 ? got : 0] = '\0';
-    *alone = strstr(text, DATADIR_ALONE) != NULL;
-    return (pid_t)strtol(text, NULL, 10);
+    char again[DATADIR_TEXT_MAX];
+    int i;
+    for (i = 0; i < 100; i++) {
+        ssize_t got = pread(lock, text, DATADIR_TEXT_MAX - 1, 0);
+        text[got > 0 ? got : 0] = '\0';
+        got = pread(lock, again, DATADIR_TEXT_MAX - 1, 0);
+        again[got > 0 ? got : 0] = '\0';
+        if (strcmp(text, again) == 0)
+            return;
+    }
+}
+
+static pid_t datadir_read_owner(const char *text, bool *alone)
+{
+    size_t line = strcspn(text, "\n");
+    const char *word = strstr(text, DATADIR_ALONE);
+    *alone = word != NULL && word < text + line;
+    return line == 0 ? 0 : (pid_t)strtol(text, NULL, 10);
+}
+
+/* Never empty in between, nor after a failure. */
+static void datadir_write_lock(int lock, const char *text)
+{
+    size_t n = strlen(text);
+    if (lock >= 0 && pwrite(lock, text, n, 0) == (ssize_t)n)
+        (void)!ftruncate(lock, (off_t)n);
 }
 
 SBX_PRIVATE void sbx_datadir_sign(int lock, bool alone)
 {
     char text[32];
-    int n = snprintf(text, sizeof text, "%ld%s\n", (long)getpid(), alone ? DATADIR_ALONE : "");
-    /* Never empty in between, nor after a failure. */
-    if (lock >= 0 && pwrite(lock, text, (size_t)n, 0) == n)
-        (void)!ftruncate(lock, n);
+    (void)snprintf(text, sizeof text, "%ld%s\n", (long)getpid(), alone ? DATADIR_ALONE : "");
+    datadir_write_lock(lock, text);
+}
+
+SBX_PRIVATE void sbx_datadir_note_upgrade(int lock, unsigned number, enum sbx_keeper_upgrade state,
+                              const char *words)
+{
+    char text[DATADIR_TEXT_MAX];
+    (void)snprintf(text, sizeof text, "%ld\nupgrade %u %s: %.500s\n", (long)getpid(), number,
+                   datadir_states[state], words);
+    datadir_write_lock(lock, text);
 }
 
 static int datadir_take_lock(struct sbx_datadir *d, struct sbx_err *err)
 {
     const char *dir = sbx_datadir_path(d);
-    int fd = datadir_open_lock(dir, true), rc;
+    char text[DATADIR_TEXT_MAX];
+    int fd = datadir_open_lock(dir, O_RDWR | O_CREAT), rc;
     bool alone;
     if (fd < 0)
         return sbx_err_set(err, fd, "data directory \"%.200s\": %s", dir, strerror(-fd));
@@ -31093,13 +31310,15 @@ static int datadir_take_lock(struct sbx_datadir *d, struct sbx_err *err)
         sbx_datadir_sign(fd, true);
         return 0;
     }
-    rc = errno == EWOULDBLOCK
-             ? sbx_err_set(err, EEXIST,
-                           "data directory \"%.200s\" is in use by another server, pid %ld", dir,
-                           (long)datadir_read_owner(fd, &alone))
-             : sbx_err_set(err, errno, "data directory \"%.200s\": %s", dir, strerror(errno));
+    rc = -errno;
+    datadir_read_lock(fd, text);
+    if (rc == -EWOULDBLOCK)
+        sbx_err_set(err, EEXIST, "data directory \"%.200s\" is in use by another server, pid %ld",
+                    dir, (long)datadir_read_owner(text, &alone));
+    else
+        sbx_err_set(err, rc, "data directory \"%.200s\": %s", dir, strerror(-rc));
     sbx_fd_close(&fd);
-    return rc;
+    return err->code;
 }
 
 static int datadir_take(struct sbx_datadir *d, struct sbx_err *err)
@@ -31170,31 +31389,82 @@ SBX_PRIVATE const char *sbx_datadir_path(const struct sbx_datadir *d)
     return sbx_buf_len(&d->path) == 0 ? NULL : (const char *)sbx_buf_data(&d->path);
 }
 
-/* The lock file of that directory names its owner, as long as it is locked. */
-static int datadir_find_owner(const char *dir, pid_t *owner, struct sbx_err *err)
+/* "upgrade NUMBER STATE: WORDS"; anything else is as if nothing had been written. */
+static void datadir_read_upgrade(struct sbx_datadir_owner *o, const char *line)
 {
-    bool alone = false;
-    int rc = 0, fd = datadir_open_lock(dir, false);
-    if (fd < 0)
-        return sbx_err_set(err, fd, "data directory \"%.200s\": %s", dir, strerror(-fd));
-    if (flock(fd, LOCK_SH | LOCK_NB) == 0)
-        rc = sbx_err_set(err, ESRCH, "no server uses the data directory \"%.200s\"", dir);
-    else
-        *owner = datadir_read_owner(fd, &alone);
-    if (rc == 0 && *owner <= 0)
-        rc = sbx_err_set(err, EINVAL, "the lock file of \"%.200s\" does not say whose it is", dir);
-    else if (rc == 0 && alone)
-        rc = sbx_err_set(err, ENOTSUP, "the server (pid %ld) has no keeper to start another one",
-                         (long)*owner);
-    sbx_fd_close(&fd);
-    return rc;
+    static const char head[] = "upgrade ";
+    char *at;
+    size_t i, n;
+    o->upgrade = 0;
+    if (strncmp(line, head, sizeof head - 1) != 0)
+        return;
+    o->upgrade = (unsigned)strtoul(line + sizeof head - 1, &at, 10);
+    for (i = 0; i < sizeof datadir_states / sizeof datadir_states[0]; i++) {
+        n = strlen(datadir_states[i]);
+        if (*at == ' ' && strncmp(at + 1, datadir_states[i], n) == 0 &&
+            strncmp(at + 1 + n, ": ", 2) == 0)
+            break;
+    }
+    if (i == sizeof datadir_states / sizeof datadir_states[0]) {
+        o->upgrade = 0;
+        return;
+    }
+    o->state = (enum sbx_keeper_upgrade)i;
+    at += 1 + n + 2;
+    for (i = 0; i + 1 < sizeof o->text && at[i] != '\n' && at[i] != '\0'; i++)
+        o->text[i] = at[i] < 0x20 || at[i] > 0x7e ? '?' : at[i];
+    o->text[i] = '\0';
 }
 
-SBX_PRIVATE int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err *err)
+SBX_PRIVATE int sbx_datadir_look_at_owner(struct sbx_datadir_owner *o, struct sbx_err *err)
+{
+    char text[DATADIR_TEXT_MAX];
+    pid_t before = o->pid;
+    bool alone;
+    datadir_read_lock(o->lock, text);
+    o->pid = datadir_read_owner(text, &alone);
+    datadir_read_upgrade(o, text + strcspn(text, "\n") + (strchr(text, '\n') != NULL));
+    if (flock(o->lock, LOCK_SH | LOCK_NB) == 0)
+        return sbx_err_set(err, ESRCH, "no server uses the directory");
+    if (o->pid <= 0)
+        return sbx_err_set(err, EINVAL, "the lock file does not say whose it is");
+    if (before > 0 && (o->pid != before || alone))
+        return sbx_err_set(err, ESRCH, "the keeper (pid %ld) is gone", (long)before);
+    return alone ? sbx_err_set(err, ENOTSUP,
+                               "the server (pid %ld) has no keeper to start another one",
+                               (long)o->pid)
+                 : 0;
+}
+
+/* Whoever may write to the directory may have put something else there. A file of its own, which no
+ * link leads to from elsewhere, belongs to who made it. */
+static int datadir_open_owner(struct sbx_datadir_owner *o, const char *dir, struct sbx_err *err)
+{
+    struct stat st;
+    o->lock = datadir_open_lock(dir, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (o->lock < 0)
+        return sbx_err_set(err, o->lock, "%s", strerror(-o->lock));
+    if (fstat(o->lock, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1)
+        return sbx_err_set(err, EINVAL, "the lock file is not a file of its own");
+    o->uid = st.st_uid;
+    o->gid = st.st_gid;
+    return sbx_datadir_look_at_owner(o, err);
+}
+
+static int datadir_find_owner(struct sbx_datadir_owner *o, const char *dir, struct sbx_err *err)
+{
+    struct sbx_err why;
+    if (datadir_open_owner(o, dir, &why) == 0)
+        return 0;
+    sbx_datadir_leave_owner(o);
+    return sbx_err_set(err, why.code, "data directory \"%.200s\": %s", dir, why.text);
+}
+
+SBX_PRIVATE int sbx_datadir_find_owner(struct sbx_datadir_owner *o, const char *flag, struct sbx_err *err)
 {
     struct sbx_buf path;
     int rc;
-    *owner = 0;
+    *o = (struct sbx_datadir_owner){.lock = -1};
     sbx_buf_init(&path);
     if (flag != NULL && strcmp(flag, ":memory:") == 0)
         return sbx_err_set(err, EINVAL, "a server that keeps nothing cannot be found by its data "
@@ -31206,9 +31476,14 @@ SBX_PRIVATE int sbx_datadir_owner(const char *flag, pid_t *owner, struct sbx_err
     if (path.oom)
         rc = sbx_err_set(err, ENOMEM, "out of memory");
     else
-        rc = datadir_find_owner((const char *)sbx_buf_data(&path), owner, err);
+        rc = datadir_find_owner(o, (const char *)sbx_buf_data(&path), err);
     sbx_buf_deinit(&path);
     return rc;
+}
+
+SBX_PRIVATE void sbx_datadir_leave_owner(struct sbx_datadir_owner *o)
+{
+    sbx_fd_close(&o->lock);
 }
 /* ==== end app/datadir.c ===================================================================== */
 
@@ -31629,7 +31904,7 @@ static int server_take(struct sbx_estate *estate, enum sbx_keep_kind kind, uint6
 
 static void server_on_store_opened(void *ctx)
 {
-    sbx_restore_join(&((struct sbx_server *)ctx)->api.procs);
+    sbx_inherit_join(&((struct sbx_server *)ctx)->api.procs);
 }
 
 /* --- opening --- */
@@ -31808,7 +32083,7 @@ SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const 
     if (rc == 0)
         rc = server_open_store(s, estate, err);
     if (rc == 0)
-        rc = sbx_restore(&s->api.procs, estate, err);
+        rc = sbx_inherit(&s->api.procs, estate, err);
     if (rc == 0)
         rc = server_open_tls(s, err);
     if (rc == 0)
@@ -31888,6 +32163,10 @@ SBX_PRIVATE int sbx_cli_main(int argc, char **argv);
 /* ==== begin app/cli.c ======================================================================= */
 /* cli.c - see cli.h. One table row a flag; `set` takes the value. */
 
+/* Longer than the keeper gives an old server to end and a new one to begin. */
+#define CLI_UPGRADE_US 30000000u
+#define CLI_UPGRADE_TICK_MS 20
+
 enum cli_flag {
     CLI_HOST, CLI_PORT, CLI_LISTEN, CLI_TOKEN, CLI_TOKEN_FILE, CLI_NO_TOKEN, CLI_ALLOW_HOST,
     CLI_TLS_CERT, CLI_TLS_KEY, CLI_TLS_CLIENT_CA, CLI_TLS_SELF_SIGNED, CLI_ORIGIN, CLI_METHOD,
@@ -31964,7 +32243,7 @@ static void cli_usage(FILE *to)
                 "Without --data-dir it is $XDG_DATA_HOME/sandbox-agent or "
                 "~/.local/share/sandbox-agent.\n"
                 "upgrade makes the server of that directory start anew from the file of its "
-                "program.\n");
+                "program,\nand waits until it has.\n");
 }
 
 static bool cli_keeps_nothing(void)
@@ -32154,20 +32433,28 @@ static int cli_parse(struct cli_run *run, int argc, char **argv)
     return -1;
 }
 
+/* Each of that name: an environment may have it twice, and getenv() finds the first. */
+static void cli_wipe_environ(const char *name)
+{
+    extern char **environ;
+    size_t i, n = strlen(name);
+    for (i = 0; environ != NULL && environ[i] != NULL; i++)
+        if (strncmp(environ[i], name, n) == 0 && environ[i][n] == '=')
+            sbx_mem_wipe(environ[i] + n + 1, strlen(environ[i] + n + 1));
+}
+
 /* The variable is wiped: /proc/PID/environ can be read by every process of the same user. */
 static int cli_token_from_env(struct sbx_config *c)
 {
-    char *value = getenv("SANDBOX_AGENT_TOKEN");
+    static const char name[] = "SANDBOX_AGENT_TOKEN";
+    const char *value = getenv(name);
     struct sbx_err err;
     int rc = 0;
-    if (value == NULL || value[0] == '\0')
-        return 0;
-    if (c->tokens.count == 0 && c->token_file == NULL)
+    if (value != NULL && value[0] != '\0' && c->tokens.count == 0 && c->token_file == NULL)
         rc = sbx_config_set_token(c, value, &err);
     if (rc < 0)
         fprintf(stderr, "sandbox-agent: SANDBOX_AGENT_TOKEN: not a valid token\n");
-    else
-        sbx_mem_wipe(value, strlen(value));
+    cli_wipe_environ(name);
     return rc;
 }
 
@@ -32302,7 +32589,7 @@ static int cli_bind(struct cli_run *run, const struct sbx_user *user, struct sbx
                                                       .fds = {fd, -1, -1}};
         run->estate.nitems = i + 1;
         if (sbx_address_is_unix(&c->listen[i]))
-            (void)!lchown(c->listen[i].sock.un.sun_path, user->uid, user->gid);
+            (void)sbx_user_give_socket(user, c->listen[i].sock.un.sun_path);
     }
     return 0;
 }
@@ -32351,8 +32638,9 @@ static int cli_become(struct cli_run *run, const struct sbx_diag *diag, struct s
         return err->code;
     cli_set_environ(&user);
     sbx_diag(diag, SBX_DIAG_INFO,
-             "--user: running as %s, and so does every process; none can run as somebody else",
-             user.name);
+             "--user: running as %s, and so does every process; none can run as somebody else%s",
+             user.name,
+             run->config.no_new_privs ? "" : ", unless by sudo or setuid files");
     cli_warn_of_files(&run->config, &user, diag);
     return 0;
 }
@@ -32371,7 +32659,8 @@ static int cli_keep(struct cli_run *run, const struct sbx_diag *diag)
 {
     char *token = cli_secret(&run->config);
     struct sbx_keeper_options o = {.diag = diag, .argv = run->argv, .token = token,
-                                   .lock = run->data.lock};
+                                   .lock = run->data.lock,
+                                   .on_upgrade = sbx_datadir_note_upgrade};
     struct sbx_err err;
     int status;
     run->data.lock = -1;
@@ -32473,26 +32762,80 @@ static int cli_server(int argc, char **argv)
     return status;
 }
 
+/* --- upgrading --- */
+
+/* Until the upgrade that is under way, if any, and all up to `number` are over. -errno and err:
+ * that cannot be known. */
+static int cli_await_upgrade(struct sbx_datadir_owner *o, unsigned number, struct sbx_err *err)
+{
+    uint64_t end = sbx_clock_mono_us() + CLI_UPGRADE_US;
+    int rc;
+    while ((rc = sbx_datadir_look_at_owner(o, err)) == 0 &&
+           (o->upgrade < number || (o->upgrade > 0 && o->state == SBX_KEEPER_UPGRADE_BEGUN))) {
+        if (sbx_clock_mono_us() >= end)
+            return sbx_err_set(err, ETIMEDOUT,
+                               "process %ld has not said what became of it; its messages may",
+                               (long)o->pid);
+        (void)poll(NULL, 0, CLI_UPGRADE_TICK_MS);
+    }
+    return rc;
+}
+
+/* The processes of the server may write to the lock file, so it may name anybody. What is sent is
+ * what its owner could send: as root we become that one, for good, and nobody else sends to what
+ * is not his own. */
+static int cli_signal_owner(const struct sbx_datadir_owner *o, struct sbx_err *err)
+{
+    struct sbx_user user = {.uid = o->uid, .gid = o->gid, .groups = {o->gid}, .ngroups = 1};
+    (void)snprintf(user.name, sizeof user.name, "%lu", (unsigned long)o->uid);
+    if (geteuid() == 0 && o->uid != 0 && sbx_user_become(&user, err) < 0)
+        return err->code;
+    if (geteuid() != o->uid)
+        return sbx_err_set(err, EPERM, "the lock file belongs to user %s; only that user or root "
+                                       "can ask for an upgrade", user.name);
+    if (kill(o->pid, SIGUSR2) == 0)
+        return 0;
+    if (errno == EPERM)
+        return sbx_err_set(err, EPERM,
+                           "process %ld, which the lock file names, does not belong to user %s as "
+                           "the lock file does; it is not sent a signal", (long)o->pid, user.name);
+    sbx_err_set(err, errno, "process %ld", (long)o->pid);
+    return sbx_err_add_reason(err);
+}
+
+/* With one that is under way already the program may be older than what is there now: it is waited
+ * for. */
+static int cli_upgrade_owner(struct sbx_datadir_owner *o)
+{
+    struct sbx_err err;
+    if (cli_await_upgrade(o, 0, &err) < 0 || cli_signal_owner(o, &err) < 0 ||
+        cli_await_upgrade(o, o->upgrade + 1, &err) < 0)
+        return cli_fail(&err);
+    if (o->state == SBX_KEEPER_UPGRADE_FAILED) {
+        fprintf(stderr, "sandbox-agent: %s\n", o->text);
+        return 1;
+    }
+    printf("%s\n", o->text);
+    return 0;
+}
+
 static int cli_upgrade(int argc, char **argv)
 {
     const char *dir = NULL;
+    struct sbx_datadir_owner owner;
     struct sbx_err err;
-    pid_t owner;
+    int status;
     if (argc == 2 && strcmp(argv[0], "--data-dir") == 0)
         dir = argv[1];
     else if (argc == 1 && strncmp(argv[0], "--data-dir=", 11) == 0)
         dir = argv[0] + 11;
     else if (argc != 0)
         return cli_wrong("usage: sandbox-agent upgrade [--data-dir DIR]");
-    if (sbx_datadir_owner(dir, &owner, &err) < 0)
+    if (sbx_datadir_find_owner(&owner, dir, &err) < 0)
         return cli_fail(&err);
-    if (kill(owner, SIGUSR2) < 0) {
-        sbx_err_set(&err, errno, "process %ld", (long)owner);
-        (void)sbx_err_add_reason(&err);
-        return cli_fail(&err);
-    }
-    printf("process %ld starts its server anew\n", (long)owner);
-    return 0;
+    status = cli_upgrade_owner(&owner);
+    sbx_datadir_leave_owner(&owner);
+    return status;
 }
 
 static int cli_routes(void)

@@ -62,6 +62,18 @@ static void ticket_reply(struct sbx_request *rq, struct sbx_str path, uint64_t t
     sbx_conn_respond(rq->conn, &r);
 }
 
+/* Who may only read cannot use up what everybody needs, so half is the limit then. */
+static void ticket_refuse(struct sbx_request *rq)
+{
+    if (rq->api->tickets.count < SBX_TICKETS_MAX)
+        sbx_reply_error(rq->conn, SBX_PROBLEM_CONFLICT, 429,
+                        "%u tickets of tokens that may only read are waiting to be used (limit)",
+                        SBX_TICKETS_MAX / 2);
+    else
+        sbx_reply_error(rq->conn, SBX_PROBLEM_CONFLICT, 429,
+                        "%u tickets are waiting to be used (limit)", SBX_TICKETS_MAX);
+}
+
 static void ticket_create(struct sbx_request *rq, struct sbx_str path, uint64_t ttl_ms)
 {
     char text[SBX_TICKET_TEXT];
@@ -70,8 +82,7 @@ static void ticket_create(struct sbx_request *rq, struct sbx_str path, uint64_t 
     if (rc == 0)
         ticket_reply(rq, path, ttl_ms, text);
     else if (rc == -EAGAIN)
-        sbx_reply_error(rq->conn, SBX_PROBLEM_CONFLICT, 429,
-                        "%u tickets are waiting to be used (limit)", SBX_TICKETS_MAX);
+        ticket_refuse(rq);
     else if (rc == -ENOMEM)
         sbx_reply_out_of_memory(rq->conn);
     else

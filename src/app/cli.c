@@ -499,8 +499,9 @@ static int cli_become(struct cli_run *run, const struct sbx_diag *diag, struct s
         return err->code;
     cli_set_environ(&user);
     sbx_diag(diag, SBX_DIAG_INFO,
-             "--user: running as %s, and so does every process; none can run as somebody else",
-             user.name);
+             "--user: running as %s, and so does every process; none can run as somebody else%s",
+             user.name,
+             run->config.no_new_privs ? "" : ", unless by sudo or setuid files");
     cli_warn_of_files(&run->config, &user, diag);
     return 0;
 }

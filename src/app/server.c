@@ -22,8 +22,8 @@
 #include "os/fd.h"
 #include "os/ptree.h"
 #include "os/sig.h"
+#include "proc/inherit.h"
 #include "proc/keeper.h"
-#include "proc/restore.h"
 #include "proc/run.h"
 
 #include <assert.h>
@@ -408,7 +408,7 @@ static int server_take(struct sbx_estate *estate, enum sbx_keep_kind kind, uint6
 
 static void server_on_store_opened(void *ctx)
 {
-    sbx_restore_join(&((struct sbx_server *)ctx)->api.procs);
+    sbx_inherit_join(&((struct sbx_server *)ctx)->api.procs);
 }
 
 /* --- opening --- */
@@ -587,7 +587,7 @@ struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_d
     if (rc == 0)
         rc = server_open_store(s, estate, err);
     if (rc == 0)
-        rc = sbx_restore(&s->api.procs, estate, err);
+        rc = sbx_inherit(&s->api.procs, estate, err);
     if (rc == 0)
         rc = server_open_tls(s, err);
     if (rc == 0)

@@ -167,29 +167,32 @@ static bool listener_can_be_found(const struct sbx_address *a)
            (stat(a->sock.un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode));
 }
 
-/* Does anybody answer at a unix socket's file? */
-static bool listener_is_stale(const struct sbx_address *a)
+/* What a client at the file of a unix socket is told: 0, or -EAGAIN for a full backlog, where
+ * somebody listens; -ECONNREFUSED where nobody does any more; -ENOTSOCK for another file. */
+static int listener_ask(const struct sbx_address *a)
 {
     struct stat st;
-    bool refused;
-    int fd;
-    if (lstat(a->sock.un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-        return false;
+    int fd, rc;
+    if (lstat(a->sock.un.sun_path, &st) < 0)
+        return -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -ENOTSOCK;
     fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (fd < 0)
-        return false;
+        return -errno;
     (void)sbx_fd_set_cloexec(fd);
-    (void)sbx_fd_set_nonblock(fd); /* a full backlog is somebody, too */
-    refused = connect(fd, &a->sock.sa, a->len) < 0 && errno == ECONNREFUSED;
+    (void)sbx_fd_set_nonblock(fd);
+    rc = connect(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
     (void)close(fd);
-    return refused;
+    return rc;
 }
 
 static int listener_bind_file(int fd, const struct sbx_address *a)
 {
     mode_t before = umask(0177);
     int rc = bind(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
-    if (rc == -EADDRINUSE && listener_is_stale(a) && unlink(a->sock.un.sun_path) == 0)
+    if (rc == -EADDRINUSE && listener_ask(a) == -ECONNREFUSED &&
+        unlink(a->sock.un.sun_path) == 0)
         rc = bind(fd, &a->sock.sa, a->len) < 0 ? -errno : 0;
     (void)umask(before);
     return rc;
@@ -216,7 +219,12 @@ static int listener_listen(int fd, const struct sbx_address *a)
 static int listener_refuse(const struct sbx_address *want, int rc, struct sbx_err *err)
 {
     char text[SBX_ADDRESS_TEXT];
+    int there = rc == -EADDRINUSE && sbx_address_is_unix(want) ? listener_ask(want) : -ENOENT;
     sbx_address_format(want, text, sizeof text);
+    if (there == 0 || there == -EAGAIN)
+        return sbx_err_set(err, rc, "cannot listen on %s: another server listens there", text);
+    if (there == -ENOTSOCK)
+        return sbx_err_set(err, rc, "cannot listen on %s: there is a file that is no socket", text);
     sbx_err_set(err, rc, "cannot listen on %s", text);
     return sbx_err_add_reason(err);
 }

@@ -63,14 +63,14 @@ int sbx_db_file_prepare(const char *path, uint64_t *size, struct sbx_err *err)
     return rc;
 }
 
-bool sbx_db_file_has_log(const char *log_path, uint64_t *inode)
+uint64_t sbx_db_file_log_size(const char *log_path, uint64_t *inode)
 {
     struct stat st;
     *inode = 0;
     if (stat(log_path, &st) < 0)
-        return errno != ENOENT; /* who cannot tell had better expect one */
+        return errno != ENOENT; /* who cannot tell had better expect some */
     *inode = (uint64_t)st.st_ino;
-    return st.st_size > 0;
+    return (uint64_t)st.st_size;
 }
 
 static bool file_exists(const char *path, const char *ending)

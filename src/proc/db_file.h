@@ -16,8 +16,8 @@ char *sbx_db_file_path(const char *dir, const char *ending);
 /* Makes the file where there is none, mode 0600 whatever the umask; SQLite gives the files beside
  * it the same. 0 and its size, or err with the path in it. */
 int sbx_db_file_prepare(const char *path, uint64_t *size, struct sbx_err *err);
-/* Is anything in the write-ahead log? *inode is 0 without one. */
-bool sbx_db_file_has_log(const char *log_path, uint64_t *inode);
+/* Bytes in the write-ahead log; 1 where that cannot be told. *inode is 0 without one. */
+uint64_t sbx_db_file_log_size(const char *log_path, uint64_t *inode);
 /* Renames the file and what belongs to it to PATH.damaged-YYYYMMDDTHHMMSSZ with the endings they
  * had, over nothing that exists. *to is the new name, to be freed. */
 int sbx_db_file_set_aside(const char *path, char **to, struct sbx_err *err);

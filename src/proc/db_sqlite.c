@@ -296,19 +296,18 @@ static int db_establish(struct sbx_db *db, uint64_t *newer)
 static int db_connect(struct sbx_db *db, struct sbx_loop *loop, void (*on_ready)(void *ctx),
                       void *ctx, struct sbx_err *err)
 {
-    uint64_t newer = 0, inode;
-    bool has_log;
+    uint64_t newer = 0, inode, left;
     int rc = db_establish(db, &newer);
     if (newer > 0)
         return db_refuse_newer(db, newer, err);
     if (rc == SQLITE_OK)
         rc = db_prepare_all(db);
-    has_log = sbx_db_file_has_log(db->log_path, &inode);
+    left = sbx_db_file_log_size(db->log_path, &inode);
     if (rc == SQLITE_OK)
-        rc = sbx_wal_open(&db->wal, loop, db->conn, db->path, has_log, on_ready, ctx);
+        rc = sbx_wal_open(&db->wal, loop, db->conn, db->path, left, on_ready, ctx);
     if (rc != SQLITE_OK)
         return db_fail_open(db, rc, err);
-    if (has_log)
+    if (left > 0)
         sbx_wal_sync_soon(&db->wal);
     return 0;
 }
@@ -335,7 +334,7 @@ static int db_prepare_file(struct sbx_db *db, const struct sbx_diag *diag, struc
     int rc = sbx_db_file_prepare(db->path, &size, err);
     if (rc < 0 || size >= DB_HEADER)
         return rc;
-    if (size == 0 && !sbx_db_file_has_log(db->log_path, &inode))
+    if (size == 0 && sbx_db_file_log_size(db->log_path, &inode) == 0)
         return 0;
     (void)snprintf(why, sizeof why, "%s %s", db->path,
                    size > 0 ? "is too short to be a database" : "is gone but for its log");
@@ -384,7 +383,7 @@ struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, c
         sbx_db_close(db);
         return NULL;
     }
-    (void)sbx_db_file_has_log(db->log_path, &db->log_inode);
+    (void)sbx_db_file_log_size(db->log_path, &db->log_inode);
     db->looked_us = sbx_clock_mono_us();
     return db;
 }
@@ -419,7 +418,7 @@ static int db_look_for_file(struct sbx_db *db)
         rc = sbx_sql_has_moved(db->conn, &moved);
         if (rc != SQLITE_OK)
             return db_fail(db, "cannot look for the file", rc);
-        (void)sbx_db_file_has_log(db->log_path, &inode);
+        (void)sbx_db_file_log_size(db->log_path, &inode);
         db->is_gone = moved || inode != db->log_inode;
         db->looked_us = now;
     }

@@ -27,7 +27,8 @@
  *
  * Truncating fails while another program reads. Its mark could be gone the moment after, so the
  * log is not safe to append to; the worker does that once, with syncing on (SBX_DB_JOB_TURN), and
- * then there is a frame to guard.
+ * then there is a frame to guard. Not to a log that is at its limit already: that one waits until
+ * it can be truncated, whatever was before.
  *
  * Size: with each SBX_WAL_STEP the worker copies. When a copy was complete and nothing was
  * committed since, the log is truncated. Under steady load that never happens; then, from
@@ -137,10 +138,19 @@ static void wal_on_truncated(struct sbx_wal *w, const struct sbx_db_outcome *o)
     }
     if ((o->rc & 0xff) != SQLITE_BUSY)
         w->state = SBX_WAL_UNKNOWN; /* the log may have begun anew without becoming empty */
-    if (w->state == SBX_WAL_DRAINED && w->bytes >= SBX_WAL_MAX)
-        wal_refuse(w, -EBUSY, WAL_READER); /* a turn would make it longer still */
-    else
+    if (w->bytes < SBX_WAL_MAX)
         wal_post(w, SBX_DB_JOB_TURN);
+    else if ((o->rc & 0xff) == SQLITE_BUSY)
+        wal_refuse(w, -EBUSY, WAL_READER);
+    else
+        wal_refuse(w, o->code, o->why);
+}
+
+/* A turn would make a log that is at its limit longer still. */
+static enum sbx_db_job wal_way_out(const struct sbx_wal *w)
+{
+    return w->state == SBX_WAL_UNKNOWN && w->bytes < SBX_WAL_MAX ? SBX_DB_JOB_TURN
+                                                                 : SBX_DB_JOB_TRUNCATE;
 }
 
 /* Starts what could make writing possible; rarely, where it was of no use just now. */
@@ -153,8 +163,8 @@ static void wal_try(struct sbx_wal *w)
     switch (w->state) {
     case SBX_WAL_EMPTY: break;
     case SBX_WAL_GUARDED: wal_post_checkpoint(w); break;
-    case SBX_WAL_DRAINED: wal_post(w, SBX_DB_JOB_TRUNCATE); break;
-    case SBX_WAL_UNKNOWN: wal_post(w, SBX_DB_JOB_TURN); break;
+    case SBX_WAL_DRAINED:
+    case SBX_WAL_UNKNOWN: wal_post(w, wal_way_out(w)); break;
     }
 }
 
@@ -231,15 +241,20 @@ static void wal_on_checkpointed(struct sbx_wal *w, const struct sbx_db_outcome *
     }
 }
 
-static void wal_on_done(void *ctx, const struct sbx_db_outcome *o)
+static void wal_take(struct sbx_wal *w, const struct sbx_db_outcome *o)
 {
-    struct sbx_wal *w = ctx;
     if (o->job == SBX_DB_JOB_TURN)
         wal_on_turned(w, o);
     else if (o->job == SBX_DB_JOB_TRUNCATE)
         wal_on_truncated(w, o);
     else
         wal_on_checkpointed(w, o);
+}
+
+static void wal_on_done(void *ctx, const struct sbx_db_outcome *o)
+{
+    struct sbx_wal *w = ctx;
+    wal_take(w, o);
     wal_settle(w);
 }
 
@@ -274,7 +289,7 @@ static int wal_open_guard(struct sbx_wal *w, const char *path)
 }
 
 int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sqlite3 *conn, const char *path,
-                 bool has_log, void (*on_ready)(void *ctx), void *ctx)
+                 uint64_t left, void (*on_ready)(void *ctx), void *ctx)
 {
     struct sbx_db_outcome o;
     uint64_t page = 0;
@@ -285,7 +300,8 @@ int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sqlite3 *conn,
     w->on_ready = on_ready;
     w->ctx = ctx;
     w->pause_at = SBX_WAL_PAUSE_AT;
-    w->state = has_log ? SBX_WAL_UNKNOWN : SBX_WAL_EMPTY;
+    w->state = left > 0 ? SBX_WAL_UNKNOWN : SBX_WAL_EMPTY;
+    w->bytes = left;
     sbx_timer_init(&w->patience, wal_on_patience);
     rc = sbx_sql_get_u64(conn, "PRAGMA page_size", &page);
     if (rc == SQLITE_OK)
@@ -297,9 +313,9 @@ int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sqlite3 *conn,
     w->worker = sbx_db_worker_open(loop, path, wal_on_done, w, &rc);
     if (w->worker == NULL)
         return rc != SQLITE_OK ? rc : SQLITE_NOMEM;
-    if (has_log) {
-        sbx_db_worker_do(w->worker, SBX_DB_JOB_TURN, &o);
-        wal_on_turned(w, &o);
+    if (left > 0) {
+        sbx_db_worker_do(w->worker, wal_way_out(w), &o);
+        wal_take(w, &o);
     }
     return SQLITE_OK;
 }

@@ -47,10 +47,10 @@ struct sbx_wal {
 };
 
 /* conn: the writer's connection, which does not sync, to a file that has its schema. 0 or a
- * result code of SQLite; after a failure, close is still to be called. has_log: there is a log from
+ * result code of SQLite; after a failure, close is still to be called. left: bytes of a log from
  * before. */
 int sbx_wal_open(struct sbx_wal *w, struct sbx_loop *loop, struct sqlite3 *conn, const char *path,
-                 bool has_log, void (*on_ready)(void *ctx), void *ctx);
+                 uint64_t left, void (*on_ready)(void *ctx), void *ctx);
 /* May a transaction begin? 0; -EAGAIN: on_ready will tell; else why not, with a sentence in why. */
 int sbx_wal_may_write(struct sbx_wal *w);
 /* A transaction of the writer was committed. */

@@ -1,6 +1,6 @@
 /* proc.c - see proc.h.
  *
- * Facts and who sets them: `state` by proc_set_state alone; `exit` by proc_end; a descriptor's end
+ * Facts and who sets them: `state` by proc_set_state alone; `exit` by sbx_proc_end; a descriptor's end
  * by its output or input. "Done" is derived: the child has ended and each output is drained. Then
  * the exit goes to the store together with the last output, and when that is committed the step to
  * EXITED follows, in phase PULL of the same turn.
@@ -11,8 +11,7 @@
  * The slave side of a terminal stays open here until the leader has ended: a program may close all
  * its own descriptors of it and open /dev/tty later, and without a slave in between the master
  * would read as ended. */
-#include "proc/proc.h"
-#include "base/json_read.h"
+#include "proc/proc_state.h"
 #include "base/json_write.h"
 #include "base/mem.h"
 #include "os/clock.h"
@@ -29,8 +28,6 @@
 #include <unistd.h>
 
 #define PROC_HANGUP_US 100000u
-#define RESTORE_TRIES 50u     /* for the system to end what was killed */
-#define RESTORE_STEP_US 1000u
 
 static void proc_assert(const struct sbx_proc *p)
 {
@@ -114,7 +111,7 @@ static void proc_describe(struct sbx_record *r, struct sbx_db_process *out, stru
         proc_describe_exit(p, out);
 }
 
-static void proc_free_slot(struct sbx_proc *p)
+void sbx_proc_free_slot(struct sbx_proc *p)
 {
     if (p->slot != NULL)
         sbx_tail_slot_free(sbx_store_tail(p->host->store), p->slot);
@@ -152,8 +149,7 @@ static void proc_keep_no_more(struct sbx_proc *p)
     p->kept = false;
 }
 
-/* After the exit the keeper may reap it. It goes on to hold what a background child writes to. */
-static void proc_release_exited(struct sbx_proc *p)
+void sbx_proc_release_exited(struct sbx_proc *p)
 {
     if (!p->kept)
         return;
@@ -166,8 +162,8 @@ static void proc_release_exited(struct sbx_proc *p)
 /* The exit is in the file: nobody else has to remember it. */
 static void proc_let_go(struct sbx_proc *p)
 {
-    proc_free_slot(p);
-    proc_release_exited(p);
+    sbx_proc_free_slot(p);
+    sbx_proc_release_exited(p);
 }
 
 static void proc_on_stored(struct sbx_record *r)
@@ -251,7 +247,7 @@ static void proc_on_drained(struct sbx_output *o)
     sbx_store_record(p->host->store, &p->record);
 }
 
-static enum sbx_exit_reason proc_reason(const struct sbx_proc *p)
+enum sbx_exit_reason sbx_proc_reason(const struct sbx_proc *p)
 {
     if (p->exit.kind == SBX_EXIT_UNKNOWN)
         return SBX_REASON_LOST;
@@ -270,11 +266,11 @@ static void proc_note_exit(struct sbx_proc *p)
     sbx_tail_publish(&p->slot->exited_ms, p->exited_ms);
 }
 
-static void proc_end(struct sbx_proc *p, const struct sbx_exit *exit, uint64_t exited_ms)
+void sbx_proc_end(struct sbx_proc *p, const struct sbx_exit *exit, uint64_t exited_ms)
 {
     size_t i;
     p->exit = *exit;
-    p->reason = proc_reason(p);
+    p->reason = sbx_proc_reason(p);
     /* The wall clock may have been set back meanwhile; an end before its beginning helps nobody. */
     p->exited_ms = exited_ms < p->created_ms ? p->created_ms : exited_ms;
     proc_note_exit(p);
@@ -290,13 +286,13 @@ static void proc_end(struct sbx_proc *p, const struct sbx_exit *exit, uint64_t e
 
 static void proc_on_child_exit(struct sbx_child *c, const struct sbx_exit *exit)
 {
-    proc_end(SBX_LIST_OF(c, struct sbx_proc, child), exit, sbx_clock_wall_ms());
+    sbx_proc_end(SBX_LIST_OF(c, struct sbx_proc, child), exit, sbx_clock_wall_ms());
 }
 
 void sbx_proc_on_kept_exit(struct sbx_proc *p, const struct sbx_exit *exit)
 {
     if (p->adopted && p->state == SBX_PROC_RUNNING)
-        proc_end(p, exit, sbx_clock_wall_ms());
+        sbx_proc_end(p, exit, sbx_clock_wall_ms());
 }
 
 static void proc_on_room(void *ctx)
@@ -339,7 +335,7 @@ static struct sbx_str proc_copy(char **at, struct sbx_str s)
     return kept;
 }
 
-static void proc_count_text(struct sbx_proc *p)
+void sbx_proc_count_text(struct sbx_proc *p)
 {
     size_t i;
     p->text_bytes = p->command.n + p->cwd.n + p->nargs * sizeof *p->args +
@@ -375,8 +371,7 @@ static bool proc_name_env(struct sbx_proc *p, const struct sbx_spec *spec)
     return p->env_names != NULL;
 }
 
-static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
-                                 const struct sbx_spec *spec)
+struct sbx_proc *sbx_proc_new(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec)
 {
     size_t i, args_size = spec->nargs * sizeof(struct sbx_str);
     struct sbx_proc *p = sbx_mem_calloc(sizeof *p + proc_text_size(spec));
@@ -399,7 +394,7 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     for (i = 0; i < spec->nargs; i++)
         p->args[i] = proc_copy(&at, spec->args[i]);
     p->nargs = spec->nargs;
-    proc_count_text(p);
+    sbx_proc_count_text(p);
     p->has_cwd = spec->has_cwd;
     p->tty = spec->tty;
     p->interactive = spec->interactive;
@@ -419,16 +414,15 @@ static struct sbx_proc *proc_new(struct sbx_host *host, uint64_t number,
     return p;
 }
 
-static bool proc_open_log(struct sbx_proc *p, uint64_t cap, bool grows,
-                          const struct sbx_db_process *known)
+bool sbx_proc_open_log(struct sbx_proc *p, uint64_t cap, bool grows,
+                       const struct sbx_db_process *known)
 {
     struct sbx_store_log_options o = {.number = p->number, .cap = cap, .in_file = !p->in_memory,
                                       .grows = grows, .slot = p->slot};
     return sbx_log_init(&p->log, &p->host->loop, p->host->store, &o, known, proc_on_room, p) == 0;
 }
 
-/* The descriptors become outputs and input of p; -1 where there is none (any more). */
-static int proc_take_over(struct sbx_proc *p, int in, const int out[2])
+int sbx_proc_take_over(struct sbx_proc *p, int in, const int out[2])
 {
     static const enum sbx_log_stream pipes[2] = {SBX_STREAM_STDOUT, SBX_STREAM_STDERR};
     struct sbx_loop *loop = &p->host->loop;
@@ -456,10 +450,9 @@ static int proc_take_over(struct sbx_proc *p, int in, const int out[2])
     return rc;
 }
 
-/* Of a process that was not started, or could not be restored. */
-static void proc_abandon(struct sbx_proc *p)
+void sbx_proc_abandon(struct sbx_proc *p)
 {
-    proc_free_slot(p);
+    sbx_proc_free_slot(p);
     if (p->log.store != NULL)
         sbx_log_deinit(&p->log);
     proc_free_memory(p);
@@ -472,14 +465,14 @@ static bool proc_prepare(struct sbx_proc *p)
         p->slot->flags = (p->tty ? SBX_SLOT_TTY : 0u) |
                          (p->interactive ? SBX_SLOT_INTERACTIVE : 0u) |
                          (p->in_memory ? SBX_SLOT_IN_MEMORY : 0u);
-    return proc_open_log(p, p->host->limits.max_log_bytes_per_process, false, NULL);
+    return sbx_proc_open_log(p, p->host->limits.max_log_bytes_per_process, false, NULL);
 }
 
 struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec,
                                 struct sbx_err *err)
 {
     struct sbx_launched l;
-    struct sbx_proc *p = proc_new(host, number, spec);
+    struct sbx_proc *p = sbx_proc_new(host, number, spec);
     if (p == NULL || !proc_prepare(p)) {
         sbx_err_set(err, ENOMEM, "%s (os error %d)", strerror(ENOMEM), ENOMEM);
         goto fail;
@@ -491,7 +484,7 @@ struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const st
     if (sbx_launch(host, spec, SBX_LAUNCH_STDIN_PIPE, spec->tty,
                    p->slot != NULL ? &p->slot->pid : NULL, &l, err) < 0)
         goto fail;
-    (void)proc_take_over(p, l.in, l.out);
+    (void)sbx_proc_take_over(p, l.in, l.out);
     p->slave = l.slave;
     p->leader = p->child.pid = l.pid;
     p->child.on_exit = proc_on_child_exit;
@@ -502,199 +495,11 @@ struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const st
     return p;
 fail:
     if (p != NULL)
-        proc_abandon(p);
+        sbx_proc_abandon(p);
     return NULL;
 }
 
-/* --- of an earlier server --- */
-
-/* The arguments of a record as views of doc, or of nothing when it cannot be read. */
-static bool restore_args(const struct sbx_json_doc *doc, struct sbx_spec *spec)
-{
-    const struct sbx_json *item;
-    if (doc->root == NULL || doc->root->type != SBX_JSON_ARRAY || doc->root->count == 0)
-        return true;
-    spec->args = sbx_mem_alloc(doc->root->count * sizeof *spec->args);
-    if (spec->args == NULL)
-        return false;
-    for (item = doc->root->child; item != NULL; item = item->next)
-        spec->args[spec->nargs++] = item->text;
-    return true;
-}
-
-static struct sbx_proc *restore_new(struct sbx_host *host, const struct sbx_db_process *r)
-{
-    struct sbx_spec spec = {.command = r->command, .has_cwd = r->has_cwd, .cwd = r->cwd,
-                            .tty = r->tty, .interactive = r->interactive,
-                            .in_memory = !r->persist, .cols = r->cols, .rows = r->rows};
-    struct sbx_json_doc doc = {0};
-    struct sbx_proc *p = NULL;
-    struct sbx_err err;
-    if (sbx_json_parse(&doc, r->args, &err) < 0)
-        sbx_diag(&host->diag, SBX_DIAG_WARN, "proc_%llu: its arguments are damaged: %s",
-                 (unsigned long long)r->number, err.text);
-    if (restore_args(&doc, &spec))
-        p = proc_new(host, r->number, &spec);
-    if (p != NULL && !sbx_str_eq_z(r->env_names, "[]"))
-        p->env_names = sbx_mem_strndup(r->env_names.p, r->env_names.n);
-    if (p != NULL)
-        proc_count_text(p);
-    sbx_mem_free(spec.args);
-    sbx_json_doc_deinit(&doc);
-    return p;
-}
-
-static enum sbx_exit_reason restore_reason(struct sbx_str name)
-{
-    static const enum sbx_exit_reason all[] = {SBX_REASON_EXITED, SBX_REASON_SIGNALED,
-                                               SBX_REASON_STOPPED};
-    size_t i;
-    for (i = 0; i < sizeof all / sizeof all[0]; i++)
-        if (sbx_str_eq_z(name, sbx_exit_reason_name(all[i])))
-            return all[i];
-    return SBX_REASON_LOST;
-}
-
-/* It is EXITED from the beginning, without the steps to it. */
-static void restore_as_exited(struct sbx_proc *p)
-{
-    p->state = SBX_PROC_EXITED;
-    if (!sbx_log_is_committed(&p->log))
-        sbx_log_refresh(&p->log);
-    p->log.ended = true;
-    sbx_store_log_end(p->log.store);
-    proc_free_slot(p);
-}
-
-static void restore_exit(struct sbx_proc *p, const struct sbx_db_process *r)
-{
-    p->exit = (struct sbx_exit){.kind = (enum sbx_exit_kind)r->exit_kind, .value = r->exit_value,
-                                .core = r->core_dumped};
-    p->exited_ms = r->exited_ms;
-    p->reason = restore_reason(r->exit_reason);
-    (void)snprintf(p->note, sizeof p->note, "%.*s", (int)r->exit_note.n, r->exit_note.p);
-    restore_as_exited(p);
-}
-
-static bool restore_of_this_boot(const struct sbx_host *host, const struct sbx_db_process *r)
-{
-    return r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, host->boot);
-}
-
-/* Before a reboot, or in a container that is no more: the boot may be the same there, the pids mean
- * something else. */
-static bool restore_is_foreign(const struct sbx_host *host, const struct sbx_db_process *r)
-{
-    return !restore_of_this_boot(host, r) || r->started_us < host->family_us;
-}
-
-/* Ends a process that the record of a lost one names, if it is still that one. */
-static void restore_end_survivor(struct sbx_proc *p)
-{
-    unsigned tries;
-    if (!sbx_ident_runs(p->leader, p->started_us))
-        return;
-    sbx_ptree_signal(p->leader, SIGKILL, 0);
-    for (tries = 0; tries < RESTORE_TRIES; tries++) {
-        if (!sbx_ident_runs(p->leader, p->started_us))
-            return;
-        (void)usleep(RESTORE_STEP_US);
-    }
-    (void)snprintf(p->note, sizeof p->note, "process %ld still runs and could not be ended",
-                   (long)p->leader);
-    sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: %s", p->id, p->note);
-}
-
-static struct sbx_exit restore_exit_of_slot(const struct sbx_slot *slot)
-{
-    return (struct sbx_exit){.kind = (enum sbx_exit_kind)slot->exit_kind,
-                             .value = slot->exit_value, .core = slot->exit_core != 0};
-}
-
-static void restore_lost(struct sbx_proc *p, const struct sbx_db_process *r)
-{
-    p->exit = (struct sbx_exit){.kind = SBX_EXIT_UNKNOWN};
-    p->exited_ms = sbx_clock_wall_ms();
-    if (p->slot != NULL && p->slot->exited_ms != 0) {
-        /* The keeper never had it, but the dead server saw how it ended. */
-        p->exit = restore_exit_of_slot(p->slot);
-        p->exited_ms = p->slot->exited_ms;
-        p->stop_asked = p->slot->stop_asked != 0;
-    }
-    p->reason = proc_reason(p);
-    if (restore_of_this_boot(p->host, r))
-        restore_end_survivor(p);
-    restore_as_exited(p);
-    sbx_store_record(p->host->store, &p->record);
-}
-
-/* Takes the descriptors of the item: those of a terminal are one there and two here. */
-static void restore_descriptors(struct sbx_proc *p, struct sbx_keep_item *item, bool runs)
-{
-    int in = item->fds[0], out[2] = {item->fds[1], item->fds[2]};
-    item->fds[0] = item->fds[1] = item->fds[2] = -1;
-    if (p->tty && out[0] >= 0 && runs) {
-        in = fcntl(out[0], F_DUPFD_CLOEXEC, 3);
-        p->slave = sbx_pty_reopen_slave(out[0]);
-    }
-    p->kept = true;
-    (void)proc_take_over(p, in, out);
-}
-
-/* It runs, or ended meanwhile: the dead server saw that (it is in the slot), or the keeper did. */
-static void restore_running(struct sbx_proc *p, struct sbx_keep_item *item)
-{
-    uint64_t exited_ms = p->slot == NULL ? 0 : p->slot->exited_ms;
-    struct sbx_exit exit = item->exit;
-    bool exited = item->exited || exited_ms != 0;
-    if (exited_ms != 0)
-        exit = restore_exit_of_slot(p->slot);
-    p->adopted = true;
-    if (p->slot != NULL) {
-        p->stop_asked = p->slot->stop_asked != 0;
-        p->input_dropped += p->slot->input_queued;
-        p->slot->input_queued = 0;
-    }
-    restore_descriptors(p, item, !exited);
-    /* What was queued before the end is gone, the end is not. */
-    if (!exited && p->slot != NULL && p->slot->input_ended != 0)
-        sbx_input_close(&p->in);
-    if (exited)
-        proc_end(p, &exit, exited_ms != 0 ? exited_ms : sbx_clock_wall_ms());
-    else if (p->input_dropped > 0)
-        sbx_store_record(p->host->store, &p->record);
-}
-
-struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_process *record,
-                                  struct sbx_keep_item *item)
-{
-    struct sbx_proc *p = restore_new(host, record);
-    if (p == NULL)
-        return NULL;
-    p->created_ms = record->created_ms;
-    p->leader = (pid_t)record->pid;
-    p->started_us = record->started_us;
-    p->foreign = item == NULL && restore_is_foreign(host, record);
-    p->input_dropped = record->input_dropped;
-    p->slot = record->exited ? NULL
-                             : sbx_tail_slot_find(sbx_store_tail(host->store), record->number);
-    if (!proc_open_log(p, record->log_cap > 0 ? record->log_cap : 1, item != NULL, record)) {
-        proc_abandon(p);
-        return NULL;
-    }
-    if (record->exited)
-        restore_exit(p, record);
-    else if (item != NULL)
-        restore_running(p, item);
-    else
-        restore_lost(p, record);
-    if (record->exited && item != NULL) {
-        restore_descriptors(p, item, false);
-        sbx_input_close(&p->in); /* the dead server had no time to tell the keeper of the end */
-        proc_release_exited(p);
-    }
-    return p;
-}
+/* --- references --- */
 
 struct sbx_proc *sbx_proc_ref(struct sbx_proc *p)
 {
@@ -719,7 +524,7 @@ void sbx_proc_detach(struct sbx_proc *p)
 void sbx_proc_forget(struct sbx_proc *p)
 {
     sbx_record_drop(&p->record);
-    proc_free_slot(p);
+    sbx_proc_free_slot(p);
     proc_keep_no_more(p);
     sbx_store_forget(p->host->store, p->number);
 }

@@ -2,8 +2,8 @@
  * later.
  *
  * Nothing here looks at all processes but what has to: an exit is noted when it happens, and the
- * first of that list are the ones to go. So many at a time that a turn stays short; the array closes
- * the holes of all of them in one pass. */
+ * first of that list are the ones to go. So many at a time that a turn stays short; the array
+ * closes the holes of all of them in one pass. */
 #include "proc/proctab.h"
 #include "base/mem.h"
 

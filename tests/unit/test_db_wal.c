@@ -254,6 +254,43 @@ static void test_a_reader_that_stays_is_the_limit(void **state)
     finish();
 }
 
+/* Every start makes sure that what is appended to a log of before is safe, by a page of its own; not
+ * where nothing can be appended. */
+static void test_restarts_do_not_grow_a_log_at_its_limit(void **state)
+{
+    struct sqlite3 *conn;
+    long size;
+    int i;
+    (void)state;
+    start();
+    write_mib(1);
+    conn = reader();
+    assert_int_equal(write_until_refused(), -EBUSY);
+    size = db_file_size(r.log);
+    assert_true(size >= (long)SBX_WAL_MAX);
+    for (i = 0; i < 5; i++) {
+        db_rig_reopen();
+        DB_UNTIL(sbx_db_begin(r.db) == -EBUSY);
+    }
+    assert_int_equal(db_file_size(r.log), size);
+    sqlite3_close(conn);
+    DB_UNTIL(write_once(8) == 0);
+    assert_true(db_file_size(r.log) < (long)SBX_WAL_PAUSE_AT);
+    expect_whole();
+    /* Nor is it longer where it can be emptied at the start. */
+    write_mib(1);
+    conn = reader();
+    assert_int_equal(write_until_refused(), -EBUSY);
+    db_rig_close();
+    sqlite3_close(conn);
+    db_rig_open();
+    assert_int_equal(write_once(1), 0);
+    assert_true(db_file_size(r.log) < (long)SBX_WAL_PAUSE_AT);
+    expect_whole();
+    assert_int_equal(watch.loop_rewrites, 0);
+    finish();
+}
+
 /* A reader whose mark is at the end of a log that is then copied completely: truncating fails, and
  * right after that the mark may go. The next write must not begin the log anew. */
 static void test_a_reader_in_the_way_of_truncating(void **state)
@@ -519,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_the_log_is_emptied_in_a_quiet_moment),
         cmocka_unit_test(test_a_new_file_reaches_the_disk_by_itself),
         cmocka_unit_test(test_a_reader_that_stays_is_the_limit),
+        cmocka_unit_test(test_restarts_do_not_grow_a_log_at_its_limit),
         cmocka_unit_test(test_a_reader_in_the_way_of_truncating),
         cmocka_unit_test(test_many_short_readers),
         cmocka_unit_test(test_a_checkpoint_by_another_program),

@@ -1,4 +1,4 @@
-/* The table of processes: which ones are retired, how many at a time, and whose log is shortened. */
+/* The table of processes: which ones are retired, how many at a time, whose log is shortened. */
 #include "proc/proctab.h"
 
 #include "gate.h"

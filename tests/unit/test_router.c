@@ -186,8 +186,8 @@ static void test_scope(void **state)
 }
 
 #define STOP(target, host, origin)                                                                 \
-    "POST " target "/v1/processes/x/stop HTTP/1.1\r\nHost: " host "\r\nOrigin: " origin "\r\n"      \
-    TOKEN("right") "\r\n"
+    "POST " target "/v1/processes/x/stop HTTP/1.1\r\n"                                             \
+    "Host: " host "\r\nOrigin: " origin "\r\n" TOKEN("right") "\r\n"
 
 /* Which page is our own is a question of what was asked for, and the target is that before Host. */
 static void test_origin_is_compared_with_the_target(void **state)

@@ -35,8 +35,9 @@ export async function confirmDialog(question, action) {
 export async function removeAll(ids, some, tell) {
   ids = ids.filter((id) => actionOf(id).pending === null);
   const all = ids.length;
-  const what = all === 1 ? 'exited process and its log' : `${all} exited processes and their logs`;
-  if (!(await confirmDialog(`Delete the ${what}${some ? ', of what is shown' : ''}?`, 'Delete'))) return;
+  const where = some ? ' shown here' : '';
+  const what = all === 1 ? `exited process${where} and its log` : `${all} exited processes${where} and their logs`;
+  if (!(await confirmDialog(`Delete the ${what}?`, 'Delete'))) return;
   const work = async () => {
     while (ids.length > 0) {
       tell(`Deleting ${all - ids.length + 1} of ${all}`);

@@ -28,7 +28,7 @@ export async function createMissingView() {
   await store.refresh();
   if (store.connection !== 'connected') return createNoticeView('This comes when the server is back.');
   const reload = h('button', { onclick: () => location.reload() }, 'Reload');
-  return createNoticeView('This part of the page is missing: the server has a newer one.', reload);
+  return createNoticeView('A part of this page is missing: the server has a newer one.', reload);
 }
 
 // Nothing has the focus, and taking it does not open a keyboard over half of the screen.

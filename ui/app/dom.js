@@ -105,7 +105,7 @@ export function errorLine(properties) {
   const element = h('p', { class: 'error', role: 'alert', hidden: true, ...properties });
   element.show = (text) => {
     element.hidden = text === null;
-    replaceChildren(element, text);
+    element.textContent = text;
   };
   return element;
 }

@@ -85,8 +85,7 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
   );
 
   // Else the browser's own anchoring looks like a person who scrolls up.
-  const anchorItself = (on) => element.style.setProperty('overflow-anchor', on ? 'auto' : 'none');
-  anchorItself(false);
+  element.style.overflowAnchor = 'none';
 
   const lineClass = (line) =>
     `line${line.stream === 'stderr' ? ' stderr' : ''}${line.gap ? ' gap' : ''}${line.ended ? '' : ' partial'}`;
@@ -309,7 +308,7 @@ export function createLogPane(model, { accepts, moreWork, onFollow, onMissed }) 
     }
     if (value !== following) {
       following = value;
-      anchorItself(!value);
+      element.style.overflowAnchor = value ? 'none' : 'auto';
       onFollow(value);
     }
     pin();

@@ -93,7 +93,7 @@ function createWelcome() {
 
 function createConnectionBar(openToken) {
   const text = h('span');
-  const button = h('button', null);
+  const button = h('button');
   const element = h('div', { class: 'bar', testid: 'connection-bar', role: 'status', hidden: true }, text, button);
   let missing = null; // of this page: a part, since the server 'waits' or is 'newer'
   button.addEventListener('click', () => {
@@ -114,10 +114,8 @@ function createConnectionBar(openToken) {
       const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
       const since = asOf === 0 ? '' : ` What you see is as of ${formatClock(asOf)}.`;
       const what = trouble === null ? 'Server not reachable' : `The server answers with an error (${trouble})`;
-      setText(
-        text,
-        `${what}, ${seconds > 0 ? `retrying in ${seconds} s` : 'retrying'}.${since}${missing ? ' What you asked for is not loaded yet: try again then.' : ''}`,
-      );
+      const wait = seconds > 0 ? `retrying in ${seconds} s` : 'retrying';
+      setText(text, `${what}, ${wait}.${since}${missing ? ' A part of this page is not loaded yet.' : ''}`);
       setText(button, 'Retry now');
     } else if (connection === 'refused') {
       setText(text, 'The server wants a token.');
@@ -211,12 +209,12 @@ function startPage() {
 
   async function prefillOf(id) {
     if (id === null) return null;
-    try {
-      return store.processes.get(id) ?? (await store.load(id));
-    } catch (error) {
-      if (error.status === 404) return null;
-      throw error;
-    }
+    return (
+      store.processes.get(id) ??
+      store.load(id).catch((error) => {
+        if (error.status !== 404) throw error;
+      })
+    );
   }
 
   async function openForm(route) {

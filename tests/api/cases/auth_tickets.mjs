@@ -140,11 +140,28 @@ tickets('better', 'without-tokens', 'a server without tokens gives tickets, and 
   const { ticket } = await ask(api, terminal(p.id));
   for (let i = 0; i < 2; i++) eq((await knock(api, terminal(p.id), ticket)).status, 101);
 });
+// So many tickets asked for on one connection.
+function askMany(api, id, n) {
+  const body = JSON.stringify({ path: logs(id) });
+  const one = `POST /v1/tickets HTTP/1.1\r\nHost: localhost\r\n${api.authLine()}Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  return api.wire().write(one.repeat(n), ...Array(n).fill('POST'));
+}
+tickets('better', 'limit-for-readers', 'tokens that may only read get half of them, and are told which half', async (ctx) => ctx.withServer(TOKENS, async (s) => {
+  const api = new Api(s.url, 'full'), look = new Api(s.url, 'look');
+  const p = await api.sh('exec cat');
+  const w = askMany(look, p.id, 513);
+  await w.answer(513);
+  eq(w.answers.map((a) => a.status), [...Array(512).fill(201), 429]);
+  problem(w.answers[512], { status: 429, type: 'conflict', detail: 'conflict: 512 tickets of tokens that may only read are waiting to be used (limit)' });
+  const x = askMany(api, p.id, 513);
+  await x.answer(513);
+  eq(x.answers.map((a) => a.status), [...Array(512).fill(201), 429], 'the others');
+  for (const a of [api, look]) problem(await a.post('/v1/tickets', { path: logs(p.id) }), { status: 429, detail: 'conflict: 1024 tickets are waiting to be used (limit)' });
+  for (const a of [look, api]) await a.cleanup();
+}), { timeout: 60 });
 tickets('better', 'limit', 'no more than 1024 wait to be used', async (ctx) => ctx.withServer({ token: 'full' }, async (s, api) => {
   const p = await api.sh('exec cat');
-  const body = JSON.stringify({ path: logs(p.id) });
-  const one = `POST /v1/tickets HTTP/1.1\r\nHost: localhost\r\n${api.authLine()}Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
-  const w = api.wire().write(one.repeat(1026), ...Array(1026).fill('POST'));
+  const w = askMany(api, p.id, 1026);
   await w.answer(1026);
   eq(w.answers.map((a) => a.status), [...Array(1024).fill(201), 429, 429]);
   eq(new Set(w.answers.map((a) => a.json.ticket)).size, 1025, 'all are different');

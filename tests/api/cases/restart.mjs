@@ -15,6 +15,7 @@ const restart = (id, title, fn, opts = {}) => group('better', id, title, async (
   return ctx.withServer({}, (s, api) => fn(s, api));
 }, { timeout: 120, ...opts });
 const MIB = 1024 * 1024;
+const BYTES = 8 * MIB; // within the cap of a log, and none of the writers gets so far
 
 restart('killed-at-random', 'eight kills at random moments under load: every line once, every exit exact, the file whole', async (s) => {
   const f = await killAtRandom(s, { kills: 8, bytes: 6e6, size: 4e5, atOnce: 6, rate: 5e5 });
@@ -25,8 +26,8 @@ restart('crashed-at-random', 'kill -9 of keeper and server: what was stored is a
   for (let round = 0; round < 4; round++) {
     const all = [];
     for (const o of [{}, { tty: true }, { both: true }]) {
-      const p = await api.create(writerSpec({ bytes: 2 * MIB, rate: 4 * MIB, seed: round * 3 + all.length, ...o }));
-      all.push([p, lineReader(api, p.id, 2 * MIB)]);
+      const p = await api.create(writerSpec({ bytes: BYTES, rate: MIB, seed: round * 3 + all.length, ...o }));
+      all.push([p, lineReader(api, p.id, BYTES)]);
     }
     await Promise.all(all.map(([, f]) => f.seen(5 + 25 * round)));
     await s.crash();
@@ -39,7 +40,7 @@ restart('crashed-at-random', 'kill -9 of keeper and server: what was stored is a
       ok(entries[0].sequence === 1 && entries.at(-1).sequence >= f.last, () => `seen ${f.last}, stored to ${entries.at(-1).sequence}`);
       for (const stream of new Set(entries.map((e) => e.stream))) {
         const got = bytesOf(entries.filter((e) => e.stream === stream));
-        ok(got.equals(numbered(2 * MIB).subarray(0, got.length)), `${p.id} ${stream}: ${got.length} bytes are not the beginning`);
+        ok(got.equals(numbered(BYTES).subarray(0, got.length)), `${p.id} ${stream}: ${got.length} bytes are not the beginning`);
       }
       includes(await api.info(p.id), { status: 'exited', exitReason: 'lost' });
     }

@@ -368,6 +368,52 @@ store('space-given-back', 'the files shrink when logs are deleted', async (s, ap
   await until(() => bytesOnDisk(s) < 4 * MIB, { within: secs(30), what: 'smaller files', last: () => files(s).map((f) => [path.basename(f), fs.statSync(f).size]) });
   eq(await integrity(fileOf(s)), 'ok');
 });
+store('space-after-restart', 'space that was still to be given back when the server stopped is given back by the next, which has nothing to write', async (s, api) => {
+  const done = [];
+  for (let i = 0; i < 4; i++) done.push(await exitedWith(api, lines64(100000))); // 6 MiB
+  await until(() => bytesOnDisk(s) > 16 * MIB, { what: 'the logs to be stored', last: () => bytesOnDisk(s) });
+  await Promise.all(done.map((p) => api.del(`/v1/processes/${p.id}`)));
+  s.signal('SIGTERM');
+  await s.waitExit(secs(6));
+  ok(bytesOnDisk(s) > 8 * MIB, 'it was stopped before that was done');
+  await s.again();
+  await until(() => bytesOnDisk(s) < 4 * MIB, { within: secs(30), what: 'smaller files', last: () => files(s).map((f) => [path.basename(f), fs.statSync(f).size]) });
+  eq([await list(api), await sql(fileOf(s), 'select count(*) as n from forgotten'), await integrity(fileOf(s))], [[], [{ n: 0 }], 'ok']);
+});
+// Workers that each create a process after the other, 4 MB of output each; deleted, or dropped over the limit.
+async function churn(s, api, { workers, count, remove }) {
+  let left = count, most = 0;
+  const look = () => { most = Math.max(most, fs.statSync(fileOf(s)).size); };
+  await Promise.all(Array.from({ length: workers }, async () => {
+    while (left-- > 0) {
+      const p = await api.create({ command: 'head', args: ['-c', '4000000', '/dev/zero'] });
+      await until(async () => (await api.get(`/v1/processes/${p.id}`)).json.status !== 'running', { what: `the exit of ${p.id}` });
+      look();
+      if (remove) eq((await api.del(`/v1/processes/${p.id}`)).status, 204);
+    }
+  }));
+  return most;
+}
+for (const [id, remove] of [['dropped', false], ['deleted', true]])
+  store(`churn-${id}`, `the file keeps its bound when records are ${id} faster than their logs can be taken out in between`, async (s, api) => {
+    await api.setConfig({ maxLogBytesTotal: 8 * MIB, maxExitedProcesses: remove ? 1000 : 1 });
+    const most = await churn(s, api, { workers: 8, count: 60, remove });
+    ok(most > MIB && most < 24 * MIB, `${most} bytes`);
+    eq(await integrity(fileOf(s)), 'ok');
+  }, { timeout: 120 });
+store('long-records', 'records with long arguments are kept up to 64 MiB of them, the newest in any case', async (s, api) => {
+  const args = Array(18).fill('x'.repeat(100000)), made = [];
+  for (let i = 0; i < 50; i++) {
+    const p = await api.create({ command: 'true', args });
+    await api.exited(p.id);
+    made.push(p.id);
+  }
+  const ids = async () => (await list(api)).map((p) => p.id);
+  const kept = await ids();
+  eq(kept, made.slice(-37), 'the newest 64 MiB');
+  await s.restart();
+  eq(await ids(), kept, 'after the restart');
+}, { timeout: 120 });
 store('memory-is-bounded', 'stored logs cost no memory: not when they are written, at a start, or while they are read', async (s, api) => {
   if (isSanitized(s.serverPid())) skip('a sanitizer keeps what was freed');
   const done = [];
@@ -397,7 +443,11 @@ store('many-records', 'ten thousand records are served after a start', async (s,
   eq(all.length, 10000);
   eq(all.map((x) => x.id), Array.from({ length: 10000 }, (_, i) => `proc_${i + 1}`));
   eq(all[9999], { ...p, id: 'proc_10000' });
-  eq((await api.sh('true')).id, 'proc_10001');
+  eq((await exitedWith(api, 'true')).id, 'proc_10001');
+  await api.setConfig({ maxExitedProcesses: 10 });
+  await until(async () => (await list(api)).length === 10, { within: secs(30), what: 'ten records', last: async () => (await list(api)).length });
+  eq((await list(api)).map((x) => x.id), Array.from({ length: 10 }, (_, i) => `proc_${i + 9992}`));
+  eq(await sql(fileOf(s), 'select count(*) as n from process_records'), [{ n: 10 }]);
 }, { timeout: 120 });
 // Copies the only process of the file until there are n.
 async function multiply(file, n) {

@@ -54,7 +54,7 @@ test('256 colours', () => {
   assert.equal(after('38;5;255').ink, 'rgb(238 238 238)');
   assert.equal(after('38:5:208').ink, 'rgb(255 135 0)');
   assert.equal(classes('38;5;208'), 'ink free rgb(255 135 0)');
-  assert.equal(classes('48;5;208'), 'fill');
+  assert.equal(classes('48;5;208'), 'fill rgb(255 135 0)');
 });
 
 test('true colours', () => {

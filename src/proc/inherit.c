@@ -1,4 +1,4 @@
-/* restore.c - see restore.h.
+/* inherit.c - see inherit.h.
  *
  * What is known of a process, and what becomes of it:
  *
@@ -11,7 +11,7 @@
  * A slot without a record that was shown means that the file is not the one it was: deleted,
  * damaged and begun anew, or out of reach. Records come by number, and so do salvaged ones between
  * them, since the table is in that order. */
-#include "proc/restore.h"
+#include "proc/inherit.h"
 #include "os/ptree.h"
 #include "proc/salvage.h"
 
@@ -19,47 +19,46 @@
 #include <errno.h>
 #include <signal.h>
 
-struct restore {
+struct inherit {
     struct sbx_proctab *table;
     struct sbx_estate *estate;
-    uint64_t next;      /* numbers below are done */
-    uint64_t candidate; /* the lowest number from there on with a slot that was shown; or none */
+    uint64_t candidate; /* the lowest number, not done yet, with a slot that was shown; or none */
     unsigned salvaged, ended;
 };
 
-static struct sbx_tail *restore_tail(const struct restore *r)
+static struct sbx_tail *inherit_tail(const struct inherit *r)
 {
     return sbx_store_tail(r->table->host->store);
 }
 
-static void restore_move_on(struct restore *r, uint64_t next)
+/* Numbers below `next` are done. */
+static void inherit_move_on(struct inherit *r, uint64_t next)
 {
     struct sbx_slot *slot = NULL;
-    r->next = next;
     if (r->candidate >= next)
         return;
     r->candidate = UINT64_MAX;
-    while ((slot = sbx_tail_slot_next(restore_tail(r), slot)) != NULL)
+    while ((slot = sbx_tail_slot_next(inherit_tail(r), slot)) != NULL)
         if (slot->kind == SBX_SLOT_PROCESS && (slot->flags & SBX_SLOT_SHOWN) != 0 &&
             slot->number >= next && slot->number < r->candidate)
             r->candidate = slot->number;
 }
 
-static int restore_enter(struct restore *r, const struct sbx_db_process *record)
+static int inherit_enter(struct inherit *r, const struct sbx_db_process *record)
 {
     sbx_store_number_taken(r->table->host->store, record->number);
     return sbx_proctab_restore(r->table, record,
                                sbx_estate_find(r->estate, SBX_KEEP_PROCESS, record->number));
 }
 
-static int restore_salvage(struct restore *r, uint64_t number)
+static int inherit_salvage(struct inherit *r, uint64_t number)
 {
-    const struct sbx_slot *slot = sbx_tail_slot_find(restore_tail(r), number);
+    const struct sbx_slot *slot = sbx_tail_slot_find(inherit_tail(r), number);
     struct sbx_host *host = r->table->host;
     struct sbx_salvage found;
     int rc = sbx_salvage(&found, host, slot, sbx_estate_find(r->estate, SBX_KEEP_PROCESS, number));
     if (rc == 0)
-        rc = restore_enter(r, &found.record);
+        rc = inherit_enter(r, &found.record);
     sbx_salvage_release(&found);
     if (rc < 0)
         return rc;
@@ -69,31 +68,31 @@ static int restore_salvage(struct restore *r, uint64_t number)
 }
 
 /* Those below `number` that have no record. */
-static int restore_salvage_below(struct restore *r, uint64_t number)
+static int inherit_salvage_below(struct inherit *r, uint64_t number)
 {
     int rc = 0;
     while (rc == 0 && r->candidate < number) {
         uint64_t candidate = r->candidate;
-        rc = restore_salvage(r, candidate);
-        restore_move_on(r, candidate + 1);
+        rc = inherit_salvage(r, candidate);
+        inherit_move_on(r, candidate + 1);
     }
     return rc;
 }
 
-static int restore_one(void *ctx, const struct sbx_db_process *record)
+static int inherit_one(void *ctx, const struct sbx_db_process *record)
 {
-    struct restore *r = ctx;
-    int rc = restore_salvage_below(r, record->number);
+    struct inherit *r = ctx;
+    int rc = inherit_salvage_below(r, record->number);
     if (rc == 0)
-        rc = restore_enter(r, record);
-    restore_move_on(r, record->number + 1);
+        rc = inherit_enter(r, record);
+    inherit_move_on(r, record->number + 1);
     return rc;
 }
 
 /* Runs, whose clients are gone, and processes whose start was not answered yet. */
-static void restore_end_unknown(struct restore *r)
+static void inherit_end_unknown(struct inherit *r)
 {
-    struct sbx_tail *tail = restore_tail(r);
+    struct sbx_tail *tail = inherit_tail(r);
     struct sbx_slot *slot = NULL;
     while ((slot = sbx_tail_slot_next(tail, slot)) != NULL) {
         const struct sbx_proc *p =
@@ -109,7 +108,7 @@ static void restore_end_unknown(struct restore *r)
     sbx_tail_drop_orphans(tail);
 }
 
-static void restore_drop_unknown(struct restore *r)
+static void inherit_drop_unknown(struct inherit *r)
 {
     size_t i;
     for (i = 0; i < r->estate->nitems; i++) {
@@ -119,7 +118,7 @@ static void restore_drop_unknown(struct restore *r)
     }
 }
 
-static void restore_tell(const struct restore *r)
+static void inherit_tell(const struct inherit *r)
 {
     const struct sbx_diag *diag = &r->table->host->diag;
     if (r->salvaged > 0)
@@ -131,32 +130,32 @@ static void restore_tell(const struct restore *r)
                  r->ended);
 }
 
-int sbx_restore(struct sbx_proctab *t, struct sbx_estate *estate, struct sbx_err *err)
+int sbx_inherit(struct sbx_proctab *t, struct sbx_estate *estate, struct sbx_err *err)
 {
-    struct restore r = {.table = t, .estate = estate};
+    struct inherit r = {.table = t, .estate = estate};
     struct sbx_host *host = t->host;
     struct sbx_db *db = sbx_store_db(host->store);
     int rc;
     assert(t->count == 0);
-    restore_move_on(&r, 1);
+    inherit_move_on(&r, 1);
     rc = sbx_store_load_limits(host->store, &host->limits);
     if (rc == 0 && db != NULL)
-        rc = sbx_db_load(db, restore_one, &r);
+        rc = sbx_db_load(db, inherit_one, &r);
     if (rc == 0)
-        rc = restore_salvage_below(&r, UINT64_MAX);
+        rc = inherit_salvage_below(&r, UINT64_MAX);
     if (rc < 0)
         return sbx_err_set(err, rc, "the stored state cannot be read: %s",
                            rc == -ENOMEM ? "out of memory" : sbx_db_error(db));
-    restore_end_unknown(&r);
-    restore_drop_unknown(&r);
-    restore_tell(&r);
+    inherit_end_unknown(&r);
+    inherit_drop_unknown(&r);
+    inherit_tell(&r);
     sbx_proctab_retire(t);
     return 0;
 }
 
 /* --- a file that is there later --- */
 
-static int restore_missing(void *ctx, const struct sbx_db_process *record)
+static int inherit_missing(void *ctx, const struct sbx_db_process *record)
 {
     struct sbx_proctab *t = ctx;
     if (sbx_proctab_number(t, record->number) != NULL)
@@ -165,7 +164,7 @@ static int restore_missing(void *ctx, const struct sbx_db_process *record)
     return sbx_proctab_restore(t, record, NULL);
 }
 
-void sbx_restore_join(struct sbx_proctab *t)
+void sbx_inherit_join(struct sbx_proctab *t)
 {
     struct sbx_store *store = t->host->store;
     size_t i;
@@ -173,7 +172,7 @@ void sbx_restore_join(struct sbx_proctab *t)
         sbx_store_log_join(t->procs[i]->log.store);
         sbx_store_record(store, &t->procs[i]->record);
     }
-    if (sbx_db_load(sbx_store_db(store), restore_missing, t) < 0 ||
+    if (sbx_db_load(sbx_store_db(store), inherit_missing, t) < 0 ||
         sbx_store_load_limits(store, &t->host->limits) < 0)
         sbx_diag(&t->host->diag, SBX_DIAG_ERROR, "not all that is stored could be read: %s",
                  sbx_db_error(sbx_store_db(store)));
