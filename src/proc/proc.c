@@ -1,9 +1,9 @@
 /* proc.c - see proc.h.
  *
- * Facts and who sets them: `state` by proc_set_state alone; `exit` by sbx_proc_end; a descriptor's end
- * by its output or input. "Done" is derived: the child has ended and each output is drained. Then
- * the exit goes to the store together with the last output, and when that is committed the step to
- * EXITED follows, in phase PULL of the same turn.
+ * Facts and who sets them: `state` by proc_set_state alone; `exit` by sbx_proc_end; the end of a
+ * descriptor by its output or input. "Done" is derived: the child has ended and each output is
+ * drained. Then the exit goes to the store together with the last output, and when that is
+ * committed the step to EXITED follows, in phase PULL of the same turn.
  *
  * An exit is written to the shared memory before the child is reaped, so a successor finds it there
  * if this server dies before it could be stored.

@@ -282,7 +282,7 @@ static inline bool keeper_rig_has_said(const struct keeper_rig *rig, const char 
 static _Noreturn inline void keeper_rig_run(struct board *b, const struct sbx_keeper_options *o,
                                             keeper_rig_serve serve)
 {
-    struct sbx_estate estate;
+    struct sbx_estate estate = {.link = -1};
     struct sbx_err err;
     int rc, log = keeper_rig_talk_to(b);
     (void)dup2(log, 2);

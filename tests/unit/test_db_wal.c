@@ -254,8 +254,8 @@ static void test_a_reader_that_stays_is_the_limit(void **state)
     finish();
 }
 
-/* Every start makes sure that what is appended to a log of before is safe, by a page of its own; not
- * where nothing can be appended. */
+/* Every start makes sure that what is appended to a log of before is safe, by a page of its own;
+ * but not where nothing can be appended. */
 static void test_restarts_do_not_grow_a_log_at_its_limit(void **state)
 {
     struct sqlite3 *conn;

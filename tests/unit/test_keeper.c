@@ -3,8 +3,28 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+
+static bool no_subreaper; /* what is forked from here on cannot become one */
+
+int prctl(int option, ...)
+{
+    unsigned long a[4];
+    va_list ap;
+    int i;
+    va_start(ap, option);
+    for (i = 0; i < 4; i++)
+        a[i] = va_arg(ap, unsigned long);
+    va_end(ap);
+    if (option == PR_SET_CHILD_SUBREAPER && no_subreaper) {
+        errno = EINVAL;
+        return -1;
+    }
+    return (int)syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
+}
 
 /* A process of a server: runs until it is told how to end by *how, which is 0 before. */
 static pid_t start_child(struct board *b, const volatile int *how)
@@ -23,6 +43,58 @@ static pid_t start_child(struct board *b, const volatile int *how)
         _exit(*how);
     (void)kill(getpid(), -*how);
     _exit(98);
+}
+
+/* --- where nobody can become a subreaper --- */
+
+static int serve_no_children(struct board *b, struct sbx_estate *e)
+{
+    struct serving s;
+    size_t i;
+    serving_open(&s, b, e);
+    for (i = 0; i < 2 && e->generation == 1; i++) {
+        b->pids[i] = start_child(b, i == 0 ? &b->step : &b->value);
+        serving_put(&s, SBX_KEEP_PROCESS, i, b->pids[i], -1, -1);
+    }
+    for (i = 0; i < 2 && e->generation > 1; i++) {
+        const struct sbx_keep_item *item = sbx_estate_find(e, SBX_KEEP_PROCESS, i);
+        CHECK(b, item != NULL && item->pid == b->pids[i]);
+        CHECK(b, item->exited == (i == 0 && e->generation == 3));
+        CHECK(b, item->exit.kind == SBX_EXIT_UNKNOWN);
+    }
+    serving_ready(&s);
+    serving_forever(&s);
+}
+
+static int await_child(struct keeper_rig *rig, pid_t pid)
+{
+    int status = 0;
+    BOARD_UNTIL(rig, waitpid(pid, &status, WNOHANG) == pid);
+    return status;
+}
+
+/* Processes of a dead server are not the keeper's children (here they are the test's): they are
+ * adopted all the same, one that is gone has ended nobody knows how, and none outlives it. */
+static void test_adopted_ones_that_are_no_children(void **state)
+{
+    struct keeper_rig *rig = *state;
+    int status;
+    no_subreaper = true;
+    keeper_rig_start(rig, serve_no_children);
+    no_subreaper = false;
+    keeper_rig_await(rig, 1);
+    rig->board->ready = false;
+    assert_int_equal(kill(rig->board->server, SIGKILL), 0);
+    keeper_rig_await(rig, 2);
+    rig->board->step = 5;
+    status = await_child(rig, rig->board->pids[0]);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 5);
+    rig->board->ready = false;
+    assert_int_equal(kill(rig->board->server, SIGKILL), 0);
+    keeper_rig_await(rig, 3);
+    keeper_rig_stop(rig, 0);
+    status = await_child(rig, rig->board->pids[1]);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
 /* --- everything of a process, at once --- */
@@ -770,6 +842,7 @@ static void test_the_lock_is_in_every_estate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        keeper_test(test_adopted_ones_that_are_no_children),
         keeper_test(test_the_next_one_has_it_all),
         keeper_test(test_exits_while_nobody_is_there),
         keeper_test(test_orphans_are_collected),

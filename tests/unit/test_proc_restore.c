@@ -10,6 +10,14 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+
+static bool nothing_is_killed;
+
+int kill(pid_t pid, int sig)
+{
+    return nothing_is_killed && sig == SIGKILL ? 0 : (int)syscall(SYS_kill, pid, sig);
+}
 
 static struct {
     char dir[40];
@@ -484,6 +492,32 @@ static void test_lost_and_its_survivor_is_ended(void **state)
                                  "FROM process_records WHERE exited"), 1);
     assert_int_equal(sbx_proc_input(p, "x", 1, false), -ESRCH);
     finish(p);
+}
+
+/* Of another user by now, or stuck in the system. */
+static void test_lost_and_its_survivor_stays(void **state)
+{
+    struct sbx_proc *p = start_sh("exec sleep 1000");
+    pid_t pid = p->leader;
+    char note[80], sql[160];
+    (void)state;
+    RIG_UNTIL(&rig, !p->record.awaited);
+    die(p, false);
+    close_item();
+    nothing_is_killed = true;
+    p = restored(NULL);
+    nothing_is_killed = false;
+    assert_int_equal(p->state, SBX_PROC_EXITED);
+    assert_int_equal(p->reason, SBX_REASON_LOST);
+    (void)snprintf(note, sizeof note, "process %ld still runs and could not be ended", (long)pid);
+    assert_string_equal(p->note, note);
+    sbx_loop_finish(&rig.host.loop);
+    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM processes WHERE exit_reason = 'lost' AND "
+                   "exit_note = '%s'", note);
+    assert_int_equal(file_number(sql), 1);
+    finish(p);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    (void)await(pid);
 }
 
 static void started_earlier(struct sbx_db_process *record)
@@ -994,6 +1028,7 @@ int main(void)
         TEST(test_stopped_by_the_next_server),
         TEST(test_stopped_by_the_dead_server),
         TEST(test_lost_and_its_survivor_is_ended),
+        TEST(test_lost_and_its_survivor_stays),
         TEST(test_lost_and_a_stranger_is_left_alone),
         TEST(test_lost_with_a_part_of_its_output),
         TEST(test_waiting_input_is_dropped_and_counted),

@@ -532,7 +532,7 @@ static void test_limits_round_trip(void **state)
     before = u.limits = (struct sbx_limits){1, 2, 3, 4, 5, 6, 7, 8};
     {
         struct sqlite3 *conn = db_person();
-        db_exec(conn, "UPDATE config SET value = 0 WHERE name = 'maxOutputBytes'");
+        db_exec(conn, "UPDATE settings SET value = 0 WHERE name = 'maxOutputBytes'");
         sqlite3_close(conn);
     }
     assert_int_equal(sbx_store_load_limits(u.store, &u.limits), 0);

@@ -125,7 +125,7 @@ listen('unix-stale', 'after kill -9 of keeper and server the file is replaced at
 listen('unix-live', 'a file that somebody listens on is refused by its name, and left', async (ctx, sock) => {
   await ctx.withServer({ flags: `--listen unix:${sock}` }, async () => {
     const old = inode(sock);
-    refused(await ctx.command(start('--listen', `unix:${sock}`)), 1, `cannot listen on unix:${sock}: `, 'in use');
+    refused(await ctx.command(start('--listen', `unix:${sock}`)), 1, `cannot listen on unix:${sock}: `, 'another server listens there');
     eq([inode(sock), await health(new Api(`unix:${sock}`))], [old, 200]);
   });
 });

@@ -139,6 +139,7 @@ user('files-of-root', 'a token file and a TLS key that only root may read are re
     const ask = async (token) => (await new Api(s.url, token, s.o.tls).get('/v1/processes')).status;
     const same = async (when) => eq([await ask(), await ask('sesame'), await ask('looker')], [401, 200, 200], when);
     await same('at first');
+    has(s.log, 'none can run as somebody else, unless by sudo or setuid files\n');
     for (const f of [tokens, 'ec.key']) match(s.log, new RegExp(`warn --user: .*${f} cannot be read as ${NAME}`), 'what that costs');
     fs.writeFileSync(tokens, 'other\n');
     s.signal('SIGHUP');
@@ -171,6 +172,7 @@ user('upgrade', 'an upgrade keeps user, port, socket and token', async (ctx, who
   fs.copyFileSync(settings.bin, bin);
   fs.chmodSync(bin, 0o755);
   await ctx.withServer(asNobody({ bin, port: own, token: 'sesame', flags: '--no-new-privs --listen unix:agent.sock' }, who), async (s, api) => {
+    has(s.log, 'none can run as somebody else\n');
     const p = await api.sh('exec sleep 60'), old = s.serverPid();
     s.known = 0;
     send(s.keeperPid(), 'SIGUSR2');

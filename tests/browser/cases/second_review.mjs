@@ -160,6 +160,12 @@ async function drag(v, from, to) {
   await touch('touchEnd', null);
 }
 
+// On a busy machine a tap may last so long that it is a long press.
+const tapTerminal = (v) => until(async () => {
+  await v.page.locator('[data-testid=term] .xterm-screen').tap();
+  return (await v.focused()).within === 'term';
+}, { what: 'the focus to be in the terminal', every: 300 });
+
 test('touch-terminal', 'a finger scrolls a terminal back, and is arrow keys on a full screen; a tap gives the focus', async (t) => {
   const { id } = await t.api.create(bash('seq 1 300'));
   const v = await t.open(`#/processes/${id}`, PHONE);
@@ -172,8 +178,7 @@ test('touch-terminal', 'a finger scrolls a terminal back, and is arrow keys on a
   await drag(v, 300, 100);
   await until(async () => (await top()) === end, { what: 'the end to be in sight again' });
   eq(v.typed(), [], 'typed');
-  await v.page.locator('[data-testid=term] .xterm-screen').tap();
-  await v.focusIs('term');
+  await tapTerminal(v);
   await v.typeLine(String.raw`printf '\033[?1049h\033[?1h'; echo full`);
   await v.termHas(/^full/m);
   const before = v.typed().length;
@@ -187,8 +192,7 @@ test('touch-keys', 'with the keyboard of a phone up the row of keys is in sight'
   const v = await t.open('#/processes/proc_1', PHONE);
   await v.termHas('$');
   await connectedTerminal(v);
-  await v.page.locator('[data-testid=term] .xterm-screen').tap();
-  await v.focusIs('term');
+  await tapTerminal(v);
   await v.page.setViewportSize({ width: 390, height: 420 });
   let box;
   await until(async () => {
@@ -203,6 +207,44 @@ test('phone-first-steps', 'an empty list has its example on a phone, too', async
   const { id } = await t.sh('sleep 60');
   await v.row(id).waitFor();
   await v.page.getByText(/curl .*processes/).waitFor({ state: 'hidden' });
+});
+
+// --- looks ---
+
+test('edges', 'heading, toolbar, text of a terminal and input begin at the same edge', async (t) => {
+  const shell = await t.api.create(bash());
+  const { id } = await t.sh('echo hello; sleep 60', { interactive: true });
+  for (const options of [{ viewport: { width: 1440, height: 900 } }, { viewport: { width: 390, height: 844 } }]) {
+    const v = await t.open(`#/processes/${shell.id}`, options);
+    await v.termHas('$');
+    const left = async (locator) => Math.round((await locator.first().boundingBox()).x);
+    const heading = await left(v.at('detail').getByRole('heading', { level: 1 }));
+    eq(await left(v.at('term-status')), heading, 'left edge of the toolbar');
+    eq(await left(v.page.locator('[data-testid=term] .xterm-screen')), heading, 'left edge of the terminal');
+    await v.go(`#/processes/${id}`);
+    await v.shown('stdin-line');
+    eq(await left(v.at('stdin-line')), heading, 'left edge of the input');
+  }
+});
+
+test('narrow', 'at 720 px what copies stays together; at 320x568 a log has room', async (t) => {
+  const { id } = await t.sh('echo hello; sleep 60');
+  const v = await t.open(`#/processes/${id}`, { viewport: { width: 720, height: 900 } });
+  await v.logHas('hello');
+  const top = async (locator) => (await locator.boundingBox()).y;
+  eq(await top(v.button('Copy id')), await top(v.at('copy-curl')), 'top of what copies');
+  await v.page.setViewportSize({ width: 320, height: 568 });
+  await settled(v);
+  const { height } = await v.at('log').first().boundingBox();
+  ok(height >= 300, `the log is ${height} px high`);
+});
+
+test('noscript', 'without JavaScript the page names the server that it is of, by no address of another', async (t) => {
+  const v = await t.viewer({ javaScriptEnabled: false });
+  await v.open('#/', { connected: false });
+  const text = await v.page.locator('body').innerText();
+  has(text, '/v1/processes', 'text');
+  lacks(text, '127.0.0.1', 'text');
 });
 
 // --- without a server ---
