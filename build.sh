@@ -491,7 +491,7 @@ run_unit()
 {
     log=$1.log
     status=0
-    CMOCKA_MESSAGE_OUTPUT=TAP limited 120 "$1" >"$log" 2>&1 </dev/null || status=$?
+    CMOCKA_MESSAGE_OUTPUT=TAP limited 300 "$1" >"$log" 2>&1 </dev/null || status=$?
     plan=$(sed -n 's/^1\.\.\([0-9][0-9]*\).*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
     skip=$(grep -cE '^(not )?ok [0-9].*# SKIP' "$log" || true) # cmocka says "not ok" of them
     ok=$(grep '^ok [0-9]' "$log" | grep -cv '# SKIP' || true)

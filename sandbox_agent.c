@@ -13740,6 +13740,10 @@ SBX_PRIVATE int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor
                  uint64_t floor_offset, struct sbx_db_bounds *b);
 /* The record goes at once, its chunks bit by bit (sbx_db_purge, sbx_db_tidy). */
 SBX_PRIVATE int sbx_db_forget(struct sbx_db *db, uint64_t process);
+/* The chunks of a process that is forgotten soon stay until it is released: somebody reads them. 0
+ * or -ENOMEM. After a restart they go. */
+SBX_PRIVATE int sbx_db_hold(struct sbx_db *db, uint64_t process);
+SBX_PRIVATE void sbx_db_release(struct sbx_db *db, uint64_t process); /* fine without a hold */
 /* The last of a transaction: chunks of forgotten processes go until it takes no more pages of the
  * file than it found taken, or none are left. */
 SBX_PRIVATE int sbx_db_purge(struct sbx_db *db);
@@ -15575,7 +15579,8 @@ static const char *const db_sql[DB_STATEMENTS] = {
     [DB_DROP_CHUNKS] = "DELETE FROM chunks WHERE " DB_IN_RANGE,
     [DB_PUT_FORGOTTEN] = "INSERT OR IGNORE INTO forgotten(process) VALUES(?)",
     [DB_DROP_FORGOTTEN] = "DELETE FROM forgotten WHERE process = ?",
-    [DB_GET_FORGOTTEN] = "SELECT process FROM forgotten ORDER BY process LIMIT 1",
+    [DB_GET_FORGOTTEN] = "SELECT process FROM forgotten WHERE process > ? ORDER BY process"
+                         " LIMIT 1",
     [DB_FREELIST] = "PRAGMA freelist_count",
     [DB_PAGES] = "PRAGMA page_count",
     [DB_VACUUM] = "PRAGMA incremental_vacuum(32)",
@@ -15600,7 +15605,11 @@ struct sbx_db {
     char *path;
     char *log_path;          /* of its write-ahead log */
     struct sbx_buf entries;  /* JSON of the chunk that is put, reused */
-    uint64_t used;           /* pages with something in them, when the transaction began */
+    bool purging;            /* chunks of forgotten processes may be there to be dropped */
+    bool counted;            /* while purging: `used` tells of this transaction's beginning */
+    uint64_t used;           /* pages with something in them */
+    uint64_t *held;          /* forgotten ones of which the chunks stay for now */
+    size_t nheld, capheld;
     uint64_t looked_us;      /* for the file, last */
     uint64_t log_inode;
     bool is_gone;
@@ -15881,6 +15890,7 @@ SBX_PRIVATE struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_d
         return NULL;
     }
     sbx_buf_init(&db->entries);
+    db->purging = true; /* an earlier server may have left some */
     if (db_name_files(db, dir, err) < 0 ||
         db_open_path(db, loop, diag, on_ready, ctx, err) < 0) {
         sbx_db_close(db);
@@ -15899,6 +15909,7 @@ SBX_PRIVATE void sbx_db_close(struct sbx_db *db)
     sbx_buf_deinit(&db->entries);
     sbx_mem_free(db->path);
     sbx_mem_free(db->log_path);
+    sbx_mem_free(db->held);
     sbx_mem_free(db);
 }
 
@@ -15973,7 +15984,8 @@ SBX_PRIVATE int sbx_db_begin(struct sbx_db *db)
         return -EBUSY;
     }
     rc = db_fail_write(db, rc);
-    if (rc == 0)
+    db->counted = db->purging;
+    if (rc == 0 && db->counted)
         rc = db_count_pages(db, &db->used, &spare);
     if (rc < 0)
         sbx_db_rollback(db);
@@ -15990,6 +16002,7 @@ SBX_PRIVATE int sbx_db_commit(struct sbx_db *db)
 
 SBX_PRIVATE void sbx_db_rollback(struct sbx_db *db)
 {
+    db->purging = true; /* what was dropped is there again */
     sbx_sql_rollback(db->conn);
 }
 
@@ -16406,17 +16419,72 @@ SBX_PRIVATE int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor
     return rc == 0 ? db_drop_gaps(db, process, floor_sequence) : rc;
 }
 
+static size_t db_find_held(const struct sbx_db *db, uint64_t process)
+{
+    size_t i = 0;
+    while (i < db->nheld && db->held[i] != process)
+        i++;
+    return i;
+}
+
 SBX_PRIVATE int sbx_db_forget(struct sbx_db *db, uint64_t process)
 {
     int rc = db_run_for(db, DB_DROP_PROCESS, process);
     if (rc == 0)
         rc = db_drop_gaps(db, process, INT64_MAX);
     if (rc == 0 && process < DB_PROCESS_MAX)
-        rc = db_run_for(db, DB_PUT_FORGOTTEN, process);
-    return rc;
+        rc = db_step_range(db, DB_FIRST, process);
+    sbx_sql_reset(db->st[DB_FIRST]);
+    if (rc < 0 || (rc == 0 && db_find_held(db, process) == db->nheld))
+        return rc; /* there is nothing to drop, and nothing to come */
+    db->purging = true;
+    return db_run_for(db, DB_PUT_FORGOTTEN, process);
+}
+
+SBX_PRIVATE int sbx_db_hold(struct sbx_db *db, uint64_t process)
+{
+    size_t cap = db->capheld == 0 ? 8 : db->capheld * 2;
+    if (db->nheld == db->capheld) {
+        uint64_t *held = sbx_mem_realloc(db->held, cap * sizeof *held);
+        if (held == NULL)
+            return -ENOMEM;
+        db->held = held;
+        db->capheld = cap;
+    }
+    db->held[db->nheld++] = process;
+    return 0;
+}
+
+SBX_PRIVATE void sbx_db_release(struct sbx_db *db, uint64_t process)
+{
+    size_t at = db_find_held(db, process);
+    if (at == db->nheld)
+        return;
+    db->held[at] = db->held[--db->nheld];
+    db->purging = true;
 }
 
 /* --- tidying --- */
+
+/* The first whose chunks may go; 0: there is none, nor will there be before something changes. */
+static int db_next_forgotten(struct sbx_db *db, uint64_t *process)
+{
+    struct sqlite3_stmt *st = db->st[DB_GET_FORGOTTEN];
+    struct sbx_sql_row r;
+    int rc;
+    *process = 0;
+    do {
+        sbx_sql_begin_row(&r, st);
+        sbx_sql_put_u64(&r, *process);
+        rc = r.rc == SQLITE_OK ? sbx_sql_step(st) : r.rc;
+        *process = rc == SQLITE_ROW ? db_column(st, 0) : 0;
+        rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail_read(db, rc);
+        sbx_sql_reset(st);
+    } while (rc == 0 && *process > 0 && db_find_held(db, *process) < db->nheld);
+    if (rc == 0 && *process == 0)
+        db->purging = false;
+    return rc;
+}
 
 /* One step. *more: there is something left. */
 static int db_purge_step(struct sbx_db *db, bool *more)
@@ -16428,7 +16496,7 @@ static int db_purge_step(struct sbx_db *db, bool *more)
     for (i = 0; rc == 0 && *more && l.rows > 0 && l.bytes > 0 && i < DB_TIDY_PROCESSES; i++) {
         uint64_t process;
         bool cut = false;
-        rc = db_get(db, DB_GET_FORGOTTEN, &process);
+        rc = db_next_forgotten(db, &process);
         *more = process > 0;
         if (rc == 0 && *more)
             rc = db_drop_chunks(db, process, &l, &cut);
@@ -16446,7 +16514,12 @@ SBX_PRIVATE int sbx_db_purge(struct sbx_db *db)
     uint64_t used = 0, spare;
     unsigned i;
     bool more = true;
-    int rc = db_count_pages(db, &used, &spare);
+    int rc;
+    if (!db->purging)
+        return 0;
+    if (!db->counted)
+        return db_purge_step(db, &more); /* the first one that is forgotten for a while */
+    rc = db_count_pages(db, &used, &spare);
     for (i = 0; rc == 0 && more && used > db->used && i < DB_PURGE_STEPS; i++) {
         rc = db_purge_step(db, &more);
         if (rc == 0)
@@ -16472,7 +16545,7 @@ static int db_tidy_step(struct sbx_db *db, bool purge)
 SBX_PRIVATE int sbx_db_tidy(struct sbx_db *db)
 {
     uint64_t process = 0, used = 0, spare = 0;
-    int rc = db_get(db, DB_GET_FORGOTTEN, &process);
+    int rc = db_next_forgotten(db, &process);
     assert(sqlite3_get_autocommit(db->conn));
     if (rc == 0 && process == 0)
         rc = db_count_pages(db, &used, &spare);
@@ -16527,6 +16600,18 @@ static int none_reached(const struct sbx_db *db)
 
 SBX_PRIVATE void sbx_db_close(struct sbx_db *db)
 {
+    (void)none_reached(db);
+}
+
+SBX_PRIVATE int sbx_db_hold(struct sbx_db *db, uint64_t process)
+{
+    (void)process;
+    return none_reached(db);
+}
+
+SBX_PRIVATE void sbx_db_release(struct sbx_db *db, uint64_t process)
+{
+    (void)process;
     (void)none_reached(db);
 }
 
@@ -16876,6 +16961,8 @@ SBX_PRIVATE struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
                                             const struct sbx_store_log_options *o,
                                             const struct sbx_db_process *known);
 SBX_PRIVATE void sbx_store_log_close(struct sbx_store_log *log);
+/* Forgets the process (sbx_store_forget), but its log can be read until it is closed. */
+SBX_PRIVATE void sbx_store_log_forget(struct sbx_store_log *log);
 /* In on_opened: from now on it is stored in that file, from what is in memory of it on. */
 SBX_PRIVATE void sbx_store_log_join(struct sbx_store_log *log);
 
@@ -16999,6 +17086,7 @@ struct sbx_store_log {
     struct sbx_memlog mem;
     struct sbx_slot *slot;
     bool in_file, watched, hasty, ended;
+    bool forgotten;      /* its record is gone, and its chunks wait for the end of the readers */
     bool unasked;        /* restored, and the file was not asked yet what it has */
     uint64_t committed;
     uint64_t saved;      /* what is above it is still to be stored */
@@ -17899,9 +17987,27 @@ SBX_PRIVATE struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
     return log;
 }
 
+SBX_PRIVATE void sbx_store_log_forget(struct sbx_store_log *log)
+{
+    struct sbx_store *s = log->store;
+    sbx_store_forget(s, log->mem.number);
+    log->forgotten = log->in_file && s->db != NULL && sbx_db_hold(s->db, log->mem.number) == 0;
+}
+
+static void log_release(struct sbx_store_log *log)
+{
+    struct sbx_store *s = log->store;
+    if (!log->forgotten)
+        return;
+    sbx_db_release(s->db, log->mem.number);
+    sbx_page_cache_drop(&s->pages, log->mem.number);
+    store_arm(s, &s->tidy, STORE_TIDY_US);
+}
+
 SBX_PRIVATE void sbx_store_log_close(struct sbx_store_log *log)
 {
     assert(sbx_list_empty(&log->written));
+    log_release(log);
     sbx_list_remove(&log->pending);
     log->store->total -= log->counted;
     sbx_memlog_deinit(&log->mem);
@@ -20490,7 +20596,7 @@ SBX_PRIVATE void sbx_proc_forget(struct sbx_proc *p)
     sbx_record_drop(&p->record);
     sbx_proc_free_slot(p);
     proc_keep_no_more(p);
-    sbx_store_forget(p->host->store, p->number);
+    sbx_store_log_forget(p->log.store);
 }
 
 SBX_PRIVATE void sbx_proc_unref(struct sbx_proc *p)

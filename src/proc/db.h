@@ -119,6 +119,10 @@ int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor_sequence,
                  uint64_t floor_offset, struct sbx_db_bounds *b);
 /* The record goes at once, its chunks bit by bit (sbx_db_purge, sbx_db_tidy). */
 int sbx_db_forget(struct sbx_db *db, uint64_t process);
+/* The chunks of a process that is forgotten soon stay until it is released: somebody reads them. 0
+ * or -ENOMEM. After a restart they go. */
+int sbx_db_hold(struct sbx_db *db, uint64_t process);
+void sbx_db_release(struct sbx_db *db, uint64_t process); /* fine without a hold */
 /* The last of a transaction: chunks of forgotten processes go until it takes no more pages of the
  * file than it found taken, or none are left. */
 int sbx_db_purge(struct sbx_db *db);

@@ -526,7 +526,7 @@ void sbx_proc_forget(struct sbx_proc *p)
     sbx_record_drop(&p->record);
     sbx_proc_free_slot(p);
     proc_keep_no_more(p);
-    sbx_store_forget(p->host->store, p->number);
+    sbx_store_log_forget(p->log.store);
 }
 
 void sbx_proc_unref(struct sbx_proc *p)

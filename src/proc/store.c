@@ -81,6 +81,7 @@ struct sbx_store_log {
     struct sbx_memlog mem;
     struct sbx_slot *slot;
     bool in_file, watched, hasty, ended;
+    bool forgotten;      /* its record is gone, and its chunks wait for the end of the readers */
     bool unasked;        /* restored, and the file was not asked yet what it has */
     uint64_t committed;
     uint64_t saved;      /* what is above it is still to be stored */
@@ -981,9 +982,27 @@ struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
     return log;
 }
 
+void sbx_store_log_forget(struct sbx_store_log *log)
+{
+    struct sbx_store *s = log->store;
+    sbx_store_forget(s, log->mem.number);
+    log->forgotten = log->in_file && s->db != NULL && sbx_db_hold(s->db, log->mem.number) == 0;
+}
+
+static void log_release(struct sbx_store_log *log)
+{
+    struct sbx_store *s = log->store;
+    if (!log->forgotten)
+        return;
+    sbx_db_release(s->db, log->mem.number);
+    sbx_page_cache_drop(&s->pages, log->mem.number);
+    store_arm(s, &s->tidy, STORE_TIDY_US);
+}
+
 void sbx_store_log_close(struct sbx_store_log *log)
 {
     assert(sbx_list_empty(&log->written));
+    log_release(log);
     sbx_list_remove(&log->pending);
     log->store->total -= log->counted;
     sbx_memlog_deinit(&log->mem);

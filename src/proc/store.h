@@ -127,6 +127,8 @@ struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
                                             const struct sbx_store_log_options *o,
                                             const struct sbx_db_process *known);
 void sbx_store_log_close(struct sbx_store_log *log);
+/* Forgets the process (sbx_store_forget), but its log can be read until it is closed. */
+void sbx_store_log_forget(struct sbx_store_log *log);
 /* In on_opened: from now on it is stored in that file, from what is in memory of it on. */
 void sbx_store_log_join(struct sbx_store_log *log);
 

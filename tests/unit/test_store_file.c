@@ -477,6 +477,35 @@ static void test_forgetting_fast_does_not_grow_the_file(void **state)
     assert_true(db_number("SELECT page_count FROM pragma_page_count") * 8192 < 5 * MIB);
 }
 
+/* Somebody reads it, slowly: what is in the file stays until that is done, and goes then. */
+static void test_a_forgotten_log_can_be_read_to_its_end(void **state)
+{
+    struct one a, other;
+    unsigned i;
+    (void)state;
+    one_open(&a, sbx_store_next_number(u.store), 4 * MIB);
+    one_open(&other, sbx_store_next_number(u.store), MIB);
+    sbx_store_record(u.store, &a.record);
+    put(&a, SBX_STREAM_STDOUT, 3 * MIB);
+    sbx_store_log_end(a.log);
+    turn();
+    sbx_store_log_forget(a.log);
+    for (i = 0; i < 20; i++) {
+        put(&other, SBX_STREAM_STDOUT, 1000);
+        turn();
+        while (sbx_db_tidy(sbx_store_db(u.store)) > 0)
+            continue;
+    }
+    assert_int_equal(file_has_record(a.number), 0);
+    assert_int_equal(check_seen(&a, 0), 3 * MIB);
+    one_close(&a);
+    while (sbx_db_tidy(sbx_store_db(u.store)) > 0)
+        continue;
+    assert_int_equal(file_bytes(a.number), 0);
+    assert_int_equal(db_number("SELECT count(*) FROM forgotten"), 0);
+    one_close(&other);
+}
+
 /* Also what is forgotten last is forgotten in the file. */
 static void test_forget_at_the_end(void **state)
 {
@@ -563,6 +592,7 @@ int main(void)
         TEST(test_record_and_log_agree),
         TEST(test_forget),
         TEST(test_forgetting_fast_does_not_grow_the_file),
+        TEST(test_a_forgotten_log_can_be_read_to_its_end),
         TEST(test_forget_at_the_end),
         TEST(test_numbers),
         TEST(test_limits_round_trip),
