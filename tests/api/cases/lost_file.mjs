@@ -161,7 +161,7 @@ lost('no-file', 'with --data-dir :memory: what runs is taken over, and what has 
   ok(!(await storage(api)).degraded, 'nothing is missing');
   await api.input(pipe.id, 'quit7\n');
   includes(await api.exited(pipe.id), { exitCode: 7 });
-  eq((await api.sh('true')).id, 'proc_4', 'the counter goes on');
+  eq((await api.exited((await api.sh('true')).id)).id, 'proc_4', 'the counter goes on');
   await s.killServer();
   eq((await list(api)).map((p) => p.id), [tty.id]);
 }, { server: { dataDir: ':memory:' } });

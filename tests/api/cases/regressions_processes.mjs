@@ -162,16 +162,16 @@ regress(
   'a follower that keeps up gets everything, however small the log',
   async ({ api }) => {
     // The process lives until all is read: the end of one waits for its readers a second only.
-    const script = 'head -n 1 >/dev/null; seq 1 18000; printf Z; head -n 1 >/dev/null';
-    const want = Buffer.concat([counted(18000), Buffer.from('Z')]);
-    const follow = async (cap) => {
+    const follow = async (cap, lines) => {
       await api.setConfig({ maxLogBytesPerProcess: cap });
-      const p = await api.sh(script);
-      return { cap, p, reader: await farReader(api, p.id, 'sse') };
+      const p = await api.sh(`head -n 1 >/dev/null; seq 1 ${lines}; printf Z; head -n 1 >/dev/null`);
+      const want = Buffer.concat([counted(lines), Buffer.from('Z')]);
+      return { cap, p, want, reader: await farReader(api, p.id, 'sse') };
     };
     const all = [];
-    for (const cap of [1, 1000, 60000]) all.push(await follow(cap));
-    for (const { cap, p, reader } of all) {
+    // With one byte there is a round of process, server and reader for each few bytes.
+    for (const [cap, lines] of [[1, 3000], [1000, 18000], [60000, 18000]]) all.push(await follow(cap, lines));
+    for (const { cap, p, want, reader } of all) {
       await cue(api, p.id);
       await api.logHas(p.id, /Z$/, { query: '?tail=1' });
       await cue(api, p.id);
