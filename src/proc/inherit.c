@@ -12,6 +12,7 @@
  * damaged and begun anew, or out of reach. Records come by number, and so do salvaged ones between
  * them, since the table is in that order. */
 #include "proc/inherit.h"
+#include "os/fd.h"
 #include "os/ptree.h"
 #include "proc/salvage.h"
 
@@ -108,13 +109,17 @@ static void inherit_end_unknown(struct inherit *r)
     sbx_tail_drop_orphans(tail);
 }
 
+/* Their descriptors are closed now: the rest of the estate lives as long as we do. */
 static void inherit_drop_unknown(struct inherit *r)
 {
-    size_t i;
+    size_t i, j;
     for (i = 0; i < r->estate->nitems; i++) {
-        const struct sbx_keep_item *item = &r->estate->items[i];
-        if (item->kind == SBX_KEEP_PROCESS && sbx_proctab_number(r->table, item->number) == NULL)
-            (void)sbx_keep_drop(&r->table->host->keep, SBX_KEEP_PROCESS, item->number);
+        struct sbx_keep_item *item = &r->estate->items[i];
+        if (item->kind != SBX_KEEP_PROCESS || sbx_proctab_number(r->table, item->number) != NULL)
+            continue;
+        for (j = 0; j < SBX_KEEP_FDS; j++)
+            sbx_fd_close(&item->fds[j]);
+        (void)sbx_keep_drop(&r->table->host->keep, SBX_KEEP_PROCESS, item->number);
     }
 }
 
