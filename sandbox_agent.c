@@ -121,7 +121,11 @@
  *     proc/db_log_file.c   (!SBX_NO_SQLITE)
  *     proc/db_wal.h
  *     proc/db_wal.c   (!SBX_NO_SQLITE)
+ *     proc/db_state.h
  *     proc/db_sqlite.c   (!SBX_NO_SQLITE)
+ *     proc/db_records.c   (!SBX_NO_SQLITE)
+ *     proc/db_chunks.c   (!SBX_NO_SQLITE)
+ *     proc/db_tidy.c   (!SBX_NO_SQLITE)
  *     proc/db_none.c   (SBX_NO_SQLITE)
  *     proc/page_cache.h
  *     proc/page_cache.c
@@ -15599,96 +15603,35 @@ SBX_PRIVATE void sbx_wal_close(struct sbx_wal *w)
 /* ==== end proc/db_wal.c ===================================================================== */
 #endif
 
-#ifndef SBX_NO_SQLITE
-
-/* ==== begin proc/db_sqlite.c ================================================================ */
-/* db_sqlite.c - see db.h. The store's file in SQLite.
+/* ==== begin proc/db_state.h ================================================================= */
+/* db_state.h - the store's file from inside: what the files that make up db.h in SQLite share.
+ * Nobody else includes it.
  *
- * Three connections, each for one purpose: the writer (here: all reading and writing of the loop,
- * never syncing), the guard and the worker's (db_wal.c says what for). All statements of the writer
- * are prepared once, at open.
- *
- * Nothing here takes longer in a larger file: every statement but those of the load goes to rows by
- * key, or is bounded by a count. A statement is reset before its function returns, whatever
- * happens, because one that is not would hold a read mark and keep the log from being emptied.
- *
- * A chunk is one row of at most 128 KiB: its entries are JSON, [[stream,timeMs,start,length],...],
- * which the views can take apart without code of ours. */
+ *   db_sqlite.c    the model; opening, closing, transactions, and the text of all statements
+ *   db_records.c   processes, settings, counters
+ *   db_chunks.c    chunks and gaps: writing, reading, eviction
+ *   db_tidy.c      forgetting, and what follows from it */
+#ifndef SBX_PROC_DB_STATE_H
+#define SBX_PROC_DB_STATE_H
 
-#include <assert.h>
-#include <errno.h>
-#include <sqlite3.h>
-#include <stdio.h>
-#include <string.h>
+struct sqlite3;
+struct sqlite3_stmt;
+struct sbx_db_log_vfs;
 
-#define DB_EVICT_ROWS 2048u
-#define DB_EVICT_BYTES (8u << 20)
-#define DB_TIDY_ROWS 256u
-#define DB_TIDY_BYTES (1u << 20)
-#define DB_TIDY_PROCESSES 64u
-#define DB_PURGE_STEPS 64u   /* of that size, in a transaction that stores something */
-#define DB_FREE_PAGES 512u   /* more of them are given back */
-#define DB_FREE_FLOOR 16u    /* fewer never are */
-#define DB_LOOK_US 1000000u  /* how often the file is looked for */
-#define DB_HEADER 100u       /* bytes with which every database begins */
-#define DB_SEQUENCE_MAX ((uint64_t)1 << SBX_SCHEMA_SEQUENCE_BITS)
-#define DB_PROCESS_MAX ((uint64_t)1 << (62 - SBX_SCHEMA_SEQUENCE_BITS))
-
-enum db_statement {
-    DB_BEGIN, DB_COMMIT,
-    DB_PUT_PROCESS, DB_PUT_CHUNK, DB_PUT_GAP, DB_PUT_CONFIG, DB_PUT_COUNTER,
-    DB_DROP_PROCESS, DB_DROP_GAPS, DB_DROP_CHUNKS, DB_PUT_FORGOTTEN, DB_DROP_FORGOTTEN,
-    DB_GET_FORGOTTEN, DB_FREELIST, DB_PAGES, DB_VACUUM,
-    DB_READ_AT, DB_READ_NEXT, DB_FIRST, DB_LAST,
-    DB_LOAD, DB_LOAD_CONFIG, DB_LOAD_COUNTER,
-    DB_STATEMENTS
-};
-
-#define DB_PROCESS_COLUMNS                                                                         \
-    "number, command, args, env_names, cwd, tty, interactive, persist, cols, rows, pid, "          \
-    "started_us, boot_id, created_ms, exited, exited_ms, exit_kind, exit_value, core_dumped, "     \
-    "exit_reason, exit_note, input_dropped, log_cap, log_first, log_first_offset, log_last, "      \
-    "log_end_offset"
-#define DB_CHUNK_COLUMNS "key, count, \"offset\", entries, data"
-#define DB_IN_RANGE "key >= ? AND key < ?"
-
-static const char *const db_sql[DB_STATEMENTS] = {
-    [DB_BEGIN] = "BEGIN IMMEDIATE",
-    [DB_COMMIT] = "COMMIT",
-    [DB_PUT_PROCESS] = "INSERT OR REPLACE INTO process_records(" DB_PROCESS_COLUMNS ") VALUES("
-                       "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-    [DB_PUT_CHUNK] = "INSERT OR REPLACE INTO chunks(" DB_CHUNK_COLUMNS ") VALUES(?,?,?,?,?)",
-    [DB_PUT_GAP] = "INSERT OR REPLACE INTO gap_records(process, first_sequence, last_sequence,"
-                   " bytes, time_ms) VALUES(?,?,?,?,?)",
-    [DB_PUT_CONFIG] = "INSERT OR REPLACE INTO settings(name, value) VALUES(?,?)",
-    [DB_PUT_COUNTER] = "INSERT OR REPLACE INTO counters(name, value) VALUES(?,?)",
-    [DB_DROP_PROCESS] = "DELETE FROM process_records WHERE number = ?",
-    [DB_DROP_GAPS] = "DELETE FROM gap_records WHERE process = ? AND first_sequence < ?",
-    [DB_DROP_CHUNKS] = "DELETE FROM chunks WHERE " DB_IN_RANGE,
-    [DB_PUT_FORGOTTEN] = "INSERT OR IGNORE INTO forgotten(process) VALUES(?)",
-    [DB_DROP_FORGOTTEN] = "DELETE FROM forgotten WHERE process = ?",
-    [DB_GET_FORGOTTEN] = "SELECT process FROM forgotten WHERE process > ? ORDER BY process"
-                         " LIMIT 1",
-    [DB_FREELIST] = "PRAGMA freelist_count",
-    [DB_PAGES] = "PRAGMA page_count",
-    [DB_VACUUM] = "PRAGMA incremental_vacuum(32)",
-    [DB_READ_AT] = "SELECT " DB_CHUNK_COLUMNS " FROM chunks WHERE " DB_IN_RANGE
-                   " ORDER BY key DESC LIMIT 1",
-    [DB_READ_NEXT] = "SELECT " DB_CHUNK_COLUMNS " FROM chunks WHERE " DB_IN_RANGE
-                     " ORDER BY key LIMIT 1",
-    [DB_FIRST] = "SELECT key, \"offset\", length(data) FROM chunks WHERE " DB_IN_RANGE
-                 " ORDER BY key",
-    [DB_LAST] = "SELECT key, \"offset\", count, length(data) FROM chunks WHERE " DB_IN_RANGE
-                " ORDER BY key DESC LIMIT 1",
-    [DB_LOAD] = "SELECT " DB_PROCESS_COLUMNS " FROM process_records ORDER BY number",
-    [DB_LOAD_CONFIG] = "SELECT name, value FROM settings ORDER BY name",
-    [DB_LOAD_COUNTER] = "SELECT value FROM counters WHERE name = ?",
+enum sbx_db_statement {
+    SBX_DB_BEGIN, SBX_DB_COMMIT,
+    SBX_DB_PUT_PROCESS, SBX_DB_PUT_CHUNK, SBX_DB_PUT_GAP, SBX_DB_PUT_CONFIG, SBX_DB_PUT_COUNTER,
+    SBX_DB_DROP_PROCESS, SBX_DB_DROP_GAPS, SBX_DB_DROP_CHUNKS, SBX_DB_PUT_FORGOTTEN,
+    SBX_DB_DROP_FORGOTTEN, SBX_DB_GET_FORGOTTEN, SBX_DB_FREELIST, SBX_DB_PAGES, SBX_DB_VACUUM,
+    SBX_DB_READ_AT, SBX_DB_READ_NEXT, SBX_DB_FIRST, SBX_DB_LAST,
+    SBX_DB_LOAD, SBX_DB_LOAD_CONFIG, SBX_DB_LOAD_COUNTER,
+    SBX_DB_STATEMENTS
 };
 
 struct sbx_db {
     struct sbx_db_log_vfs *log_vfs;
     struct sqlite3 *conn;
-    struct sqlite3_stmt *st[DB_STATEMENTS];
+    struct sqlite3_stmt *st[SBX_DB_STATEMENTS];
     struct sbx_wal wal;
     char *path;
     char *log_path;          /* of its write-ahead log */
@@ -15702,6 +15645,98 @@ struct sbx_db {
     uint64_t log_inode;
     bool is_gone;
     char error[320];
+};
+
+/* --- db_sqlite.c --- */
+
+/* Of a result code of SQLite: 0 for SQLITE_OK; else a negative errno, and db->error says why. */
+SBX_PRIVATE int sbx_db_fail_write(struct sbx_db *db, int rc);
+SBX_PRIVATE int sbx_db_fail_read(struct sbx_db *db, int rc);
+SBX_PRIVATE uint64_t sbx_db_column(struct sqlite3_stmt *st, int column); /* of the row that st is at */
+/* A statement without parameters and rows. A result code of SQLite. */
+SBX_PRIVATE int sbx_db_run(struct sbx_db *db, enum sbx_db_statement s);
+/* As it is within the transaction. */
+SBX_PRIVATE int sbx_db_count_pages(struct sbx_db *db, uint64_t *used, uint64_t *spare);
+
+/* --- db_chunks.c --- */
+
+struct sbx_db_limit {
+    uint64_t sequence, offset; /* chunks that begin below either */
+    uint64_t rows, bytes;      /* and not more than that; what is left of it is told */
+};
+
+/* *more: there are others that only the limit has kept. */
+SBX_PRIVATE int sbx_db_drop_chunks(struct sbx_db *db, uint64_t process, struct sbx_db_limit *l, bool *more);
+SBX_PRIVATE int sbx_db_drop_gaps(struct sbx_db *db, uint64_t process, uint64_t below);
+SBX_PRIVATE int sbx_db_has_chunks(struct sbx_db *db, uint64_t process); /* 1, 0, or a failure */
+
+#endif
+/* ==== end proc/db_state.h =================================================================== */
+
+#ifndef SBX_NO_SQLITE
+
+/* ==== begin proc/db_sqlite.c ================================================================ */
+/* db_sqlite.c - see db.h. The store's file in SQLite.
+ *
+ * Three connections, each for one purpose: the writer (all reading and writing of the loop, never
+ * syncing), the guard and the worker's (db_wal.c says what for). All statements of the writer are
+ * prepared once, at open: here, with the files and the transactions. What uses them is in
+ * db_records.c, db_chunks.c and db_tidy.c.
+ *
+ * Nothing in them takes longer in a larger file: every statement but those of the load goes to rows
+ * by key, or is bounded by a count. A statement is reset before its function returns, whatever
+ * happens, because one that is not would hold a read mark and keep the log from being emptied.
+ *
+ * A chunk is one row of at most 128 KiB: its entries are JSON, [[stream,timeMs,start,length],...],
+ * which the views can take apart without code of ours. */
+
+#include <assert.h>
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+
+#define DB_LOOK_US 1000000u /* how often the file is looked for */
+#define DB_HEADER 100u      /* bytes with which every database begins */
+
+#define DB_PROCESS_COLUMNS                                                                         \
+    "number, command, args, env_names, cwd, tty, interactive, persist, cols, rows, pid, "          \
+    "started_us, boot_id, created_ms, exited, exited_ms, exit_kind, exit_value, core_dumped, "     \
+    "exit_reason, exit_note, input_dropped, log_cap, log_first, log_first_offset, log_last, "      \
+    "log_end_offset"
+#define DB_CHUNK_COLUMNS "key, count, \"offset\", entries, data"
+#define DB_IN_RANGE "key >= ? AND key < ?"
+
+static const char *const db_sql[SBX_DB_STATEMENTS] = {
+    [SBX_DB_BEGIN] = "BEGIN IMMEDIATE",
+    [SBX_DB_COMMIT] = "COMMIT",
+    [SBX_DB_PUT_PROCESS] = "INSERT OR REPLACE INTO process_records(" DB_PROCESS_COLUMNS ") VALUES("
+                           "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [SBX_DB_PUT_CHUNK] = "INSERT OR REPLACE INTO chunks(" DB_CHUNK_COLUMNS ") VALUES(?,?,?,?,?)",
+    [SBX_DB_PUT_GAP] = "INSERT OR REPLACE INTO gap_records(process, first_sequence, last_sequence,"
+                       " bytes, time_ms) VALUES(?,?,?,?,?)",
+    [SBX_DB_PUT_CONFIG] = "INSERT OR REPLACE INTO settings(name, value) VALUES(?,?)",
+    [SBX_DB_PUT_COUNTER] = "INSERT OR REPLACE INTO counters(name, value) VALUES(?,?)",
+    [SBX_DB_DROP_PROCESS] = "DELETE FROM process_records WHERE number = ?",
+    [SBX_DB_DROP_GAPS] = "DELETE FROM gap_records WHERE process = ? AND first_sequence < ?",
+    [SBX_DB_DROP_CHUNKS] = "DELETE FROM chunks WHERE " DB_IN_RANGE,
+    [SBX_DB_PUT_FORGOTTEN] = "INSERT OR IGNORE INTO forgotten(process) VALUES(?)",
+    [SBX_DB_DROP_FORGOTTEN] = "DELETE FROM forgotten WHERE process = ?",
+    [SBX_DB_GET_FORGOTTEN] = "SELECT process FROM forgotten WHERE process > ? ORDER BY process"
+                             " LIMIT 1",
+    [SBX_DB_FREELIST] = "PRAGMA freelist_count",
+    [SBX_DB_PAGES] = "PRAGMA page_count",
+    [SBX_DB_VACUUM] = "PRAGMA incremental_vacuum(32)",
+    [SBX_DB_READ_AT] = "SELECT " DB_CHUNK_COLUMNS " FROM chunks WHERE " DB_IN_RANGE
+                       " ORDER BY key DESC LIMIT 1",
+    [SBX_DB_READ_NEXT] = "SELECT " DB_CHUNK_COLUMNS " FROM chunks WHERE " DB_IN_RANGE
+                         " ORDER BY key LIMIT 1",
+    [SBX_DB_FIRST] = "SELECT key, \"offset\", length(data) FROM chunks WHERE " DB_IN_RANGE
+                     " ORDER BY key",
+    [SBX_DB_LAST] = "SELECT key, \"offset\", count, length(data) FROM chunks WHERE " DB_IN_RANGE
+                    " ORDER BY key DESC LIMIT 1",
+    [SBX_DB_LOAD] = "SELECT " DB_PROCESS_COLUMNS " FROM process_records ORDER BY number",
+    [SBX_DB_LOAD_CONFIG] = "SELECT name, value FROM settings ORDER BY name",
+    [SBX_DB_LOAD_COUNTER] = "SELECT value FROM counters WHERE name = ?",
 };
 
 SBX_PRIVATE const char *sbx_db_backend(void)
@@ -15738,55 +15773,17 @@ static int db_fail(struct sbx_db *db, const char *verb, int rc)
     return sbx_sql_errno(rc);
 }
 
-static int db_fail_write(struct sbx_db *db, int rc)
+SBX_PRIVATE int sbx_db_fail_write(struct sbx_db *db, int rc)
 {
     return rc == SQLITE_OK ? 0 : db_fail(db, "cannot write", rc);
 }
 
-static int db_fail_read(struct sbx_db *db, int rc)
+SBX_PRIVATE int sbx_db_fail_read(struct sbx_db *db, int rc)
 {
     return rc == SQLITE_OK ? 0 : db_fail(db, "cannot read", rc);
 }
 
-/* For what SQLite takes for good and we do not. */
-static int db_fail_damaged(struct sbx_db *db, uint64_t process)
-{
-    (void)snprintf(db->error, sizeof db->error,
-                   "cannot read: the file is damaged: a chunk of proc_%llu makes no sense",
-                   (unsigned long long)process);
-    return -EILSEQ;
-}
-
-static int db_fail_memory(struct sbx_db *db)
-{
-    (void)snprintf(db->error, sizeof db->error, "out of memory");
-    return -ENOMEM;
-}
-
-/* --- keys --- */
-
-static uint64_t db_key(uint64_t process, uint64_t sequence)
-{
-    if (sequence > DB_SEQUENCE_MAX)
-        sequence = DB_SEQUENCE_MAX;
-    return (process << SBX_SCHEMA_SEQUENCE_BITS) + sequence;
-}
-
-static uint64_t db_key_sequence(uint64_t key)
-{
-    return key & (DB_SEQUENCE_MAX - 1);
-}
-
-/* Binds the keys [from, to). */
-static void db_bind_range(struct sbx_sql_row *r, struct sqlite3_stmt *st, uint64_t from,
-                          uint64_t to)
-{
-    sbx_sql_begin_row(r, st);
-    sbx_sql_put_u64(r, from);
-    sbx_sql_put_u64(r, to);
-}
-
-static uint64_t db_column(struct sqlite3_stmt *st, int column)
+SBX_PRIVATE uint64_t sbx_db_column(struct sqlite3_stmt *st, int column)
 {
     return (uint64_t)sqlite3_column_int64(st, column);
 }
@@ -15797,7 +15794,7 @@ static int db_prepare_all(struct sbx_db *db)
 {
     int rc = SQLITE_OK;
     size_t i;
-    for (i = 0; rc == SQLITE_OK && i < DB_STATEMENTS; i++)
+    for (i = 0; rc == SQLITE_OK && i < SBX_DB_STATEMENTS; i++)
         rc = sbx_sql_prepare(db->conn, db_sql[i], &db->st[i]);
     return rc;
 }
@@ -15806,7 +15803,7 @@ static void db_disconnect(struct sbx_db *db)
 {
     size_t i;
     sbx_wal_stop(&db->wal);
-    for (i = 0; i < DB_STATEMENTS; i++)
+    for (i = 0; i < SBX_DB_STATEMENTS; i++)
         sbx_sql_finalize(&db->st[i]);
     sbx_sql_close(db->conn);
     db->conn = NULL;
@@ -15853,7 +15850,7 @@ static int db_fail_open(struct sbx_db *db, int rc, struct sbx_err *err)
     char why[200];
     if (rc == SQLITE_PROTOCOL)
         return sbx_err_set(err, ENOTSUP, "%s: the file system offers no shared memory, which a "
-                           "write-ahead log needs", db->path);
+                               "write-ahead log needs", db->path);
     sbx_sql_describe(why, sizeof why, "cannot open", rc, db->conn);
     return sbx_err_set(err, sbx_sql_errno(rc), "%s: %s", db->path, why);
 }
@@ -15861,8 +15858,8 @@ static int db_fail_open(struct sbx_db *db, int rc, struct sbx_err *err)
 static int db_refuse_newer(struct sbx_db *db, uint64_t version, struct sbx_err *err)
 {
     return sbx_err_set(err, ENOTSUP,
-                       "%s has schema version %llu, this program knows up to %d; use a newer "
-                       "program or another directory", db->path, (unsigned long long)version,
+                           "%s has schema version %llu, this program knows up to %d; use a newer "
+                           "program or another directory", db->path, (unsigned long long)version,
                        SBX_SCHEMA_VERSION);
 }
 
@@ -16003,7 +16000,7 @@ SBX_PRIVATE void sbx_db_close(struct sbx_db *db)
 
 /* --- transactions --- */
 
-static int db_run(struct sbx_db *db, enum db_statement s)
+SBX_PRIVATE int sbx_db_run(struct sbx_db *db, enum sbx_db_statement s)
 {
     struct sbx_sql_row r;
     sbx_sql_begin_row(&r, db->st[s]);
@@ -16027,28 +16024,27 @@ static int db_look_for_file(struct sbx_db *db)
     if (!db->is_gone)
         return 0;
     (void)snprintf(db->error, sizeof db->error,
-                   "%s or its write-ahead log was deleted or replaced while in use", db->path);
+                       "%s or its write-ahead log was deleted or replaced while in use", db->path);
     return -EIO;
 }
 
 /* A number that a statement without parameters gives; 0 without a row. */
-static int db_get(struct sbx_db *db, enum db_statement s, uint64_t *value)
+static int db_get(struct sbx_db *db, enum sbx_db_statement s, uint64_t *value)
 {
     struct sqlite3_stmt *st = db->st[s];
     int rc = sbx_sql_step(st);
-    *value = rc == SQLITE_ROW ? db_column(st, 0) : 0;
-    rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail_read(db, rc);
+    *value = rc == SQLITE_ROW ? sbx_db_column(st, 0) : 0;
+    rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : sbx_db_fail_read(db, rc);
     sbx_sql_reset(st);
     return rc;
 }
 
-/* As it is within the transaction. */
-static int db_count_pages(struct sbx_db *db, uint64_t *used, uint64_t *spare)
+SBX_PRIVATE int sbx_db_count_pages(struct sbx_db *db, uint64_t *used, uint64_t *spare)
 {
     uint64_t pages = 0;
-    int rc = db_get(db, DB_FREELIST, spare);
+    int rc = db_get(db, SBX_DB_FREELIST, spare);
     if (rc == 0)
-        rc = db_get(db, DB_PAGES, &pages);
+        rc = db_get(db, SBX_DB_PAGES, &pages);
     *used = pages - *spare;
     return rc;
 }
@@ -16066,15 +16062,15 @@ SBX_PRIVATE int sbx_db_begin(struct sbx_db *db)
                        rc == -EAGAIN ? "a checkpoint is about to be completed" : db->wal.why);
         return rc;
     }
-    rc = db_run(db, DB_BEGIN);
+    rc = sbx_db_run(db, SBX_DB_BEGIN);
     if ((rc & 0xff) == SQLITE_BUSY) {
         (void)snprintf(db->error, sizeof db->error, "another program is writing to the file");
         return -EBUSY;
     }
-    rc = db_fail_write(db, rc);
+    rc = sbx_db_fail_write(db, rc);
     db->counted = db->purging;
     if (rc == 0 && db->counted)
-        rc = db_count_pages(db, &db->used, &spare);
+        rc = sbx_db_count_pages(db, &db->used, &spare);
     if (rc < 0)
         sbx_db_rollback(db);
     return rc;
@@ -16082,10 +16078,10 @@ SBX_PRIVATE int sbx_db_begin(struct sbx_db *db)
 
 SBX_PRIVATE int sbx_db_commit(struct sbx_db *db)
 {
-    int rc = db_run(db, DB_COMMIT);
+    int rc = sbx_db_run(db, SBX_DB_COMMIT);
     if (rc == SQLITE_OK)
         sbx_wal_committed(&db->wal);
-    return db_fail_write(db, rc);
+    return sbx_db_fail_write(db, rc);
 }
 
 SBX_PRIVATE void sbx_db_rollback(struct sbx_db *db)
@@ -16093,13 +16089,25 @@ SBX_PRIVATE void sbx_db_rollback(struct sbx_db *db)
     db->purging = true; /* what was dropped is there again */
     sbx_sql_rollback(db->conn);
 }
+/* ==== end proc/db_sqlite.c ================================================================== */
+#endif
 
-/* --- records --- */
+#ifndef SBX_NO_SQLITE
+
+/* ==== begin proc/db_records.c =============================================================== */
+/* db_records.c - the records of processes, settings and counters: one row each, put as a whole and
+ * loaded when a server begins; see db_sqlite.c.
+ *
+ * A record is bound and read back by position: the order in both functions is that of the columns
+ * in the statements. */
+
+#include <assert.h>
+#include <sqlite3.h>
 
 SBX_PRIVATE int sbx_db_put_process(struct sbx_db *db, const struct sbx_db_process *p)
 {
     struct sbx_sql_row r;
-    sbx_sql_begin_row(&r, db->st[DB_PUT_PROCESS]);
+    sbx_sql_begin_row(&r, db->st[SBX_DB_PUT_PROCESS]);
     sbx_sql_put_u64(&r, p->number);
     sbx_sql_put_text(&r, p->command);
     sbx_sql_put_text(&r, p->args);
@@ -16130,13 +16138,13 @@ SBX_PRIVATE int sbx_db_put_process(struct sbx_db *db, const struct sbx_db_proces
     sbx_sql_put_u64(&r, p->log_first_offset);
     sbx_sql_put_u64(&r, p->log_last);
     sbx_sql_put_u64(&r, p->log_end_offset);
-    return db_fail_write(db, sbx_sql_run(&r));
+    return sbx_db_fail_write(db, sbx_sql_run(&r));
 }
 
 static void db_get_process(struct sqlite3_stmt *st, struct sbx_db_process *p)
 {
     int i = 0;
-    p->number = db_column(st, i++);
+    p->number = sbx_db_column(st, i++);
     p->command = sbx_sql_text(st, i++);
     p->args = sbx_sql_text(st, i++);
     p->env_names = sbx_sql_text(st, i++);
@@ -16148,29 +16156,29 @@ static void db_get_process(struct sqlite3_stmt *st, struct sbx_db_process *p)
     p->cols = (uint16_t)sqlite3_column_int(st, i++);
     p->rows = (uint16_t)sqlite3_column_int(st, i++);
     p->pid = sqlite3_column_int64(st, i++);
-    p->started_us = db_column(st, i++);
+    p->started_us = sbx_db_column(st, i++);
     p->boot_id = sbx_sql_text(st, i++);
-    p->created_ms = db_column(st, i++);
+    p->created_ms = sbx_db_column(st, i++);
     p->exited = sqlite3_column_int(st, i++) != 0;
-    p->exited_ms = db_column(st, i++);
+    p->exited_ms = sbx_db_column(st, i++);
     p->exit_kind = sqlite3_column_int(st, i++);
     p->exit_value = sqlite3_column_int(st, i++);
     p->core_dumped = sqlite3_column_int(st, i++) != 0;
     p->exit_reason = sbx_sql_text(st, i++);
     p->exit_note = sbx_sql_text(st, i++);
-    p->input_dropped = db_column(st, i++);
-    p->log_cap = db_column(st, i++);
-    p->log_first = db_column(st, i++);
-    p->log_first_offset = db_column(st, i++);
-    p->log_last = db_column(st, i++);
-    p->log_end_offset = db_column(st, i++);
+    p->input_dropped = sbx_db_column(st, i++);
+    p->log_cap = sbx_db_column(st, i++);
+    p->log_first = sbx_db_column(st, i++);
+    p->log_first_offset = sbx_db_column(st, i++);
+    p->log_last = sbx_db_column(st, i++);
+    p->log_end_offset = sbx_db_column(st, i++);
     assert(i == sqlite3_column_count(st));
 }
 
 SBX_PRIVATE int sbx_db_load(struct sbx_db *db, int (*on_process)(void *ctx, const struct sbx_db_process *p),
                 void *ctx)
 {
-    struct sqlite3_stmt *st = db->st[DB_LOAD];
+    struct sqlite3_stmt *st = db->st[SBX_DB_LOAD];
     struct sbx_db_process p;
     int stop = 0, rc = SQLITE_ROW;
     while (stop == 0 && (rc = sbx_sql_step(st)) == SQLITE_ROW) {
@@ -16178,7 +16186,7 @@ SBX_PRIVATE int sbx_db_load(struct sbx_db *db, int (*on_process)(void *ctx, cons
         stop = on_process(ctx, &p);
     }
     if (stop == 0 && rc != SQLITE_DONE)
-        stop = db_fail_read(db, rc);
+        stop = sbx_db_fail_read(db, rc);
     sbx_sql_reset(st);
     return stop;
 }
@@ -16186,14 +16194,14 @@ SBX_PRIVATE int sbx_db_load(struct sbx_db *db, int (*on_process)(void *ctx, cons
 SBX_PRIVATE int sbx_db_load_config(struct sbx_db *db, void (*on_value)(void *ctx, const char *name, uint64_t v),
                        void *ctx)
 {
-    struct sqlite3_stmt *st = db->st[DB_LOAD_CONFIG];
+    struct sqlite3_stmt *st = db->st[SBX_DB_LOAD_CONFIG];
     int rc, result = 0;
     while ((rc = sbx_sql_step(st)) == SQLITE_ROW) {
         struct sbx_str name = sbx_sql_text(st, 0);
-        on_value(ctx, name.p, db_column(st, 1));
+        on_value(ctx, name.p, sbx_db_column(st, 1));
     }
     if (rc != SQLITE_DONE)
-        result = db_fail_read(db, rc);
+        result = sbx_db_fail_read(db, rc);
     sbx_sql_reset(st);
     return result;
 }
@@ -16203,49 +16211,99 @@ SBX_PRIVATE int sbx_db_load_counter(struct sbx_db *db, const char *name, uint64_
     struct sbx_sql_row r;
     int rc;
     *value = 0;
-    sbx_sql_begin_row(&r, db->st[DB_LOAD_COUNTER]);
+    sbx_sql_begin_row(&r, db->st[SBX_DB_LOAD_COUNTER]);
     sbx_sql_put_text(&r, sbx_str_z(name));
     rc = r.rc == SQLITE_OK ? sbx_sql_step(r.st) : r.rc;
     if (rc == SQLITE_ROW)
-        *value = db_column(r.st, 0);
-    rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail_read(db, rc);
+        *value = sbx_db_column(r.st, 0);
+    rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : sbx_db_fail_read(db, rc);
     sbx_sql_reset(r.st);
     return rc;
 }
 
-static int db_put_named(struct sbx_db *db, enum db_statement s, const char *name, uint64_t value)
+static int db_put_named(struct sbx_db *db, enum sbx_db_statement s, const char *name,
+                        uint64_t value)
 {
     struct sbx_sql_row r;
     sbx_sql_begin_row(&r, db->st[s]);
     sbx_sql_put_text(&r, sbx_str_z(name));
     sbx_sql_put_u64(&r, value);
-    return db_fail_write(db, sbx_sql_run(&r));
+    return sbx_db_fail_write(db, sbx_sql_run(&r));
 }
 
 SBX_PRIVATE int sbx_db_put_config(struct sbx_db *db, const char *name, uint64_t value)
 {
-    return db_put_named(db, DB_PUT_CONFIG, name, value);
+    return db_put_named(db, SBX_DB_PUT_CONFIG, name, value);
 }
 
 SBX_PRIVATE int sbx_db_put_counter(struct sbx_db *db, const char *name, uint64_t value)
 {
-    return db_put_named(db, DB_PUT_COUNTER, name, value);
+    return db_put_named(db, SBX_DB_PUT_COUNTER, name, value);
 }
+/* ==== end proc/db_records.c ================================================================= */
+#endif
 
-SBX_PRIVATE int sbx_db_put_gap(struct sbx_db *db, uint64_t process, uint64_t from, uint64_t to, uint64_t bytes,
-                   uint64_t time_ms)
+#ifndef SBX_NO_SQLITE
+
+/* ==== begin proc/db_chunks.c ================================================================ */
+/* db_chunks.c - the logs in the file: chunks by key, and the gaps between them; see db_sqlite.c.
+ *
+ * A key is the process and the sequence of the chunk's first entry in one number, so the chunks of
+ * a log are a range of keys in the order of the log. What is read is checked whole before anybody
+ * gets it: a file can be damaged in ways that SQLite does not see. */
+
+#include <assert.h>
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DB_EVICT_ROWS 2048u
+#define DB_EVICT_BYTES (8u << 20)
+#define DB_SEQUENCE_MAX ((uint64_t)1 << SBX_SCHEMA_SEQUENCE_BITS)
+#define DB_PROCESS_MAX ((uint64_t)1 << (62 - SBX_SCHEMA_SEQUENCE_BITS))
+
+/* --- keys --- */
+
+static uint64_t db_key(uint64_t process, uint64_t sequence)
 {
-    struct sbx_sql_row r;
-    sbx_sql_begin_row(&r, db->st[DB_PUT_GAP]);
-    sbx_sql_put_u64(&r, process);
-    sbx_sql_put_u64(&r, from);
-    sbx_sql_put_u64(&r, to);
-    sbx_sql_put_u64(&r, bytes);
-    sbx_sql_put_u64(&r, time_ms);
-    return db_fail_write(db, sbx_sql_run(&r));
+    if (sequence > DB_SEQUENCE_MAX)
+        sequence = DB_SEQUENCE_MAX;
+    return (process << SBX_SCHEMA_SEQUENCE_BITS) + sequence;
 }
 
-/* --- chunks --- */
+static uint64_t db_key_sequence(uint64_t key)
+{
+    return key & (DB_SEQUENCE_MAX - 1);
+}
+
+/* Binds the keys [from, to). */
+static void db_bind_range(struct sbx_sql_row *r, struct sqlite3_stmt *st, uint64_t from,
+                          uint64_t to)
+{
+    sbx_sql_begin_row(r, st);
+    sbx_sql_put_u64(r, from);
+    sbx_sql_put_u64(r, to);
+}
+
+/* --- failures --- */
+
+/* For what SQLite takes for good and we do not. */
+static int db_fail_damaged(struct sbx_db *db, uint64_t process)
+{
+    (void)snprintf(db->error, sizeof db->error,
+                   "cannot read: the file is damaged: a chunk of proc_%llu makes no sense",
+                   (unsigned long long)process);
+    return -EILSEQ;
+}
+
+static int db_fail_memory(struct sbx_db *db)
+{
+    (void)snprintf(db->error, sizeof db->error, "out of memory");
+    return -ENOMEM;
+}
+
+/* --- writing --- */
 
 static void db_write_entries(struct sbx_buf *out, const struct sbx_db_chunk *c)
 {
@@ -16277,14 +16335,29 @@ SBX_PRIVATE int sbx_db_put_chunk(struct sbx_db *db, const struct sbx_db_chunk *c
     db_write_entries(&db->entries, c);
     if (db->entries.oom)
         return db_fail_memory(db);
-    sbx_sql_begin_row(&r, db->st[DB_PUT_CHUNK]);
+    sbx_sql_begin_row(&r, db->st[SBX_DB_PUT_CHUNK]);
     sbx_sql_put_u64(&r, db_key(c->process, c->first));
     sbx_sql_put_u64(&r, c->count);
     sbx_sql_put_u64(&r, c->offset);
     sbx_sql_put_text(&r, sbx_buf_view(&db->entries));
     sbx_sql_put_blob(&r, c->data, c->len);
-    return db_fail_write(db, sbx_sql_run(&r));
+    return sbx_db_fail_write(db, sbx_sql_run(&r));
 }
+
+SBX_PRIVATE int sbx_db_put_gap(struct sbx_db *db, uint64_t process, uint64_t from, uint64_t to, uint64_t bytes,
+                   uint64_t time_ms)
+{
+    struct sbx_sql_row r;
+    sbx_sql_begin_row(&r, db->st[SBX_DB_PUT_GAP]);
+    sbx_sql_put_u64(&r, process);
+    sbx_sql_put_u64(&r, from);
+    sbx_sql_put_u64(&r, to);
+    sbx_sql_put_u64(&r, bytes);
+    sbx_sql_put_u64(&r, time_ms);
+    return sbx_db_fail_write(db, sbx_sql_run(&r));
+}
+
+/* --- reading --- */
 
 /* Reads "[stream,time,start,length]" off the front. */
 static bool db_read_head(struct sbx_str *s, struct sbx_db_head *h, size_t limit)
@@ -16336,7 +16409,7 @@ SBX_PRIVATE void sbx_db_page_free(struct sbx_db_page *page)
 /* Of the row that st is at; *page also when it makes no sense, for the caller to free. */
 static int db_read_row(struct sbx_db *db, struct sqlite3_stmt *st, struct sbx_db_page **page)
 {
-    const uint64_t key = db_column(st, 0), count = db_column(st, 1);
+    const uint64_t key = sbx_db_column(st, 0), count = sbx_db_column(st, 1);
     struct sbx_str entries = sbx_sql_text(st, 3);
     const void *data = sqlite3_column_blob(st, 4);
     size_t n = (size_t)sqlite3_column_bytes(st, 4);
@@ -16345,7 +16418,7 @@ static int db_read_row(struct sbx_db *db, struct sqlite3_stmt *st, struct sbx_db
         return db_fail_memory(db);
     p->process = key >> SBX_SCHEMA_SEQUENCE_BITS;
     p->first = db_key_sequence(key);
-    p->offset = db_column(st, 2);
+    p->offset = sbx_db_column(st, 2);
     p->count = (uint32_t)count;
     /* An entry is at least "[0,0,0,0]" and a comma. */
     if (count == 0 || count > entries.n / 9 || data == NULL || n == 0 || n > SBX_DB_CHUNK_MAX)
@@ -16360,7 +16433,7 @@ static int db_read_row(struct sbx_db *db, struct sqlite3_stmt *st, struct sbx_db
 }
 
 /* The row of a query for one chunk, if it reaches as far as `sequence`. */
-static int db_read_one(struct sbx_db *db, enum db_statement s, uint64_t from, uint64_t to,
+static int db_read_one(struct sbx_db *db, enum sbx_db_statement s, uint64_t from, uint64_t to,
                        uint64_t sequence, struct sbx_db_page **page)
 {
     struct sbx_sql_row r;
@@ -16370,8 +16443,8 @@ static int db_read_one(struct sbx_db *db, enum db_statement s, uint64_t from, ui
     if (rc == SQLITE_DONE)
         rc = -ENOENT;
     else if (rc != SQLITE_ROW)
-        rc = db_fail_read(db, rc);
-    else if (db_key_sequence(db_column(r.st, 0)) + db_column(r.st, 1) <= sequence)
+        rc = sbx_db_fail_read(db, rc);
+    else if (db_key_sequence(sbx_db_column(r.st, 0)) + sbx_db_column(r.st, 1) <= sequence)
         rc = -ENOENT;
     else
         rc = db_read_row(db, r.st, page);
@@ -16387,9 +16460,9 @@ SBX_PRIVATE int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequen
     *page = NULL;
     if (process >= DB_PROCESS_MAX)
         return -ENOENT;
-    rc = db_read_one(db, DB_READ_AT, begin, after, sequence, page);
+    rc = db_read_one(db, SBX_DB_READ_AT, begin, after, sequence, page);
     if (rc == -ENOENT)
-        rc = db_read_one(db, DB_READ_NEXT, after, end, sequence, page);
+        rc = db_read_one(db, SBX_DB_READ_NEXT, after, end, sequence, page);
     if (rc < 0) {
         sbx_db_page_free(*page);
         *page = NULL;
@@ -16398,7 +16471,7 @@ SBX_PRIVATE int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequen
 }
 
 /* 1 with a row, 0 without, or a failure. The statement is to be reset. */
-static int db_step_range(struct sbx_db *db, enum db_statement s, uint64_t process)
+static int db_step_range(struct sbx_db *db, enum sbx_db_statement s, uint64_t process)
 {
     struct sbx_sql_row r;
     int rc;
@@ -16406,49 +16479,51 @@ static int db_step_range(struct sbx_db *db, enum db_statement s, uint64_t proces
     rc = r.rc == SQLITE_OK ? sbx_sql_step(r.st) : r.rc;
     if (rc == SQLITE_ROW || rc == SQLITE_DONE)
         return rc == SQLITE_ROW;
-    return db_fail_read(db, rc);
+    return sbx_db_fail_read(db, rc);
 }
 
 SBX_PRIVATE int sbx_db_bounds(struct sbx_db *db, uint64_t process, struct sbx_db_bounds *b)
 {
-    struct sqlite3_stmt *first = db->st[DB_FIRST], *last = db->st[DB_LAST];
+    struct sqlite3_stmt *first = db->st[SBX_DB_FIRST], *last = db->st[SBX_DB_LAST];
     int rc;
     *b = (struct sbx_db_bounds){1, 0, 0, 0};
     if (process >= DB_PROCESS_MAX)
         return 0;
-    rc = db_step_range(db, DB_FIRST, process);
+    rc = db_step_range(db, SBX_DB_FIRST, process);
     if (rc > 0) {
-        b->first = db_key_sequence(db_column(first, 0));
-        b->first_offset = db_column(first, 1);
-        rc = db_step_range(db, DB_LAST, process);
+        b->first = db_key_sequence(sbx_db_column(first, 0));
+        b->first_offset = sbx_db_column(first, 1);
+        rc = db_step_range(db, SBX_DB_LAST, process);
     }
     if (rc > 0) {
-        b->last = db_key_sequence(db_column(last, 0)) + db_column(last, 2) - 1;
-        b->end_offset = db_column(last, 1) + db_column(last, 3);
+        b->last = db_key_sequence(sbx_db_column(last, 0)) + sbx_db_column(last, 2) - 1;
+        b->end_offset = sbx_db_column(last, 1) + sbx_db_column(last, 3);
     }
     sbx_sql_reset(first);
     sbx_sql_reset(last);
     return rc < 0 ? rc : 0;
 }
 
+SBX_PRIVATE int sbx_db_has_chunks(struct sbx_db *db, uint64_t process)
+{
+    int rc = process < DB_PROCESS_MAX ? db_step_range(db, SBX_DB_FIRST, process) : 0;
+    sbx_sql_reset(db->st[SBX_DB_FIRST]);
+    return rc;
+}
+
 /* --- dropping --- */
 
-struct db_limit {
-    uint64_t sequence, offset; /* chunks that begin below either */
-    uint64_t rows, bytes;      /* and not more than that; what is left of it is told */
-};
-
 /* Where the first chunk begins that is to be kept; *more: only because of the limit. */
-static int db_find_cut(struct sbx_db *db, uint64_t process, struct db_limit *l, uint64_t *cut,
+static int db_find_cut(struct sbx_db *db, uint64_t process, struct sbx_db_limit *l, uint64_t *cut,
                        bool *more)
 {
-    struct sqlite3_stmt *st = db->st[DB_FIRST];
-    int rc = db_step_range(db, DB_FIRST, process);
+    struct sqlite3_stmt *st = db->st[SBX_DB_FIRST];
+    int rc = db_step_range(db, SBX_DB_FIRST, process);
     *cut = db_key(process + 1, 0);
     *more = false;
     while (rc > 0) {
-        uint64_t key = db_column(st, 0), len = db_column(st, 2);
-        bool below = db_key_sequence(key) < l->sequence || db_column(st, 1) < l->offset;
+        uint64_t key = sbx_db_column(st, 0), len = sbx_db_column(st, 2);
+        bool below = db_key_sequence(key) < l->sequence || sbx_db_column(st, 1) < l->offset;
         if (!below || l->rows == 0 || l->bytes == 0) {
             *cut = key;
             *more = below;
@@ -16457,54 +16532,79 @@ static int db_find_cut(struct sbx_db *db, uint64_t process, struct db_limit *l, 
         l->rows--;
         l->bytes -= len < l->bytes ? len : l->bytes;
         rc = sbx_sql_step(st);
-        rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? rc == SQLITE_ROW : db_fail_read(db, rc);
+        rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? rc == SQLITE_ROW : sbx_db_fail_read(db, rc);
     }
     sbx_sql_reset(st);
     return rc < 0 ? rc : 0;
 }
 
-static int db_drop_chunks(struct sbx_db *db, uint64_t process, struct db_limit *l, bool *more)
+SBX_PRIVATE int sbx_db_drop_chunks(struct sbx_db *db, uint64_t process, struct sbx_db_limit *l, bool *more)
 {
     struct sbx_sql_row r;
     uint64_t cut;
     int rc = db_find_cut(db, process, l, &cut, more);
     if (rc < 0)
         return rc;
-    db_bind_range(&r, db->st[DB_DROP_CHUNKS], db_key(process, 0), cut);
-    return db_fail_write(db, sbx_sql_run(&r));
+    db_bind_range(&r, db->st[SBX_DB_DROP_CHUNKS], db_key(process, 0), cut);
+    return sbx_db_fail_write(db, sbx_sql_run(&r));
 }
 
-static int db_drop_gaps(struct sbx_db *db, uint64_t process, uint64_t below)
+SBX_PRIVATE int sbx_db_drop_gaps(struct sbx_db *db, uint64_t process, uint64_t below)
 {
     struct sbx_sql_row r;
-    sbx_sql_begin_row(&r, db->st[DB_DROP_GAPS]);
+    sbx_sql_begin_row(&r, db->st[SBX_DB_DROP_GAPS]);
     sbx_sql_put_u64(&r, process);
     sbx_sql_put_u64(&r, below);
-    return db_fail_write(db, sbx_sql_run(&r));
-}
-
-static int db_run_for(struct sbx_db *db, enum db_statement s, uint64_t process)
-{
-    struct sbx_sql_row r;
-    sbx_sql_begin_row(&r, db->st[s]);
-    sbx_sql_put_u64(&r, process);
-    return db_fail_write(db, sbx_sql_run(&r));
+    return sbx_db_fail_write(db, sbx_sql_run(&r));
 }
 
 /* A gap goes with the chunks around it: what it is between is no longer there. */
 SBX_PRIVATE int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor_sequence,
                  uint64_t floor_offset, struct sbx_db_bounds *b)
 {
-    struct db_limit l = {floor_sequence, floor_offset, DB_EVICT_ROWS, DB_EVICT_BYTES};
+    struct sbx_db_limit l = {floor_sequence, floor_offset, DB_EVICT_ROWS, DB_EVICT_BYTES};
     bool more;
     int rc = 0;
     if (process < DB_PROCESS_MAX)
-        rc = db_drop_chunks(db, process, &l, &more);
+        rc = sbx_db_drop_chunks(db, process, &l, &more);
     if (rc == 0)
         rc = sbx_db_bounds(db, process, b);
     if (rc == 0 && b->first <= b->last && b->first > floor_sequence)
         floor_sequence = b->first;
-    return rc == 0 ? db_drop_gaps(db, process, floor_sequence) : rc;
+    return rc == 0 ? sbx_db_drop_gaps(db, process, floor_sequence) : rc;
+}
+/* ==== end proc/db_chunks.c ================================================================== */
+#endif
+
+#ifndef SBX_NO_SQLITE
+
+/* ==== begin proc/db_tidy.c ================================================================== */
+/* db_tidy.c - what is no longer wanted goes: a record at once, its chunks bit by bit, and the pages
+ * that became free back to the file system; see db_sqlite.c.
+ *
+ * Whose chunks are to go is in the table `forgotten`, so a server that ends meanwhile leaves it to
+ * the next. `purging` saves looking there: it is false only after a look that found none that may
+ * go, and until one could be there again. */
+
+#include <assert.h>
+#include <errno.h>
+#include <sqlite3.h>
+
+#define DB_TIDY_ROWS 256u
+#define DB_TIDY_BYTES (1u << 20)
+#define DB_TIDY_PROCESSES 64u
+#define DB_PURGE_STEPS 64u /* of that size, in a transaction that stores something */
+#define DB_FREE_PAGES 512u /* more of them are given back */
+#define DB_FREE_FLOOR 16u  /* fewer never are */
+
+/* --- forgetting --- */
+
+static int db_run_for(struct sbx_db *db, enum sbx_db_statement s, uint64_t process)
+{
+    struct sbx_sql_row r;
+    sbx_sql_begin_row(&r, db->st[s]);
+    sbx_sql_put_u64(&r, process);
+    return sbx_db_fail_write(db, sbx_sql_run(&r));
 }
 
 static size_t db_find_held(const struct sbx_db *db, uint64_t process)
@@ -16517,16 +16617,15 @@ static size_t db_find_held(const struct sbx_db *db, uint64_t process)
 
 SBX_PRIVATE int sbx_db_forget(struct sbx_db *db, uint64_t process)
 {
-    int rc = db_run_for(db, DB_DROP_PROCESS, process);
+    int rc = db_run_for(db, SBX_DB_DROP_PROCESS, process);
     if (rc == 0)
-        rc = db_drop_gaps(db, process, INT64_MAX);
-    if (rc == 0 && process < DB_PROCESS_MAX)
-        rc = db_step_range(db, DB_FIRST, process);
-    sbx_sql_reset(db->st[DB_FIRST]);
+        rc = sbx_db_drop_gaps(db, process, INT64_MAX);
+    if (rc == 0)
+        rc = sbx_db_has_chunks(db, process);
     if (rc < 0 || (rc == 0 && db_find_held(db, process) == db->nheld))
         return rc; /* there is nothing to drop, and nothing to come */
     db->purging = true;
-    return db_run_for(db, DB_PUT_FORGOTTEN, process);
+    return db_run_for(db, SBX_DB_PUT_FORGOTTEN, process);
 }
 
 SBX_PRIVATE int sbx_db_hold(struct sbx_db *db, uint64_t process)
@@ -16557,7 +16656,7 @@ SBX_PRIVATE void sbx_db_release(struct sbx_db *db, uint64_t process)
 /* The first whose chunks may go; 0: there is none, nor will there be before something changes. */
 static int db_next_forgotten(struct sbx_db *db, uint64_t *process)
 {
-    struct sqlite3_stmt *st = db->st[DB_GET_FORGOTTEN];
+    struct sqlite3_stmt *st = db->st[SBX_DB_GET_FORGOTTEN];
     struct sbx_sql_row r;
     int rc;
     *process = 0;
@@ -16565,8 +16664,8 @@ static int db_next_forgotten(struct sbx_db *db, uint64_t *process)
         sbx_sql_begin_row(&r, st);
         sbx_sql_put_u64(&r, *process);
         rc = r.rc == SQLITE_OK ? sbx_sql_step(st) : r.rc;
-        *process = rc == SQLITE_ROW ? db_column(st, 0) : 0;
-        rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail_read(db, rc);
+        *process = rc == SQLITE_ROW ? sbx_db_column(st, 0) : 0;
+        rc = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : sbx_db_fail_read(db, rc);
         sbx_sql_reset(st);
     } while (rc == 0 && *process > 0 && db_find_held(db, *process) < db->nheld);
     if (rc == 0 && *process == 0)
@@ -16577,7 +16676,7 @@ static int db_next_forgotten(struct sbx_db *db, uint64_t *process)
 /* One step. *more: there is something left. */
 static int db_purge_step(struct sbx_db *db, bool *more)
 {
-    struct db_limit l = {INT64_MAX, 0, DB_TIDY_ROWS, DB_TIDY_BYTES};
+    struct sbx_db_limit l = {INT64_MAX, 0, DB_TIDY_ROWS, DB_TIDY_BYTES};
     unsigned i;
     int rc = 0;
     *more = true;
@@ -16587,11 +16686,11 @@ static int db_purge_step(struct sbx_db *db, bool *more)
         rc = db_next_forgotten(db, &process);
         *more = process > 0;
         if (rc == 0 && *more)
-            rc = db_drop_chunks(db, process, &l, &cut);
+            rc = sbx_db_drop_chunks(db, process, &l, &cut);
         if (cut)
             break;
         if (rc == 0 && *more)
-            rc = db_run_for(db, DB_DROP_FORGOTTEN, process);
+            rc = db_run_for(db, SBX_DB_DROP_FORGOTTEN, process);
     }
     return rc;
 }
@@ -16607,11 +16706,11 @@ SBX_PRIVATE int sbx_db_purge(struct sbx_db *db)
         return 0;
     if (!db->counted)
         return db_purge_step(db, &more); /* the first one that is forgotten for a while */
-    rc = db_count_pages(db, &used, &spare);
+    rc = sbx_db_count_pages(db, &used, &spare);
     for (i = 0; rc == 0 && more && used > db->used && i < DB_PURGE_STEPS; i++) {
         rc = db_purge_step(db, &more);
         if (rc == 0)
-            rc = db_count_pages(db, &used, &spare);
+            rc = sbx_db_count_pages(db, &used, &spare);
     }
     return rc;
 }
@@ -16622,7 +16721,7 @@ static int db_tidy_step(struct sbx_db *db, bool purge)
     int rc = sbx_db_begin(db);
     if (rc < 0)
         return rc;
-    rc = purge ? db_purge_step(db, &more) : db_fail_write(db, db_run(db, DB_VACUUM));
+    rc = purge ? db_purge_step(db, &more) : sbx_db_fail_write(db, sbx_db_run(db, SBX_DB_VACUUM));
     if (rc == 0)
         rc = sbx_db_commit(db);
     if (rc < 0)
@@ -16636,7 +16735,7 @@ SBX_PRIVATE int sbx_db_tidy(struct sbx_db *db)
     int rc = db_next_forgotten(db, &process);
     assert(sqlite3_get_autocommit(db->conn));
     if (rc == 0 && process == 0)
-        rc = db_count_pages(db, &used, &spare);
+        rc = sbx_db_count_pages(db, &used, &spare);
     if (rc < 0)
         return rc;
     if (process == 0 && spare <= DB_FREE_PAGES &&
@@ -16644,7 +16743,7 @@ SBX_PRIVATE int sbx_db_tidy(struct sbx_db *db)
         return 0;
     return db_tidy_step(db, process > 0);
 }
-/* ==== end proc/db_sqlite.c ================================================================== */
+/* ==== end proc/db_tidy.c ==================================================================== */
 #endif
 
 #ifdef SBX_NO_SQLITE
@@ -21531,13 +21630,17 @@ static void inherit_end_unknown(struct inherit *r)
     sbx_tail_drop_orphans(tail);
 }
 
+/* Their descriptors are closed now: the rest of the estate lives as long as we do. */
 static void inherit_drop_unknown(struct inherit *r)
 {
-    size_t i;
+    size_t i, j;
     for (i = 0; i < r->estate->nitems; i++) {
-        const struct sbx_keep_item *item = &r->estate->items[i];
-        if (item->kind == SBX_KEEP_PROCESS && sbx_proctab_number(r->table, item->number) == NULL)
-            (void)sbx_keep_drop(&r->table->host->keep, SBX_KEEP_PROCESS, item->number);
+        struct sbx_keep_item *item = &r->estate->items[i];
+        if (item->kind != SBX_KEEP_PROCESS || sbx_proctab_number(r->table, item->number) != NULL)
+            continue;
+        for (j = 0; j < SBX_KEEP_FDS; j++)
+            sbx_fd_close(&item->fds[j]);
+        (void)sbx_keep_drop(&r->table->host->keep, SBX_KEEP_PROCESS, item->number);
     }
 }
 
