@@ -40,7 +40,9 @@ const sideways = (page) => page.evaluate(() => {
 
 // --- contrast, measured from what the browser computed ---
 
+// null: it was replaced by its successor just then, and has no colours any more.
 const contrastOf = (locator) => locator.evaluate((e) => {
+  if (!e.isConnected) return null;
   const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
   canvas.canvas.width = canvas.canvas.height = 1;
   const rgba = (colour) => {
@@ -69,7 +71,7 @@ for (const theme of ['light', 'dark'])
     const v = await t.open('#/', { colorScheme: theme });
     const low = [];
     const measure = async (name, locator) => {
-      const ratio = await contrastOf(locator);
+      const ratio = await until(() => contrastOf(locator), { what: `the colours of ${name}` });
       if (!(ratio >= 4.5)) low.push(`${name} ${ratio.toFixed(2)}`);
     };
     const background = await v.page.evaluate(() => getComputedStyle(document.body).backgroundColor);
