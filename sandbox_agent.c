@@ -15210,8 +15210,8 @@ SBX_PRIVATE void sbx_db_log_vfs_close(struct sbx_db_log_vfs *v)
 #ifndef SBX_PROC_DB_WAL_H
 #define SBX_PROC_DB_WAL_H
 
-#define SBX_WAL_STEP (24u << 20)     /* growth after which the log is copied into the file */
-#define SBX_WAL_CLOSE_IN (32u << 20) /* one copy follows the other from here on */
+#define SBX_WAL_STEP (8u << 20)      /* growth after which the log is copied into the file */
+#define SBX_WAL_CLOSE_IN (24u << 20) /* one copy follows the other from here on */
 #define SBX_WAL_REST (2u << 20)      /* and when so little is left, writing waits for it */
 #define SBX_WAL_PAUSE_AT (48u << 20) /* writing waits here for a chance to empty it */
 #define SBX_WAL_MAX (64u << 20)      /* writing is refused from here on; plus one transaction */
@@ -17181,6 +17181,8 @@ SBX_PRIVATE void sbx_store_log_hasten(struct sbx_store_log *log);
 /* The process has ended: what comes is stored at once, and nothing stays in memory. */
 SBX_PRIVATE void sbx_store_log_end(struct sbx_store_log *log);
 SBX_PRIVATE bool sbx_store_log_is_committed(const struct sbx_store_log *log);
+/* Is nothing shown to anybody for the moment, since a checkpoint is to end first? */
+SBX_PRIVATE bool sbx_store_log_is_held(const struct sbx_store_log *log);
 
 /* Committed state. first > last when the log is empty. */
 SBX_PRIVATE uint64_t sbx_store_log_first(const struct sbx_store_log *log);
@@ -18294,6 +18296,11 @@ SBX_PRIVATE void sbx_store_log_end(struct sbx_store_log *log)
 
 /* --- what there is of it --- */
 
+SBX_PRIVATE bool sbx_store_log_is_held(const struct sbx_store_log *log)
+{
+    return log->in_file && log->store->state == SBX_STORE_PAUSED;
+}
+
 SBX_PRIVATE bool sbx_store_log_is_committed(const struct sbx_store_log *log)
 {
     return log->committed == log->mem.last;
@@ -18704,6 +18711,9 @@ static bool log_is_moving(struct sbx_cursor *c)
         cursor_note_progress(c);
     /* A reader that has all there is cannot have stopped, nor has it been slow. */
     if (c->next > sbx_store_log_last(c->log->store))
+        c->progress_us = c->log->loop->now_us;
+    /* Nor one that is given nothing. */
+    if (sbx_store_log_is_held(c->log->store))
         c->progress_us = c->log->loop->now_us;
     if (patience < SBX_LOG_STALL_US)
         patience = SBX_LOG_STALL_US;

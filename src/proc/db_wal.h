@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SBX_WAL_STEP (24u << 20)     /* growth after which the log is copied into the file */
-#define SBX_WAL_CLOSE_IN (32u << 20) /* one copy follows the other from here on */
+#define SBX_WAL_STEP (8u << 20)      /* growth after which the log is copied into the file */
+#define SBX_WAL_CLOSE_IN (24u << 20) /* one copy follows the other from here on */
 #define SBX_WAL_REST (2u << 20)      /* and when so little is left, writing waits for it */
 #define SBX_WAL_PAUSE_AT (48u << 20) /* writing waits here for a chance to empty it */
 #define SBX_WAL_MAX (64u << 20)      /* writing is refused from here on; plus one transaction */
