@@ -18605,10 +18605,11 @@ SBX_PRIVATE void sbx_cursor_progress(struct sbx_cursor *c);
  * to take its time between steps is therefore given twice that time, within LOG_PACE_MAX_US.
  *
  * A reader that takes all it is given is never slower than its process: it is behind because we
- * read the process before we served the reader. One that took something a moment ago is hardly
- * slower. So while such a one is more than LOG_NEAR_BYTES behind, it is served first. It then finds
- * what it wants in memory, and the log need not be read back from the file that it was just written
- * to. A slow reader takes something now and then, and is not waited for in between.
+ * read the process before we served the reader. So while such a one is more than LOG_NEAR_BYTES
+ * behind, it is served first. It then finds what it wants in memory, and the log need not be read
+ * back from the file that it was just written to. (Waiting also for one that took something just
+ * before was tried: half as much is read back then, but such a reader never shows how long its pauses
+ * are, so the patience with it is short, and on a busy machine it was outrun.)
  *
  * A log asks again on its timer only while somebody waits: nothing wakes up for an idle log. */
 
@@ -18616,7 +18617,7 @@ SBX_PRIVATE void sbx_cursor_progress(struct sbx_cursor *c);
 #define LOG_PACE_MAX_US 300000u
 #define LOG_READ_MARGIN (64u * 1024u)
 #define LOG_NEAR_BYTES (256u * 1024u)
-#define LOG_BRISK_US 5000u
+#define LOG_FAR_BYTES (2u * 1024u * 1024u) /* who is that far behind reads the file anyway */
 
 static void log_on_commit(void *ctx)
 {
@@ -18740,7 +18741,7 @@ static bool log_is_to_be_served(struct sbx_cursor *c)
 {
     uint64_t behind = sbx_store_log_offset(c->log->store) - c->offset;
     return c->hungry != NULL && c->offset_known && behind > LOG_NEAR_BYTES &&
-           (c->hungry(c) || c->log->loop->now_us - c->progress_us < LOG_BRISK_US);
+           behind < LOG_FAR_BYTES && c->hungry(c);
 }
 
 SBX_PRIVATE bool sbx_log_may_grow(struct sbx_log *log)
