@@ -731,7 +731,7 @@ browser_tests()
         return 0
     fi
     say "browser tests against $1"
-    suite browser "$build/browser-tests.log" 600 \
+    suite browser "$build/browser-tests.log" 1800 \
         "$NODE" tests/browser/run.mjs --bin "$1" ${only:+--only "$only"}
 }
 

@@ -14,8 +14,8 @@
  * read the process before we served the reader. So while such a one is more than LOG_NEAR_BYTES
  * behind, it is served first. It then finds what it wants in memory, and the log need not be read
  * back from the file that it was just written to. (Waiting also for one that took something just
- * before was tried: half as much is read back then, but such a reader never shows how long its pauses
- * are, so the patience with it is short, and on a busy machine it was outrun.)
+ * before was tried: half as much is read back then, but such a reader never shows how long its
+ * pauses are, so the patience with it is short, and on a busy machine it was outrun.)
  *
  * A log asks again on its timer only while somebody waits: nothing wakes up for an idle log. */
 #include "proc/log.h"
