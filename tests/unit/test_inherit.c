@@ -41,6 +41,8 @@ static struct sbx_slot *leave(uint64_t number, uint32_t flags)
         for (;;)
             pause();
     }
+    while (getsid(pid) != pid) /* as any process that was started */
+        (void)usleep(500);
     slot->pid = pid; /* the memory is shared with the child, too */
     return slot;
 }
