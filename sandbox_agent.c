@@ -17181,8 +17181,6 @@ SBX_PRIVATE void sbx_store_log_hasten(struct sbx_store_log *log);
 /* The process has ended: what comes is stored at once, and nothing stays in memory. */
 SBX_PRIVATE void sbx_store_log_end(struct sbx_store_log *log);
 SBX_PRIVATE bool sbx_store_log_is_committed(const struct sbx_store_log *log);
-/* Is nothing shown to anybody for the moment, since a checkpoint is to end first? */
-SBX_PRIVATE bool sbx_store_log_is_held(const struct sbx_store_log *log);
 
 /* Committed state. first > last when the log is empty. */
 SBX_PRIVATE uint64_t sbx_store_log_first(const struct sbx_store_log *log);
@@ -18296,11 +18294,6 @@ SBX_PRIVATE void sbx_store_log_end(struct sbx_store_log *log)
 
 /* --- what there is of it --- */
 
-SBX_PRIVATE bool sbx_store_log_is_held(const struct sbx_store_log *log)
-{
-    return log->in_file && log->store->state == SBX_STORE_PAUSED;
-}
-
 SBX_PRIVATE bool sbx_store_log_is_committed(const struct sbx_store_log *log)
 {
     return log->committed == log->mem.last;
@@ -18712,9 +18705,6 @@ static bool log_is_moving(struct sbx_cursor *c)
         cursor_note_progress(c);
     /* A reader that has all there is cannot have stopped, nor has it been slow. */
     if (c->next > sbx_store_log_last(c->log->store))
-        c->progress_us = c->log->loop->now_us;
-    /* Nor one that is given nothing. */
-    if (sbx_store_log_is_held(c->log->store))
         c->progress_us = c->log->loop->now_us;
     if (patience < SBX_LOG_STALL_US)
         patience = SBX_LOG_STALL_US;

@@ -124,9 +124,6 @@ static bool log_is_moving(struct sbx_cursor *c)
     /* A reader that has all there is cannot have stopped, nor has it been slow. */
     if (c->next > sbx_store_log_last(c->log->store))
         c->progress_us = c->log->loop->now_us;
-    /* Nor one that is given nothing. */
-    if (sbx_store_log_is_held(c->log->store))
-        c->progress_us = c->log->loop->now_us;
     if (patience < SBX_LOG_STALL_US)
         patience = SBX_LOG_STALL_US;
     return c->log->loop->now_us - c->progress_us < patience;

@@ -155,8 +155,6 @@ void sbx_store_log_hasten(struct sbx_store_log *log);
 /* The process has ended: what comes is stored at once, and nothing stays in memory. */
 void sbx_store_log_end(struct sbx_store_log *log);
 bool sbx_store_log_is_committed(const struct sbx_store_log *log);
-/* Is nothing shown to anybody for the moment, since a checkpoint is to end first? */
-bool sbx_store_log_is_held(const struct sbx_store_log *log);
 
 /* Committed state. first > last when the log is empty. */
 uint64_t sbx_store_log_first(const struct sbx_store_log *log);

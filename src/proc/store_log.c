@@ -229,11 +229,6 @@ void sbx_store_log_end(struct sbx_store_log *log)
 
 /* --- what there is of it --- */
 
-bool sbx_store_log_is_held(const struct sbx_store_log *log)
-{
-    return log->in_file && log->store->state == SBX_STORE_PAUSED;
-}
-
 bool sbx_store_log_is_committed(const struct sbx_store_log *log)
 {
     return log->committed == log->mem.last;
