@@ -3,6 +3,7 @@
  * certificate as its own authority. */
 #include "conn_rig.h"
 #include "gate.h"
+#include "tls_rig.h"
 
 #include "net/tls_cert.h"
 
@@ -10,7 +11,6 @@
 #include <mbedtls/version.h>
 #include <mbedtls/x509_crt.h>
 
-#include "os/rand.h"
 
 #define STREAM_BYTES 3000000u
 
@@ -70,26 +70,6 @@ static int forget_pairs(void **state)
 
 /* --- the client --- */
 
-static int client_random(void *ctx, unsigned char *p, size_t n)
-{
-    (void)ctx;
-    return sbx_rand_bytes(p, n) < 0 ? -1 : 0;
-}
-
-static int client_send(void *ctx, const unsigned char *p, size_t n)
-{
-    ssize_t put = sbx_fd_write(rig.peer, p, n);
-    (void)ctx;
-    return put == -EAGAIN ? MBEDTLS_ERR_SSL_WANT_WRITE : put < 0 ? -1 : (int)put;
-}
-
-static int client_recv(void *ctx, unsigned char *p, size_t n)
-{
-    ssize_t got = sbx_fd_read(rig.peer, p, n);
-    (void)ctx;
-    return got == -EAGAIN ? MBEDTLS_ERR_SSL_WANT_READ : got < 0 ? -1 : (int)got;
-}
-
 static void client_trust(void)
 {
     struct sbx_buf text;
@@ -112,7 +92,7 @@ static void client_open(void)
     mbedtls_ssl_conf_authmode(&client.conf, MBEDTLS_SSL_VERIFY_REQUIRED);
     assert_int_equal(mbedtls_ssl_setup(&client.ssl, &client.conf), 0);
     assert_int_equal(mbedtls_ssl_set_hostname(&client.ssl, "localhost"), 0);
-    mbedtls_ssl_set_bio(&client.ssl, NULL, client_send, client_recv, NULL);
+    mbedtls_ssl_set_bio(&client.ssl, &rig.peer, client_send, client_recv, NULL);
 }
 
 static bool wants(int rc)

@@ -5,6 +5,7 @@
  * The library allocates with calloc(), and so it gets the one below. The gate of the other tests
  * (gate.h) is at our own heap's door, which the library does not use. */
 #include "conn_rig.h"
+#include "tls_rig.h"
 
 #include "net/tls_cert.h"
 #include "os/rand.h"
@@ -95,26 +96,6 @@ static int teardown(void **state)
 
 /* --- the client, which has memory --- */
 
-static int client_random(void *ctx, unsigned char *p, size_t n)
-{
-    (void)ctx;
-    return sbx_rand_bytes(p, n) < 0 ? -1 : 0;
-}
-
-static int client_send(void *ctx, const unsigned char *p, size_t n)
-{
-    ssize_t put = sbx_fd_write(rig.peer, p, n);
-    (void)ctx;
-    return put == -EAGAIN ? MBEDTLS_ERR_SSL_WANT_WRITE : put < 0 ? -1 : (int)put;
-}
-
-static int client_recv(void *ctx, unsigned char *p, size_t n)
-{
-    ssize_t got = sbx_fd_read(rig.peer, p, n);
-    (void)ctx;
-    return got == -EAGAIN ? MBEDTLS_ERR_SSL_WANT_READ : got < 0 ? -1 : (int)got;
-}
-
 static bool wants(int rc)
 {
     return rc == MBEDTLS_ERR_SSL_WANT_READ || rc == MBEDTLS_ERR_SSL_WANT_WRITE;
@@ -131,7 +112,7 @@ static void client_open(void)
     mbedtls_ssl_conf_rng(&client.conf, client_random, NULL);
     mbedtls_ssl_conf_authmode(&client.conf, MBEDTLS_SSL_VERIFY_NONE);
     assert_int_equal(mbedtls_ssl_setup(&client.ssl, &client.conf), 0);
-    mbedtls_ssl_set_bio(&client.ssl, NULL, client_send, client_recv, NULL);
+    mbedtls_ssl_set_bio(&client.ssl, &rig.peer, client_send, client_recv, NULL);
 }
 
 static void client_close(void)
