@@ -11,7 +11,6 @@
 #include <mbedtls/version.h>
 #include <mbedtls/x509_crt.h>
 
-
 #define STREAM_BYTES 3000000u
 
 static struct rig rig;
