@@ -29,6 +29,7 @@ static struct sbx_slot *leave(uint64_t number, uint32_t flags)
 {
     struct sbx_slot *slot =
         sbx_tail_slot_new(sbx_store_tail(rig.host.store), SBX_SLOT_PROCESS, number);
+    uint64_t end = sbx_clock_mono_us() + RIG_PATIENCE_US;
     pid_t pid;
     assert_non_null(slot);
     slot->started_us = sbx_ident_now_us();
@@ -41,8 +42,10 @@ static struct sbx_slot *leave(uint64_t number, uint32_t flags)
         for (;;)
             pause();
     }
-    while (getsid(pid) != pid) /* as any process that was started */
+    while (getsid(pid) != pid) { /* as any process that was started */
+        assert_true(sbx_clock_mono_us() < end);
         (void)usleep(500);
+    }
     slot->pid = pid; /* the memory is shared with the child, too */
     return slot;
 }
