@@ -78,15 +78,19 @@ function createWelcome() {
     h('p', { class: 'muted' }, 'Choose one at the left, or press ', h('kbd', null, '?'), ' for the keys.'),
   ];
   const element = h('section', { class: 'empty welcome' });
-  let shown = null;
+  let wasEmpty = null;
   return {
     element,
-    async update() {
-      const next = store.processes.size === 0 ? 'none' : 'some';
-      if (!store.loaded || next === shown) return;
-      shown = next;
-      const content = next === 'none' ? await (await import('./first_steps.js')).firstSteps() : some;
-      if (shown === next) replaceChildren(element, content);
+    async update(back) {
+      const isEmpty = store.processes.size === 0;
+      if (!store.loaded || (isEmpty === wasEmpty && !back)) return;
+      wasEmpty = isEmpty;
+      const content = isEmpty
+        ? await import('./first_steps.js')
+            .then((part) => part.firstSteps())
+            .catch(async () => (await createMissingView()).element)
+        : some;
+      if (isEmpty === wasEmpty) replaceChildren(element, content);
     },
   };
 }
@@ -222,7 +226,10 @@ function startPage() {
     form = wanted;
     const onCreated = (process) => {
       store.put(process);
-      if (form === wanted) location.hash = processAddress(process.id);
+      if (form !== wanted) return;
+      location.hash = processAddress(process.id);
+      // The event comes later; until then one more Enter would start one more process.
+      showRoute();
     };
     try {
       forms ??= import('./forms.js').then(({ loadForms }) => loadForms());
@@ -268,7 +275,7 @@ function startPage() {
     }
     setAttribute(panes, 'data-stale', store.connection === 'unreachable');
     bar.update();
-    welcome.update();
+    welcome.update(back);
     list.update();
     detail.update(back);
     if (back && form?.view?.failed) {
@@ -313,7 +320,7 @@ function startPage() {
     const now = serverNow();
     list.tick(now);
     detail.tick(now);
-    if (store.connection === 'unreachable') bar.update();
+    bar.update();
   }, 1000);
   update();
   store.start();

@@ -15,7 +15,7 @@ for (let part = 0; part < THIRDS; part++)
     for (const name of Object.keys(STATES).filter((_, i) => i % THIRDS === part)) {
       const v = await scene.enter(name, { colorScheme: 'light' });
       for (const theme of ['light', 'dark']) {
-        await v.page.emulateMedia({ colorScheme: theme });
+        await v.colorScheme(theme);
         for (const fault of await axeFaults(v.page)) faults.push(`${name}, ${theme}: ${fault}`);
       }
       await v.page.setViewportSize({ width: 320, height: 640 });
@@ -96,8 +96,8 @@ test('theme', 'the page follows the system, unless a theme was chosen; that one 
   const v = await t.open('#/', { colorScheme: 'dark' });
   const isDark = () => v.page.evaluate(() => Number(/\d+/.exec(getComputedStyle(document.body).backgroundColor)[0]) < 128);
   ok(await isDark(), 'a dark system has a light page');
-  await v.page.emulateMedia({ colorScheme: 'light' });
-  await until(async () => !(await isDark()), { what: 'the light theme' });
+  await v.colorScheme('light');
+  ok(!(await isDark()), 'a light system has a dark page');
   for (let i = 0; i < 3 && !(await isDark()); i++) await v.click('theme');
   ok(await isDark(), 'no dark theme in three steps');
   await v.reload();

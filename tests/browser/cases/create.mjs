@@ -161,6 +161,26 @@ test('once', 'two quick Enters start one process', async (t) => {
   eq((await t.api.get('/v1/processes')).json.processes.length, 1, 'processes');
 });
 
+// The answer has come, and the page has not yet left the form by itself.
+test('once-answered', 'Enter in the moment of the answer starts no second process', async (t) => {
+  const v = await openForm(t);
+  await v.type('sleep 60');
+  await v.at('submit').evaluate((submit) => {
+    window.__enters = 0;
+    new MutationObserver(() => {
+      if (submit.disabled) return;
+      window.__enters++;
+      submit.form.requestSubmit();
+    }).observe(submit, { attributeFilter: ['disabled'] });
+  });
+  await v.press('Enter');
+  await started(v);
+  await v.row('proc_1').waitFor();
+  await until(() => v.page.evaluate(() => window.__enters > 0), { what: 'the button to be usable again' });
+  await v.frames();
+  eq(v.requests.filter((r) => r.method === 'POST').map((r) => r.url.replace(/.*\/v1/, '')), ['/processes'], 'requests');
+});
+
 test('disconnected', 'without a server nothing can be started, and what was typed stays', async (t) => {
   const v = await openForm(t, [/ERR_|Failed to load/]);
   await v.type('true');

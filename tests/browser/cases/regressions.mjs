@@ -6,8 +6,6 @@ const NETWORK = /ERR_|Failed to load|WebSocket|network/i;
 const LIST = /\/v1\/processes(\?[^/]*)?$/;
 const recordOf = (id) => new RegExp(`/v1/processes/${id}(\\?[^/]*)?$`);
 
-// What the page does with an answer that has come is done two frames later.
-const settled = (v) => v.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
 // The page asks at once for what it would ask for within two seconds.
 const askNow = (v) => v.page.evaluate(() => dispatchEvent(new Event('online')));
 // `count` more answers to the page about the list, from now on.
@@ -17,7 +15,7 @@ async function moreLists(v, count) {
     const before = answers();
     await askNow(v);
     await until(() => answers() > before, { what: 'one more answer about the list' });
-    await settled(v);
+    await v.frames();
   }
 }
 function gate() {
@@ -180,8 +178,8 @@ test('reading-place', 'who reads in the middle of a log stays there when lines w
   await v.setPressed('Filter', false, v.at('toolbar'));
   await v.setPressed('Follow', false, v.at('toolbar'));
   await v.at('log').first().evaluate((log) => { log.scrollTop = log.scrollHeight / 2; });
-  await settled(v);
-  await settled(v);
+  await v.frames();
+  await v.frames();
   ok(!(await v.pressed('Follow')), 'follows');
   const before = await firstNumber(v);
   ok(before > 1000 && before < 2000, () => `the first line in sight is ${before}`);
@@ -189,21 +187,21 @@ test('reading-place', 'who reads in the middle of a log stays there when lines w
   const allLines = (count) => until(async () => (lines = await v.at('log').first().evaluate((log) => [...log.querySelectorAll('.line')].filter((e) => !e.hidden).length)) === count, { what: `${count} lines`, last: () => lines });
 
   await v.setPressed('Wrap', true, v.at('toolbar'));
-  await settled(v);
+  await v.frames();
   await placeIs(v, before, 'with Wrap on');
   await v.setPressed('Wrap', false, v.at('toolbar'));
-  await settled(v);
+  await v.frames();
   await placeIs(v, before, 'with Wrap off');
 
   await v.setPressed('Filter', true, v.at('toolbar'));
   await allLines(300);
-  await settled(v);
+  await v.frames();
   const match = before + ((17 - (before % 10)) % 10); // the next that ends in 7
   let at = null;
   await until(async () => { at = await firstNumber(v); return at === match || at === match - 10; }, { what: `the needle nearest to line ${before} to be the first in sight`, last: () => at });
   await v.setPressed('Filter', false, v.at('toolbar'));
   await allLines(3000);
-  await settled(v);
+  await v.frames();
   await placeIs(v, at, 'with Filter off');
   ok(!(await v.pressed('Follow')), 'follows afterwards');
 });
@@ -235,7 +233,7 @@ async function deletedUnderTerminal(t, answer) {
   await askNow(v);
   await v.row(id).waitFor({ state: 'detached' });
   await v.row(other.id).waitFor();
-  return { v, id, release: async () => { held.open(); await done.opened; await settled(v); } };
+  return { v, id, release: async () => { held.open(); await done.opened; await v.frames(); } };
 }
 const asBefore = (route, record) => route.fulfill({ status: 200, contentType: 'application/json', body: record });
 const staysAway = async (v, id) => {
@@ -307,7 +305,7 @@ for (const [width, height] of [[640, 360], [320, 256]])
       for (const by of [-3000, 3000]) {
         await v.page.mouse.move(width - 40, height - 30);
         await v.page.mouse.wheel(0, by);
-        await settled(v);
+        await v.frames();
         if ((await visible()) >= needed) return;
       }
       await until(async () => (await visible()) >= needed, { what: `${needed} px of ${testid} to be in sight`, last: () => `${last} px` });
@@ -370,7 +368,7 @@ test('start-slow', 'who has gone elsewhere while a process is started stays ther
   const address = await v.hash();
   slow.open();
   await done.opened;
-  await settled(v);
+  await v.frames();
   await v.says('row-proc_2', /running/);
   await moreLists(v, 1);
   eq(await v.hash(), address, 'address');

@@ -5,7 +5,6 @@ const test = define('second-review');
 const NETWORK = /ERR_|Failed to load|WebSocket|network/i;
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
-const settled = (v) => v.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
 const connectedTerminal = (v) => v.says('term-status', /^connected$/);
 // Until `unroute` nothing of the API is answered; sockets that are open stay so, as with a server that hangs.
 const silence = (v) => v.page.route('**/v1/**', (route) => route.abort('connectionrefused'));
@@ -20,7 +19,7 @@ test('keys-pass-terminal', 'keys that move through the list type nothing into a 
   await v.press('j');
   await v.termHas('$');
   await connectedTerminal(v);
-  await settled(v);
+  await v.frames();
   await v.press('j', 'j', 'k', 'ArrowDown', 'ArrowUp', 'Home');
   await v.focusIs(`row-${id}`);
   eq(v.typed(), [], 'typed into the shell');
@@ -142,7 +141,7 @@ test('redraw-size', 'after the replay of a full screen the size that is shown is
   await v.reload();
   await v.termHas('key a number 1');
   await until(() => v.resizes().length >= before + 2, { what: 'the screen to be drawn anew' });
-  await settled(v);
+  await v.frames();
   const [cols, rows] = await v.termSize();
   eq({ cols, rows, type: 'resize' }, v.resizes().at(-1), 'size of the terminal');
   eq(await v.text('term-size'), `${cols}x${rows}`, 'size that is shown');
@@ -234,7 +233,7 @@ test('narrow', 'at 720 px what copies stays together; at 320x568 a log has room'
   const top = async (locator) => (await locator.boundingBox()).y;
   eq(await top(v.button('Copy id')), await top(v.at('copy-curl')), 'top of what copies');
   await v.page.setViewportSize({ width: 320, height: 568 });
-  await settled(v);
+  await v.frames();
   const { height } = await v.at('log').first().boundingBox();
   ok(height >= 300, `the log is ${height} px high`);
 });
@@ -268,6 +267,23 @@ test('form-comes-back', 'a form that could not be loaded comes by itself when th
   await v.connected();
   await v.shown('new-form');
 }, IN_MEMORY);
+
+test('welcome-comes-back', 'what a list without processes says comes by itself, too, when the server is back', async (t) => {
+  const v = (await t.viewer()).expect(NETWORK);
+  // The server goes away between the list and the part of the page that an empty one needs.
+  await v.page.route(/first_steps/, async (route) => {
+    await silence(v);
+    await route.abort('connectionrefused');
+  });
+  await v.open('#/', { connected: false });
+  await v.oneAlert(/when the server is back/i);
+  await v.page.unroute(/first_steps/);
+  await v.page.unroute('**/v1/**');
+  await askNow(v);
+  await v.connected();
+  await v.page.getByRole('heading', { name: 'No processes yet' }).waitFor();
+  eq(await v.alerts(), [], 'alerts');
+});
 
 test('dialog-missing', 'a dialog that cannot be loaded without the server says so', async (t) => {
   const v = (await withoutServer(t, '#/')).expect(/dynamically imported/);
@@ -400,6 +416,6 @@ test('read-only-size', 'a terminal that may only read does not tell of viewers t
   await v.termHas('$');
   await until(async () => /letterbox/.test(await v.at('term').getAttribute('class')), { what: 'the border' });
   await until(() => v.pressed('Read-only'), { what: 'Read-only' });
-  await settled(v);
+  await v.frames();
   eq(await v.text('term-size'), (await v.termSize()).join('x'), 'size');
 }, { server: { token: 'full', auth: 'none', pre: "printf 'full\\nlook read\\n' >tokens", flags: '--token-file tokens' } });

@@ -90,6 +90,19 @@ export class Viewer {
     });
   }
 
+  // Until the page has drawn: what it does with an answer that has come is done two frames later.
+  async frames(count = 2) {
+    await this.page.evaluate(async (n) => {
+      for (let i = 0; i < n; i++) await new Promise((next) => requestAnimationFrame(next));
+    }, count);
+  }
+  // The system's theme, with the page drawn in it: it hears of it in one frame, gives it to the terminal
+  // in the next, and that is drawn in one more.
+  async colorScheme(theme) {
+    await this.page.emulateMedia({ colorScheme: theme });
+    await this.frames(4);
+  }
+
   // --- parts of the page ---
 
   at(testid) {
