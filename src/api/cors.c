@@ -11,6 +11,9 @@
 #include "api/cors.h"
 #include "proto/http_write.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdint.h>
 #include <string.h>
 
 static bool cors_has_wildcard(const struct sbx_cors *cors)
@@ -99,22 +102,16 @@ static struct sbx_str cors_without_port(struct sbx_str authority)
     return authority;
 }
 
+/* "127.0.0.1.example.org" is a name like any other. */
 static bool cors_is_ipv4_loopback(struct sbx_str host)
 {
-    size_t i, dots = 0, digits = 0;
-    if (!sbx_str_starts_with(host, "127."))
+    char text[INET_ADDRSTRLEN];
+    struct in_addr address;
+    if (host.n >= sizeof text || memchr(host.p, '\0', host.n) != NULL)
         return false;
-    for (i = 0; i < host.n; i++) {
-        if (host.p[i] == '.' && digits > 0) {
-            dots++;
-            digits = 0;
-        } else if (host.p[i] >= '0' && host.p[i] <= '9' && digits < 3) {
-            digits++;
-        } else {
-            return false; /* "127.0.0.1.example.org" is a name like any other */
-        }
-    }
-    return dots == 3 && digits > 0;
+    memcpy(text, host.p, host.n);
+    text[host.n] = '\0';
+    return inet_pton(AF_INET, text, &address) == 1 && ((const uint8_t *)&address)[0] == 127;
 }
 
 static bool cors_is_loopback(struct sbx_str authority)
@@ -135,7 +132,7 @@ static bool cors_is_host(struct sbx_str authority, struct sbx_str origin, struct
     return same.n > 0 && sbx_str_ieq(same, authority);
 }
 
-bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host,
+bool sbx_cors_may_ask(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host,
                       bool tls)
 {
     struct sbx_str authority = cors_authority(origin);

@@ -24,10 +24,10 @@ void sbx_cors_put_origin(const struct sbx_cors *cors, struct sbx_str origin, str
 void sbx_cors_put_preflight(const struct sbx_cors *cors, struct sbx_str requested,
                             struct sbx_buf *out);
 
-/* May a page of that origin change something or open a terminal? Yes for one that was loaded from
+/* May a page of that origin use the API and open terminals? Yes for one that was loaded from
  * this machine (loopback), from the agent itself (the host that was asked; `tls`: and over TLS,
  * as we were), or that is allowed by flag. */
-bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host,
+bool sbx_cors_may_ask(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host,
                       bool tls);
 
 #endif

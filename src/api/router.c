@@ -260,14 +260,14 @@ static bool router_scope_ok(struct sbx_conn *c, const struct sbx_route *route)
 
 /* --- pages --- */
 
-/* Requests that change something, and terminals, are refused to pages from elsewhere. */
+/* Reading, too: a browser would keep the answer from a page from elsewhere, but a stream that it
+ * follows costs us something, and may slow its process down. */
 static bool router_origin_ok(struct sbx_conn *c, const struct sbx_http_request *req,
                              struct sbx_str host, const struct sbx_route *route)
 {
     struct sbx_str origin = router_header(req, "origin");
-    bool acts = strcmp(route->method, "GET") != 0 || (route->flags & SBX_ROUTE_TERMINAL) != 0;
-    if (origin.n == 0 || !acts ||
-        sbx_cors_may_act(&sbx_api_of(c)->cors, origin, host, c->stream.tls != NULL))
+    if (origin.n == 0 || (route->flags & SBX_ROUTE_PUBLIC) != 0 ||
+        sbx_cors_may_ask(&sbx_api_of(c)->cors, origin, host, c->stream.tls != NULL))
         return true;
     sbx_reply_error(c, SBX_PROBLEM_PERMISSION_DENIED, 0,
                     "origin %.*s is not allowed; the flag --cors-allow-origin would allow it",
@@ -390,7 +390,7 @@ static void router_on_refused(struct sbx_conn *c, const struct sbx_http_request 
     switch (status) {
     case 408:
         sbx_reply_error(c, SBX_PROBLEM_TIMEOUT, 408,
-                        "request was not complete after %" PRIu64 " ms",
+                        "request was not complete after %" PRIu64 " ms (--request-timeout)",
                         c->net->request_timeout_us / 1000);
         return;
     case 413:

@@ -6,9 +6,10 @@
 #include <string.h>
 
 static const struct sbx_route routes_table[] = {
-    {"GET", "/", "get_root", sbx_api_get_root, SBX_ROUTE_OPEN},
-    {"GET", "/healthz", "get_healthz", sbx_api_get_healthz, SBX_ROUTE_OPEN},
-    {"GET", "/v1/health", "get_health", sbx_api_get_health, 0},
+    {"GET", "/", "get_root", sbx_api_get_root, SBX_ROUTE_OPEN | SBX_ROUTE_PUBLIC},
+    {"GET", "/healthz", "get_healthz", sbx_api_get_healthz,
+     SBX_ROUTE_OPEN | SBX_ROUTE_PUBLIC},
+    {"GET", "/v1/health", "get_health", sbx_api_get_health, SBX_ROUTE_PUBLIC},
     {"GET", "/v1/openapi.json", "get_openapi", sbx_api_get_openapi, 0},
     {"POST", "/v1/tickets", "create_ticket", sbx_api_create_ticket,
      SBX_ROUTE_JSON | SBX_ROUTE_READS},

@@ -6,12 +6,13 @@
 
 enum sbx_route_flags {
     SBX_ROUTE_JSON = 1,       /* takes a JSON body */
-    SBX_ROUTE_TERMINAL = 2,   /* WebSocket: token in the query too, origin checked, no HEAD */
+    SBX_ROUTE_TERMINAL = 2,   /* WebSocket: token in the query too, no HEAD */
     SBX_ROUTE_INPUT = 4,      /* its body may be as long as the input limit needs */
     SBX_ROUTE_OPEN = 8,       /* no token needed */
     SBX_ROUTE_STARTS = 16,    /* starts a process: refused while the server stops */
     SBX_ROUTE_READS = 32,     /* changes nothing although it is a POST */
-    SBX_ROUTE_TICKET = 64     /* a ticket opens it, a stream of it where it has others */
+    SBX_ROUTE_TICKET = 64,    /* a ticket opens it, a stream of it where it has others */
+    SBX_ROUTE_PUBLIC = 128    /* the same answer for everybody: pages of any origin may ask */
 };
 
 struct sbx_route {

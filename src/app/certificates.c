@@ -133,7 +133,7 @@ static void certificates_path(char path[4096], const char *dir, const char *file
 static int certificates_read(struct sbx_buf *out, const char *path, struct sbx_err *err)
 {
     int rc = path[0] == '\0' ? 0 : sbx_secret_read(out, "--tls-self-signed:", path,
-                                                   CERTIFICATES_PEM_MAX, err);
+                                                   CERTIFICATES_PEM_MAX, 0, err);
     if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -EIO)
         return rc;
     if (rc < 0)
@@ -285,7 +285,8 @@ int sbx_certificates_read(struct sbx_secrets *s, const struct sbx_config *c, con
     if (!sbx_config_wants_tls(c))
         return 0;
     sbx_secrets_init(&fresh);
-    rc = sbx_secrets_read_tls(&fresh, c->tls_cert, c->tls_key, c->tls_client_ca, err);
+    rc = sbx_secrets_read_tls(&fresh, c->tls_cert, c->tls_key, c->tls_client_ca, c->secrets_wait_us,
+                              err);
     if (rc == 0 && c->tls_self_signed)
         rc = certificates_read_own(&fresh, s, c, dir, diag, err);
     if (rc == 0) {

@@ -383,6 +383,7 @@ static int cli_go_on(bool there_is, const char *stays, const struct sbx_err *err
 static int cli_follow_tokens(struct cli_run *run)
 {
     struct sbx_err err;
+    run->config.secrets_wait_us = 0; /* clients wait for us */
     cli_take_secrets(run);
     if (sbx_config_read_tokens(&run->config, &err) == 0)
         return -1;
@@ -550,7 +551,8 @@ static int cli_start(struct cli_run *run)
         return cli_fail(&err);
     }
     /* Before the files may be out of reach; and the ones in the data directory after. */
-    if (sbx_secrets_read_tls(&c->secrets, c->tls_cert, c->tls_key, c->tls_client_ca, &err) < 0)
+    if (sbx_secrets_read_tls(&c->secrets, c->tls_cert, c->tls_key, c->tls_client_ca,
+                             c->secrets_wait_us, &err) < 0)
         return cli_fail(&err);
     if (c->user != NULL && cli_become(run, &diag, &err) < 0)
         return cli_fail(&err);

@@ -22,6 +22,7 @@ void sbx_config_init(struct sbx_config *c)
         .request_timeout_ms = 60000,
         .idle_timeout_ms = 300000,
         .shutdown_grace_ms = 1500,
+        .secrets_wait_us = 2000000,
     };
     sbx_tokens_init(&c->tokens);
     sbx_secrets_init(&c->secrets);
@@ -67,7 +68,9 @@ int sbx_config_set_token(struct sbx_config *c, const char *value, struct sbx_err
 
 int sbx_config_read_tokens(struct sbx_config *c, struct sbx_err *err)
 {
-    return c->token_file == NULL ? 0 : sbx_secrets_read_tokens(&c->tokens, c->token_file, err);
+    if (c->token_file == NULL)
+        return 0;
+    return sbx_secrets_read_tokens(&c->tokens, c->token_file, c->secrets_wait_us, err);
 }
 
 /* Both ways: the port that the system will choose is none of those named. */

@@ -28,6 +28,7 @@ struct sbx_config {
     const char *tls_cert, *tls_key, *tls_client_ca; /* files, read again on SIGHUP; NULL: none */
     bool tls_self_signed;
     struct sbx_secrets secrets;  /* what was in them */
+    uint64_t secrets_wait_us;    /* for a program that writes one of them into a pipe */
     const char *user;            /* to become after binding; NULL: stay */
     bool no_new_privs;
     const char *data_dir;        /* NULL: the default; see datadir.h */

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,8 +117,10 @@ static pid_t datadir_read_owner(const char *text, bool *alone)
 {
     size_t line = strcspn(text, "\n");
     const char *word = strstr(text, DATADIR_ALONE);
+    long pid;
     *alone = word != NULL && word < text + line;
-    return line == 0 ? 0 : (pid_t)strtol(text, NULL, 10);
+    pid = strtol(text, NULL, 10);
+    return line == 0 || pid > INT_MAX ? 0 : (pid_t)pid;
 }
 
 /* Never empty in between, nor after a failure. */
@@ -208,8 +211,15 @@ int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const struct sbx_d
 
 void sbx_datadir_provide(const char *flag, uid_t uid, gid_t gid)
 {
-    if (flag != NULL && strcmp(flag, ":memory:") != 0 && mkdir(flag, 0700) == 0)
-        (void)!lchown(flag, uid, gid);
+    struct stat st;
+    int fd;
+    if (flag == NULL || strcmp(flag, ":memory:") == 0 || mkdir(flag, 0700) < 0)
+        return;
+    /* By descriptor: whoever may write to the directory above can put another name there. */
+    fd = open(flag, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 07777) == 0700)
+        (void)!fchown(fd, uid, gid);
+    sbx_fd_close(&fd);
 }
 
 int sbx_datadir_find(struct sbx_datadir *d, const char *flag, struct sbx_err *err)

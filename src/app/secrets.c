@@ -24,7 +24,6 @@
 #define SECRETS_PARTS 4u
 #define SECRETS_HEAD (4u + 4u * SECRETS_PARTS)
 #define SECRETS_READ 16384u   /* of something that does not say how much it has */
-#define SECRETS_WAIT_US 2000000u /* in all, for a program that writes it into a pipe */
 
 static const uint8_t secrets_magic[4] = {'s', 'k', 's', 1};
 /* Of each part in a pack. */
@@ -78,9 +77,9 @@ static ssize_t secrets_read_some(int fd, uint8_t *to, size_t room, uint64_t end_
     return got == -EAGAIN ? -ETIMEDOUT : got;
 }
 
-static int secrets_read_fd(struct sbx_buf *out, int fd, size_t most)
+static int secrets_read_fd(struct sbx_buf *out, int fd, size_t most, uint64_t wait_us)
 {
-    uint64_t end_us = sbx_clock_mono_us() + SECRETS_WAIT_US;
+    uint64_t end_us = sbx_clock_mono_us() + wait_us;
     size_t had = sbx_buf_len(out);
     bool room = sbx_buf_reserve(out, secrets_room(fd, most)) != NULL;
     for (;;) {
@@ -96,14 +95,14 @@ static int secrets_read_fd(struct sbx_buf *out, int fd, size_t most)
 }
 
 int sbx_secret_read(struct sbx_buf *out, const char *flag, const char *path, size_t most,
-                    struct sbx_err *err)
+                    uint64_t wait_us, struct sbx_err *err)
 {
     /* A FIFO without a writer must not keep the server from answering a SIGHUP. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
     if (fd < 0) {
         rc = -errno;
     } else {
-        rc = secrets_read_fd(out, fd, most);
+        rc = secrets_read_fd(out, fd, most, wait_us);
         sbx_fd_close(&fd);
     }
     if (rc == 0)
@@ -146,7 +145,8 @@ int sbx_secret_write(const char *path, struct sbx_str bytes)
     return rc;
 }
 
-int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, struct sbx_err *err)
+int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, uint64_t wait_us,
+                            struct sbx_err *err)
 {
     struct sbx_tokens fresh, old = *t;
     struct sbx_buf text;
@@ -155,7 +155,7 @@ int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, struct sbx_e
     sbx_tokens_init(&fresh);
     sbx_buf_init(&text);
     (void)snprintf(where, sizeof where, "--token-file %.200s", path);
-    rc = sbx_secret_read(&text, "--token-file", path, SECRETS_TOKEN_FILE_MAX, err);
+    rc = sbx_secret_read(&text, "--token-file", path, SECRETS_TOKEN_FILE_MAX, wait_us, err);
     if (rc == 0)
         rc = sbx_tokens_parse(&fresh, sbx_buf_view(&text), where, err);
     secrets_wipe(&text);
@@ -169,26 +169,26 @@ int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, struct sbx_e
 }
 
 static int secrets_read_pem(struct sbx_buf *out, const char *flag, const char *path,
-                            struct sbx_err *err)
+                            uint64_t wait_us, struct sbx_err *err)
 {
     if (path == NULL)
         return 0;
-    if (sbx_secret_read(out, flag, path, SECRETS_PEM_MAX, err) < 0)
+    if (sbx_secret_read(out, flag, path, SECRETS_PEM_MAX, wait_us, err) < 0)
         return err->code;
     return sbx_buf_len(out) > 0 ? 0 : sbx_err_set(err, EINVAL, "%s %.200s is empty", flag, path);
 }
 
 int sbx_secrets_read_tls(struct sbx_secrets *s, const char *cert, const char *key,
-                         const char *client_ca, struct sbx_err *err)
+                         const char *client_ca, uint64_t wait_us, struct sbx_err *err)
 {
     struct sbx_secrets fresh;
     int rc;
     sbx_secrets_init(&fresh);
-    rc = secrets_read_pem(&fresh.cert, "--tls-cert", cert, err);
+    rc = secrets_read_pem(&fresh.cert, "--tls-cert", cert, wait_us, err);
     if (rc == 0)
-        rc = secrets_read_pem(&fresh.key, "--tls-key", key, err);
+        rc = secrets_read_pem(&fresh.key, "--tls-key", key, wait_us, err);
     if (rc == 0)
-        rc = secrets_read_pem(&fresh.client_ca, "--tls-client-ca", client_ca, err);
+        rc = secrets_read_pem(&fresh.client_ca, "--tls-client-ca", client_ca, wait_us, err);
     if (rc == 0)
         sbx_secrets_swap(s, &fresh);
     sbx_secrets_deinit(&fresh);

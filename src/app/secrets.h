@@ -20,19 +20,21 @@ void sbx_secrets_deinit(struct sbx_secrets *s); /* wipes them */
 void sbx_secrets_swap(struct sbx_secrets *a, struct sbx_secrets *b);
 
 /* Reads a whole file behind what is in out. 0, or -errno and err, which names flag and path: it
- * cannot be read, or has more than `most` bytes. */
+ * cannot be read, or has more than `most` bytes, or is a pipe whose writer has not ended within
+ * wait_us (-ETIMEDOUT; the same below). */
 int sbx_secret_read(struct sbx_buf *out, const char *flag, const char *path, size_t most,
-                    struct sbx_err *err);
+                    uint64_t wait_us, struct sbx_err *err);
 /* Makes, or replaces at once, a file of mode 0600 that has those bytes. 0 or -errno. */
 int sbx_secret_write(const char *path, struct sbx_str bytes);
 
 /* The token file's tokens in the place of those in t, which stay when something is wrong with it. 0
  * or -errno. */
-int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, struct sbx_err *err);
+int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, uint64_t wait_us,
+                            struct sbx_err *err);
 /* The files of --tls-cert, --tls-key and --tls-client-ca; NULL: not given, and left alone. 0 or
  * -errno. What is in them is looked at by sbx_tls_open. */
 int sbx_secrets_read_tls(struct sbx_secrets *s, const char *cert, const char *key,
-                         const char *client_ca, struct sbx_err *err);
+                         const char *client_ca, uint64_t wait_us, struct sbx_err *err);
 
 /* For the server that follows this one: both in an unnamed file, which only descriptors lead to.
  * The tokens are those of a token file: a blank in one, or a '#' at its start, is -EINVAL. The

@@ -278,6 +278,7 @@ static bool server_reload_tls(struct sbx_server *s)
 static void server_reload(struct sbx_server *s)
 {
     bool tokens, tls;
+    s->config->secrets_wait_us = 0; /* there are others to serve */
     if (s->config->token_file == NULL && !sbx_config_wants_tls(s->config))
         sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: there is nothing to read again");
     tokens = server_reload_tokens(s);

@@ -91,6 +91,8 @@ struct sbx_net {
     bool stopping;         /* no keep-alive any more */
     uint64_t heavy_us;     /* turn in which `heavy_done` requests marked as heavy were handled */
     unsigned heavy_done;
+    uint64_t pipelined_us;      /* turn in which `pipelined` requests were begun behind others */
+    unsigned pipelined;
     struct sbx_list shaking;    /* connections whose handshake can go on, first come first */
     struct sbx_task shake;      /* PULL */
     uint64_t pulled_pass;       /* of the loop, in which sources produced `pulled` bytes */

@@ -12,6 +12,7 @@
 
 #define CONN_READ_MOST SBX_NET_SCRATCH
 #define CONN_HEAVY_PER_TURN 4u
+#define CONN_PIPELINED_PER_TURN 256u
 
 /* Input being worked on: the shared scratch buffer, or the connection's own. */
 struct conn_input {
@@ -266,10 +267,29 @@ static bool conn_step(struct sbx_conn *c, struct conn_input *in)
     return false;
 }
 
+/* Each connection has an answer in its turn; what was sent behind that request shares what one turn
+ * does, or a few thousand connections with hundreds of requests each would be one long turn. */
+static bool conn_must_share(struct sbx_conn *c, const struct conn_input *in)
+{
+    struct sbx_net *net = c->net;
+    if (c->state != SBX_CONN_READ_HEAD || in->n == 0)
+        return false;
+    if (net->pipelined_us != net->loop->now_us) {
+        net->pipelined_us = net->loop->now_us;
+        net->pipelined = 0;
+    }
+    if (net->pipelined < CONN_PIPELINED_PER_TURN) {
+        net->pipelined++;
+        return false;
+    }
+    sbx_conn_wake(c);
+    return true;
+}
+
 static void conn_process(struct sbx_conn *c, struct conn_input *in)
 {
     c->processing = true;
-    while (conn_step(c, in))
+    while (conn_step(c, in) && !conn_must_share(c, in))
         continue;
     c->processing = false;
 }

@@ -111,8 +111,8 @@ static void expect_kept(void)
     struct stat st;
     sbx_buf_init(&cert);
     sbx_buf_init(&key);
-    assert_int_equal(sbx_secret_read(&cert, "", cert_path, 100000, &err), 0);
-    assert_int_equal(sbx_secret_read(&key, "", key_path, 100000, &err), 0);
+    assert_int_equal(sbx_secret_read(&cert, "", cert_path, 100000, 0, &err), 0);
+    assert_int_equal(sbx_secret_read(&key, "", key_path, 100000, 0, &err), 0);
     assert_true(sbx_str_eq(sbx_buf_view(&cert), sbx_buf_view(&s.cert)));
     assert_true(sbx_str_eq(sbx_buf_view(&key), sbx_buf_view(&s.key)));
     sbx_buf_deinit(&cert);

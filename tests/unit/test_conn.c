@@ -112,6 +112,40 @@ static void test_pipelined_faster_than_answered(void **state)
     ask_many(false);
 }
 
+/* A crowd that pipelines does not make one long turn, and each of them gets all its answers. */
+static void test_pipelined_by_many(void **state)
+{
+    enum { CONNS = 8, EACH = 400, TURN = 256 + 2 * CONNS };
+    int ends[CONNS][2];
+    struct sbx_buf text;
+    unsigned i, most = 0;
+    uint64_t end = sbx_clock_mono_us() + RIG_PATIENCE_US;
+    (void)state;
+    sbx_buf_init(&text);
+    for (i = 0; i < EACH; i++)
+        sbx_buf_add_z(&text, GET("/x"));
+    for (i = 0; i < CONNS; i++) {
+        ssize_t put;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends[i]), 0);
+        assert_int_equal(sbx_fd_set_nonblock(ends[i][1]), 0);
+        assert_non_null(sbx_conn_open(&rig.net, ends[i][1], NULL));
+        put = sbx_fd_write(ends[i][0], sbx_buf_data(&text), sbx_buf_len(&text));
+        assert_int_equal(put, (ssize_t)sbx_buf_len(&text));
+    }
+    sbx_buf_deinit(&text);
+    while (rig.requests < CONNS * EACH && sbx_clock_mono_us() < end) {
+        unsigned before = rig.requests;
+        rig_turn(&rig);
+        if (rig.requests - before > most)
+            most = rig.requests - before;
+    }
+    assert_int_equal(rig.requests, CONNS * EACH);
+    assert_true(most <= TURN);
+    for (i = 0; i < CONNS; i++)
+        sbx_fd_close(&ends[i][0]);
+    RIG_UNTIL(&rig, rig.net.count == 1);
+}
+
 static void test_answers_in_order_of_requests(void **state)
 {
     (void)state;
@@ -315,6 +349,7 @@ int main(void)
         TEST(test_pipelined),
         TEST(test_pipelined_without_reading),
         TEST(test_pipelined_faster_than_answered),
+        TEST(test_pipelined_by_many),
         TEST(test_answers_in_order_of_requests),
         TEST(test_connection_close),
         TEST(test_http_1_0),

@@ -354,6 +354,9 @@ static void test_sign(void **state)
     sbx_datadir_sign(d.lock, true);
     expect_no_owner(dir, -ENOTSUP, "no keeper");
     sbx_datadir_sign(-1, true);
+    /* More than a pid can be is not the pid that its lower bits would make. */
+    assert_int_equal(pwrite(d.lock, "4294967297\n", 11, 0), 11);
+    expect_no_owner(dir, -EINVAL, "does not say whose");
     sbx_datadir_deinit(&d);
 }
 

@@ -21,6 +21,8 @@
 
 #include <cmocka.h>
 
+#define WAIT_US 10000000u
+
 static char dir[64], path[100];
 static struct sbx_buf out;
 static struct sbx_err err;
@@ -79,7 +81,7 @@ static void test_read(void **state)
     (void)state;
     put("a\0b\n", 4);
     sbx_buf_add_z(&out, "before ");
-    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, &err), 0);
+    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, WAIT_US, &err), 0);
     assert_int_equal(sbx_buf_len(&out), 11);
     assert_memory_equal(sbx_buf_data(&out), "before a\0b\n", 11);
 }
@@ -93,17 +95,17 @@ static void test_read_limit(void **state)
     memset(text, 'x', 100001);
     (void)snprintf(want, sizeof want, "cannot read --flag %s: ", path);
     put(text, 100000);
-    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100000, &err), 0);
+    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100000, WAIT_US, &err), 0);
     assert_int_equal(sbx_buf_len(&out), 100000);
     sbx_buf_clear(&out);
     put(text, 100001);
-    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100000, &err), -EFBIG);
+    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100000, WAIT_US, &err), -EFBIG);
     expect_says(want, -EFBIG);
     sbx_buf_clear(&out);
     put(text, 0);
-    assert_int_equal(sbx_secret_read(&out, "--flag", path, 0, &err), 0);
+    assert_int_equal(sbx_secret_read(&out, "--flag", path, 0, WAIT_US, &err), 0);
     put(text, 1);
-    assert_int_equal(sbx_secret_read(&out, "--flag", path, 0, &err), -EFBIG);
+    assert_int_equal(sbx_secret_read(&out, "--flag", path, 0, WAIT_US, &err), -EFBIG);
     free(text);
 }
 
@@ -112,12 +114,12 @@ static void test_read_what_is_no_file(void **state)
     char want[160];
     (void)state;
     (void)snprintf(want, sizeof want, "cannot read --flag %s: ", path);
-    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, &err), -ENOENT);
+    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, WAIT_US, &err), -ENOENT);
     expect_says(want, -ENOENT);
-    assert_int_equal(sbx_secret_read(&out, "--flag", dir, 100, &err), -EISDIR);
-    assert_int_equal(sbx_secret_read(&out, "--flag", "", 100, &err), -ENOENT);
+    assert_int_equal(sbx_secret_read(&out, "--flag", dir, 100, WAIT_US, &err), -EISDIR);
+    assert_int_equal(sbx_secret_read(&out, "--flag", "", 100, WAIT_US, &err), -ENOENT);
     assert_int_equal(symlink(path, path), 0);
-    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, &err), -ELOOP);
+    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, WAIT_US, &err), -ELOOP);
 }
 
 /* The path may be longer than a message. */
@@ -127,14 +129,14 @@ static void test_read_long_path(void **state)
     (void)state;
     memset(longest, 'x', sizeof longest);
     longest[sizeof longest - 1] = '\0';
-    assert_int_equal(sbx_secret_read(&out, "--flag", longest, 100, &err), -ENAMETOOLONG);
+    assert_int_equal(sbx_secret_read(&out, "--flag", longest, 100, WAIT_US, &err), -ENAMETOOLONG);
     assert_non_null(strstr(err.text, strerror(ENAMETOOLONG)));
 }
 
 static void test_read_endless_device(void **state)
 {
     (void)state;
-    assert_int_equal(sbx_secret_read(&out, "--flag", "/dev/zero", 100000, &err), -EFBIG);
+    assert_int_equal(sbx_secret_read(&out, "--flag", "/dev/zero", 100000, WAIT_US, &err), -EFBIG);
     assert_true(sbx_buf_len(&out) < 1000000);
 }
 
@@ -142,7 +144,7 @@ static void test_fifo_without_a_writer(void **state)
 {
     (void)state;
     assert_int_equal(mkfifo(path, 0600), 0);
-    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, &err), 0);
+    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, WAIT_US, &err), 0);
     assert_int_equal(sbx_buf_len(&out), 0);
 }
 
@@ -164,7 +166,7 @@ static void test_fifo_with_a_slow_writer(void **state)
         _exit(to >= 0 && write(to, "late", 4) == 4 ? 0 : 1);
     }
     (void)close(fd); /* the child has it, too, until it has an end of its own */
-    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, &err), 0);
+    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, WAIT_US, &err), 0);
     expect_out("late");
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
@@ -177,7 +179,8 @@ static void test_fifo_that_says_nothing(void **state)
     assert_int_equal(mkfifo(path, 0600), 0);
     fd = open(path, O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
-    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, &err), -ETIMEDOUT);
+    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, 1000, &err), -ETIMEDOUT);
+    assert_int_equal(sbx_secret_read(&out, "--flag", path, 100, 0, &err), -ETIMEDOUT);
     (void)close(fd);
 }
 
@@ -192,7 +195,7 @@ static void test_read_without_descriptors(void **state)
     low = was;
     low.rlim_cur = (rlim_t)next;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-    rc = sbx_secret_read(&out, "--flag", path, 100, &err);
+    rc = sbx_secret_read(&out, "--flag", path, 100, WAIT_US, &err);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
     assert_int_equal(rc, -EMFILE);
 }
@@ -209,7 +212,7 @@ static mode_t mode_of(const char *of)
 static void expect_file(const char *text)
 {
     sbx_buf_clear(&out);
-    assert_int_equal(sbx_secret_read(&out, "", path, 100000, &err), 0);
+    assert_int_equal(sbx_secret_read(&out, "", path, 100000, WAIT_US, &err), 0);
     expect_out(text);
 }
 
@@ -305,7 +308,7 @@ static void expect_tokens(size_t n, const char *last, enum sbx_scope scope)
 
 static void expect_left(int code, const char *says)
 {
-    assert_int_equal(sbx_secrets_read_tokens(&tokens, path, &err), code);
+    assert_int_equal(sbx_secrets_read_tokens(&tokens, path, WAIT_US, &err), code);
     assert_non_null(strstr(err.text, says));
     assert_non_null(strstr(err.text, "--token-file"));
     assert_null(strstr(err.text, "hush"));
@@ -317,10 +320,10 @@ static void test_tokens(void **state)
     (void)state;
     sbx_tokens_init(&tokens);
     put_z("before\n");
-    assert_int_equal(sbx_secrets_read_tokens(&tokens, path, &err), 0);
+    assert_int_equal(sbx_secrets_read_tokens(&tokens, path, WAIT_US, &err), 0);
     expect_tokens(1, "before", SBX_SCOPE_FULL);
     put_z("# comment\none full\n\ntwo read");
-    assert_int_equal(sbx_secrets_read_tokens(&tokens, path, &err), 0);
+    assert_int_equal(sbx_secrets_read_tokens(&tokens, path, WAIT_US, &err), 0);
     expect_tokens(2, "two", SBX_SCOPE_READ);
     put_z("hush-1\n\nhush-2 hush-3\n");
     expect_left(-EINVAL, "line 3");
@@ -345,10 +348,10 @@ static void test_token_file_that_is_too_long(void **state)
     memset(text, '#', n);
     memcpy(text, "token\n", 6);
     put(text, n - 1);
-    assert_int_equal(sbx_secrets_read_tokens(&tokens, path, &err), 0);
+    assert_int_equal(sbx_secrets_read_tokens(&tokens, path, WAIT_US, &err), 0);
     expect_tokens(1, "token", SBX_SCOPE_FULL);
     put(text, n);
-    assert_int_equal(sbx_secrets_read_tokens(&tokens, path, &err), -EFBIG);
+    assert_int_equal(sbx_secrets_read_tokens(&tokens, path, WAIT_US, &err), -EFBIG);
     expect_tokens(1, "token", SBX_SCOPE_FULL);
     sbx_tokens_deinit(&tokens);
     free(text);
@@ -360,7 +363,7 @@ static void read_tokens_with_little_memory(void *ctx, const struct gate *g)
     int rc;
     (void)ctx;
     sbx_tokens_init(&t);
-    rc = sbx_secrets_read_tokens(&t, path, &err);
+    rc = sbx_secrets_read_tokens(&t, path, WAIT_US, &err);
     assert_int_equal(rc, gate_hit(g) ? -ENOMEM : 0);
     assert_int_equal(t.count, rc == 0 ? 2 : 0);
     sbx_tokens_deinit(&t);
@@ -389,21 +392,21 @@ static void test_tls_files(void **state)
     (void)state;
     sbx_secrets_init(&s);
     put_z("one");
-    assert_int_equal(sbx_secrets_read_tls(&s, path, path, NULL, &err), 0);
+    assert_int_equal(sbx_secrets_read_tls(&s, path, path, NULL, WAIT_US, &err), 0);
     expect_secrets("one", "one", "");
     put_z("two");
-    assert_int_equal(sbx_secrets_read_tls(&s, path, path, path, &err), 0);
+    assert_int_equal(sbx_secrets_read_tls(&s, path, path, path, WAIT_US, &err), 0);
     expect_secrets("two", "two", "two");
     /* Any that is bad leaves all as they were. */
     put_z("three");
-    assert_int_equal(sbx_secrets_read_tls(&s, path, path, "/no/ca", &err), -ENOENT);
+    assert_int_equal(sbx_secrets_read_tls(&s, path, path, "/no/ca", WAIT_US, &err), -ENOENT);
     assert_non_null(strstr(err.text, "--tls-client-ca /no/ca"));
-    assert_int_equal(sbx_secrets_read_tls(&s, path, "/no/key", NULL, &err), -ENOENT);
+    assert_int_equal(sbx_secrets_read_tls(&s, path, "/no/key", NULL, WAIT_US, &err), -ENOENT);
     assert_non_null(strstr(err.text, "--tls-key /no/key"));
-    assert_int_equal(sbx_secrets_read_tls(&s, "/no/cert", path, NULL, &err), -ENOENT);
+    assert_int_equal(sbx_secrets_read_tls(&s, "/no/cert", path, NULL, WAIT_US, &err), -ENOENT);
     assert_non_null(strstr(err.text, "--tls-cert /no/cert"));
     put_z("");
-    assert_int_equal(sbx_secrets_read_tls(&s, path, NULL, NULL, &err), -EINVAL);
+    assert_int_equal(sbx_secrets_read_tls(&s, path, NULL, NULL, WAIT_US, &err), -EINVAL);
     assert_non_null(strstr(err.text, "--tls-cert"));
     assert_non_null(strstr(err.text, "is empty"));
     expect_secrets("two", "two", "two");
@@ -433,7 +436,7 @@ static void read_tls_with_little_memory(void *ctx, const struct gate *g)
     int rc;
     (void)ctx;
     sbx_secrets_init(&some);
-    rc = sbx_secrets_read_tls(&some, path, path, path, &err);
+    rc = sbx_secrets_read_tls(&some, path, path, path, WAIT_US, &err);
     assert_int_equal(rc, gate_hit(g) ? -ENOMEM : 0);
     assert_int_equal(sbx_buf_len(&some.cert), rc == 0 ? 4 : 0);
     sbx_secrets_deinit(&some);

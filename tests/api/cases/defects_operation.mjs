@@ -61,7 +61,7 @@ cors('defect', 'foreign-origin-terminal', 'D-44: a page from elsewhere cannot op
   for (const headers of neighbours(api)) eq((await knock(headers)).status, 101, JSON.stringify(headers));
 }), SPAWN);
 
-cors('defect', 'foreign-origin-post', 'D-45: a page from elsewhere cannot change anything', async (ctx) => {
+cors('defect', 'foreign-origin-post', 'D-45: a page from elsewhere cannot change or read anything', async (ctx) => {
   await ctx.kept({}, async (api) => {
     const p = await api.sh('exec sleep 60');
     const done = await api.sh('true');
@@ -73,7 +73,14 @@ cors('defect', 'foreign-origin-post', 'D-45: a page from elsewhere cannot change
     for (const [method, path, json] of attempts) for (const origin of strangers) forbidden(await api.req(method, path, { json, headers: { origin } }));
     eq((await api.info(p.id)).status, 'running', 'nothing was done');
     eq((await api.info(done.id)).status, 'exited', 'nothing was deleted');
-    eq((await api.get('/v1/processes', { headers: EVIL })).headers['access-control-allow-origin'], undefined, 'reading is up to the browser');
+    const readings = ['/v1/processes', '/v1/processes/config', `/v1/processes/${p.id}`, `/v1/processes/${p.id}/logs`, `/v1/processes/${p.id}/logs?follow=true`, '/v1/openapi.json', '/ui/'];
+    for (const path of readings) for (const origin of strangers) {
+      const r = await api.get(path, { headers: { origin } });
+      forbidden(r);
+      eq(r.headers['access-control-allow-origin'], undefined, path);
+    }
+    for (const path of ['/', '/healthz', '/v1/health']) for (const origin of strangers) eq((await api.get(path, { headers: { origin } })).status, 200, `${path} is the same for everybody`);
+    for (const headers of neighbours(api)) eq((await api.get('/v1/processes', { headers })).status, 200, JSON.stringify(headers));
     for (const headers of neighbours(api)) eq((await api.post('/v1/processes/run', { command: 'true' }, { headers })).status, 200, JSON.stringify(headers));
   });
   await ctx.kept({ flags: '--cors-allow-origin http://app.example' }, async (api) => {
