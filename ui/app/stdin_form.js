@@ -1,4 +1,7 @@
 // stdin_form.js - a line for the standard input of a running process that has no terminal.
+//
+// A line leaves the field when it is sent. Lines and the end go out one after the other; what waits behind
+// one that was not taken is not sent either, since it was meant to come after it.
 import { sendInput } from './api.js';
 import { errorLine, h, setText } from './dom.js';
 
@@ -6,7 +9,7 @@ export function createStdinForm(id) {
   const sent = []; // oldest first
   let at = 0; // in `sent`; at its end: the line that is being written
   let draft = '';
-  let busy = false;
+  let last = null; // what is under way, or the last that waits
 
   const input = h('input', {
     type: 'text',
@@ -58,32 +61,43 @@ export function createStdinForm(id) {
     setText(note, text);
   }
 
-  // Resolves to whether it was taken.
-  async function send(body) {
-    if (busy) return false;
-    busy = true;
+  async function post(body) {
     try {
       const { bytesQueued } = await sendInput(id, body);
       problem.show(null);
       setText(note, bytesQueued ? `${bytesQueued} bytes not yet read` : '');
       return true;
     } catch (error) {
+      const where = input.value === '' ? 'The line is still here; try again' : 'Arrow Up brings the line back';
       if (error.status === 409 && error.message.includes('closed')) close('End of input sent');
-      else problem.show(`Not sent: ${error.message}. The line is still here; try again.`);
+      else problem.show(`Not sent: ${error.message}. ${where}.`);
       return false;
-    } finally {
-      busy = false;
     }
+  }
+
+  async function postAfter(before, body) {
+    if (before === null || (await before)) return post(body);
+    if (!input.disabled) setText(note, 'What came after it was not sent either; Arrow Up brings lines back');
+    return false;
+  }
+
+  // Resolves to whether it was taken.
+  async function send(body) {
+    const turn = postAfter(last, body);
+    last = turn;
+    const taken = await turn;
+    if (last === turn) last = null;
+    return taken;
   }
 
   async function sendLine(event) {
     event.preventDefault();
     const line = input.value;
-    if (!(await send({ data: `${line}\n`, encoding: 'utf8' }))) return;
     if (line !== '' && sent.at(-1) !== line) sent.push(line);
     at = sent.length;
     draft = '';
-    if (input.value === line) input.value = '';
+    input.value = '';
+    if (!(await send({ data: `${line}\n`, encoding: 'utf8' })) && input.value === '') input.value = line;
   }
 
   async function sendEnd() {

@@ -40,6 +40,9 @@ export function createConnection(id, term, on) {
   // `ready` came over this socket.
   let greeted = false;
   let greetedAt = 0;
+  // The server fell silent after that.
+  let doubtful = false;
+  let serverState = store.connection;
   // Sequence of the next binary frame; 0 before the first connection.
   let next = 0;
   // The last sequence of the replay.
@@ -56,7 +59,7 @@ export function createConnection(id, term, on) {
   let pending = 0;
   // Closed by us until it has.
   let draining = false;
-  // What is typed meanwhile.
+  // What is typed after a socket that took keys was given up for another one.
   let held = null;
   let failures = 0;
   let timer = 0;
@@ -120,6 +123,7 @@ export function createConnection(id, term, on) {
     again = next > 0;
     cut = !again && message.firstSequence > 1;
     greeted = true;
+    doubtful = false;
     greetedAt = Date.now();
     next = message.firstSequence;
     replayEnd = message.sequence;
@@ -183,21 +187,27 @@ export function createConnection(id, term, on) {
     on.state('disconnected', Date.now() + wait);
   }
 
-  // The server is back: this socket may be of before, and half open after a sleep.
+  // The server is back: a socket of before may be half open after a sleep. One that was greeted since is
+  // not; the timer may be faster than the list.
   const unsubscribe = store.subscribe((back) => {
+    doubtful ||= !back && store.connection !== serverState;
+    serverState = store.connection;
     // The socket of a server that hangs stays open.
-    if (store.connection === 'unreachable' && live()) on.state('not reachable');
-    if (!back || over || draining) return;
+    if (store.connection === 'unreachable' && doubtful && live()) on.state('not reachable');
+    if (!back || over || draining || (greeted && !doubtful && socket !== null)) return;
+    if (isOpen()) held = [];
     drop();
     connect();
   });
 
   function send(data) {
-    if (greeted && socket?.readyState === WebSocket.OPEN) socket.send(data);
+    if (isOpen()) socket.send(data);
     else held?.push(data);
   }
 
-  const live = () => greeted && !guarded && !replaying && socket?.readyState === WebSocket.OPEN;
+  const isOpen = () => greeted && socket?.readyState === WebSocket.OPEN;
+
+  const live = () => isOpen() && !guarded && !replaying;
 
   const sendMessage = (message) => send(JSON.stringify(message));
 

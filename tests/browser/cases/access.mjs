@@ -199,8 +199,8 @@ test('keys', 'single keys are commands, but not inside fields, and they can be t
   await v.page.getByRole('dialog').waitFor({ state: 'hidden' });
   await v.page.evaluate(() => document.activeElement?.blur());
   await v.press('n');
-  await v.page.waitForFunction(() => document.readyState === 'complete');
-  await v.hashIs('#/');
+  await v.frames();
+  eq(await v.hash(), '#/', 'address after a key that is off');
 }, { check: 25 });
 
 test('landmarks', 'header, navigation, main, one first heading, and one polite region that tells of the end of a process', async (t) => {
@@ -220,11 +220,10 @@ test('landmarks', 'header, navigation, main, one first heading, and one polite r
 test('one-pane', 'on a phone list and detail are shown one at a time, with a way back', async (t) => {
   const { id } = await t.sh('echo hello; sleep 60');
   const v = await t.open('#/', { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
-  await v.row(id).tap();
+  await v.tap(v.row(id), () => v.at('detail').isVisible(), 'the process');
   await v.logHas('hello');
   ok(!(await v.at('list').isVisible()), 'the list is still shown');
-  await v.at('back').tap();
-  await v.row(id).waitFor();
+  await v.tap(v.at('back'), () => v.row(id).isVisible(), 'the list');
   ok(!(await v.at('log').first().isVisible()), 'the log is still shown');
 }, { check: 25 });
 

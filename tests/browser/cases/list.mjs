@@ -15,9 +15,10 @@ test('empty', 'a fresh server shows that there are no processes; n opens the for
 
 test('live-status', 'a process made elsewhere appears, and its end is seen, without a click', async (t) => {
   const v = await t.open();
-  const { id } = await t.api.create({ command: 'sleep', args: ['2'] });
-  await v.says(`row-${id}`, /running/, secs(5));
-  await v.says(`row-${id}`, /exited 0/, secs(10));
+  const { id } = await t.sh('read x', { interactive: true });
+  await v.says(`row-${id}`, /running/);
+  await t.api.input(id, 'x\n');
+  await v.says(`row-${id}`, /exited 0/);
 }, { check: 8 });
 
 test('hidden', 'a page that nobody sees asks for nothing, and asks at once when it is seen again', async (t) => {
@@ -32,10 +33,11 @@ test('hidden', 'a page that nobody sees asks for nothing, and asks at once when 
     document.dispatchEvent(new Event('visibilitychange'));
   }, state);
   await see('hidden');
-  await v.page.waitForLoadState('networkidle');
+  const asked = () => v.page.evaluate(() => fetch('../healthz')); // a request that was made before this is known by its answer
+  await asked();
   const before = v.apiRequests().length;
   await v.page.clock.runFor(10000);
-  await v.page.evaluate(() => fetch('../healthz')); // a request that was made before this is known by its answer
+  await asked();
   eq(v.apiRequests().length, before, 'requests while hidden');
   const { id } = await t.sh('echo two; sleep 60');
   await see('visible');

@@ -229,7 +229,7 @@ test('streams', 'stderr is marked, not by colour alone; each stream can be seen 
 test('switches', 'times and wrapping can be switched, by button and by key, and stay so', async (t) => {
   const { id } = await t.sh(`echo short; echo ${'long '.repeat(400)}; sleep 60`);
   const v = await t.open(`#/processes/${id}`);
-  await v.logHas('short');
+  await v.logHas('long ');
   const pressed = async (name) => (await v.at(name).getAttribute('aria-pressed')) === 'true';
   const turns = (name, on) => until(async () => (await pressed(name)) === on, { what: `${name} to be ${on}` });
   const wide = () => v.at('log').evaluate((e) => e.scrollWidth > e.clientWidth + 1);
@@ -280,10 +280,68 @@ test('stdin', 'a line typed under the log goes to the process, and its input can
   await input.fill('hello  world');
   await input.press('Enter');
   await v.logHas('got <hello  world>');
-  eq(await input.inputValue(), '', 'the field afterwards');
+  await until(async () => (await input.inputValue()) === '', { what: 'the field to be empty again' });
   await v.at('stdin').getByRole('button', { name: /EOF/ }).click();
   await v.logHas('over');
   await v.says('status', /exited 0/);
+});
+
+// What is sent to the process is held until `open` is called with what becomes of it.
+async function holdInput(v) {
+  const held = { asked: 0 };
+  held.answer = new Promise((open) => { held.open = open; });
+  await v.page.route(/\/input(\?|$)/, async (route) => {
+    held.asked++;
+    if ((await held.answer) === 'lost') await route.abort('connectionreset');
+    else await route.continue();
+  });
+  return held;
+}
+
+test('stdin-order', 'lines and the end of input that come while one is under way wait for it, in order', async (t) => {
+  const { id } = await t.sh('while read x; do echo "got <$x>"; done; echo over', { interactive: true });
+  const v = await t.open(`#/processes/${id}`);
+  await v.shown('stdin-line');
+  const held = await holdInput(v);
+  for (const line of ['one', 'two', 'three']) {
+    await v.at('stdin-line').fill(line);
+    await v.press('Enter');
+  }
+  await v.click('stdin-eof');
+  await until(() => held.asked > 0, { what: 'the first line to be sent' });
+  await v.frames();
+  eq(held.asked, 1, 'requests while the first is under way');
+  held.open();
+  await v.logHas('over');
+  eq((await v.logText()).match(/got <\w+>/g), ['got <one>', 'got <two>', 'got <three>'], 'lines of the process');
+  await v.says('status', /exited 0/);
+});
+
+test('stdin-lost', 'a line that was not taken comes back, and nothing that was to come after it is sent', async (t) => {
+  const { id } = await t.sh('while read x; do echo "got <$x>"; done; echo over', { interactive: true });
+  const v = (await t.viewer()).expect(/ERR_|Failed to load/);
+  await v.open(`#/processes/${id}`);
+  await v.shown('stdin-line');
+  const held = await holdInput(v);
+  for (const line of ['one', 'two']) {
+    await v.at('stdin-line').fill(line);
+    await v.press('Enter');
+  }
+  await v.click('stdin-eof');
+  await until(() => held.asked > 0, { what: 'the first line to be sent' });
+  held.open('lost');
+  match(await v.oneAlert(/not sent/i), /still here/, 'what is said');
+  await v.says('stdin', /after it was not sent either/);
+  eq(await v.at('stdin-line').inputValue(), 'one', 'the field');
+  eq(held.asked, 1, 'requests');
+  await v.page.unroute(/\/input(\?|$)/);
+  await v.at('stdin-line').press('Enter');
+  await v.logHas('got <one>');
+  await v.at('stdin-line').press('ArrowUp');
+  await v.at('stdin-line').press('ArrowUp');
+  eq(await v.at('stdin-line').inputValue(), 'two', 'the line before');
+  await v.at('stdin-line').press('Enter');
+  await v.logHas('got <two>');
 });
 
 test('end-of-process', 'the end of a process is told under its output at once, the output stays', async (t) => {

@@ -25,27 +25,33 @@ test('result', 'code, duration, and both streams, each in its pane', async (t) =
   match(await v.text('result'), /\d+ ?ms|\d+(\.\d)? ?s\b/, 'result');
 }, { check: 24 });
 
+// A length that no other run of the case has, so that its process can be found among all of the machine.
+let lengths = 0;
+const lengthy = (seconds) => `sleep ${seconds}.${process.pid}${++lengths}`;
+
 test('timeout', 'a command that takes too long is ended with all that it started', async (t) => {
   const v = await openForm(t);
   await v.at('timeout').fill('1500');
   const begun = Date.now();
-  await run(v, `sh -c 'sleep 39.7; echo no'`);
+  const sleep = lengthy(39);
+  await run(v, `sh -c '${sleep}; echo no'`);
   await v.says('elapsed', /\d/);
   await v.says('result', /timed out/, secs(8));
   ok(Date.now() - begun >= 1400, 'over before its time');
-  await until(() => !running('sleep 39.7'), { what: 'the child to be gone' });
+  await until(() => !running(sleep), { what: 'the child to be gone' });
 }, { check: 24 });
 
 const running = (line) => fs.readdirSync('/proc').some((p) => /^\d+$/.test(p) && here(Number(p)) && commandLine(Number(p)) === line);
 
 test('cancel', 'Cancel ends the command, and what it started', async (t) => {
   const v = (await openForm(t)).expect(/ERR_ABORTED/);
-  await run(v, `sh -c 'sleep 47.3; echo no'`);
-  await until(() => running('sleep 47.3'), { what: 'the child' });
+  const sleep = lengthy(47);
+  await run(v, `sh -c '${sleep}; echo no'`);
+  await until(() => running(sleep), { what: 'the child' });
   await v.says('elapsed', /\d/);
   await v.click('cancel');
   await v.says('result', /cancel/i);
-  await until(() => !running('sleep 47.3'), { what: 'the child to be gone' });
+  await until(() => !running(sleep), { what: 'the child to be gone' });
 }, { check: 24 });
 
 test('kept', 'form and result are still there after a look elsewhere', async (t) => {

@@ -4,7 +4,6 @@
 // The programs are scripts of the names that one would expect, in a directory of their own.
 import fs from 'node:fs';
 import path from 'node:path';
-import { secs, until } from '../../api/lib/assert.mjs';
 
 const ESC = '\\033';
 const PROGRAMS = {
@@ -125,6 +124,5 @@ export async function prepare(t) {
 async function makeScene(t, name) {
   const server = await t.startServer(name === 'token' ? { token: 'secret' } : {});
   const ids = await FILLED[name](server);
-  await until(() => server.alive(), { within: secs(1), what: 'the server' });
   return { server, ids };
 }

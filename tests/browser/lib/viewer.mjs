@@ -13,7 +13,7 @@ export class Viewer {
   constructor(page, base) {
     this.page = page;
     this.base = base; // of the server, without a slash at the end
-    this.requests = []; // {method, url, at, headers, type}
+    this.requests = []; // {method, url, headers, type, body}
     this.answers = []; // playwright responses
     this.sockets = []; // {url, sent: [], received: number, closed}
     this.errors = [];
@@ -33,7 +33,7 @@ export class Viewer {
     page.on('pageerror', (e) => this.errors.push(`exception: ${e.message} ${e.stack ?? ''}`));
     page.on('request', (r) => {
       foreign(r.url());
-      this.requests.push({ method: r.method(), url: r.url(), at: Date.now(), headers: r.headers(), type: r.resourceType(), body: r.postData() });
+      this.requests.push({ method: r.method(), url: r.url(), headers: r.headers(), type: r.resourceType(), body: r.postData() });
     });
     page.on('response', (r) => this.answers.push(r));
     page.on('websocket', (socket) => {
@@ -142,6 +142,15 @@ export class Viewer {
   }
   async click(testid) {
     await this.at(testid).first().click({ timeout: SHORT }).catch((e) => fail(`${testid} cannot be clicked: ${firstLines(e)}`));
+  }
+  // On a busy machine a tap may last so long that it is a long press: until it did what it is for.
+  async tap(locator, done, what) {
+    await until(async () => {
+      if (await done()) return true;
+      if (await this.at('row-menu').isVisible()) await this.press('Escape'); // a long press opened it
+      await locator.tap({ timeout: secs(2) });
+      return done();
+    }, { within: secs(20), what, every: 250 });
   }
   async press(...keys) {
     for (const key of keys) await this.page.keyboard.press(key);
