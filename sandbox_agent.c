@@ -5074,9 +5074,10 @@ SBX_PRIVATE void sbx_shm_release(int fd, void *p, size_t n)
 #ifndef SBX_OS_IDENT_H
 #define SBX_OS_IDENT_H
 
-#define SBX_BOOT_ID_MAX 64
+#define SBX_BOOT_ID_MAX 96
 
-/* A text that differs from boot to boot; empty where the system tells none. */
+/* A text that differs from boot to boot, and from one pid namespace (a container) to another: where
+ * it is the same, pid and start name one process. Empty where the system tells none. */
 SBX_PRIVATE void sbx_ident_boot(char text[SBX_BOOT_ID_MAX]);
 
 /* Microseconds on the clock that the system stamps process starts with. */
@@ -5122,15 +5123,6 @@ static ssize_t ident_read(const char *path, char *text, size_t size)
 }
 #endif
 
-SBX_PRIVATE void sbx_ident_boot(char text[SBX_BOOT_ID_MAX])
-{
-    text[0] = '\0';
-#ifdef __linux__
-    (void)ident_read("/proc/sys/kernel/random/boot_id", text, SBX_BOOT_ID_MAX);
-    text[strcspn(text, "\n")] = '\0';
-#endif
-}
-
 SBX_PRIVATE uint64_t sbx_ident_now_us(void)
 {
     struct timespec ts;
@@ -5175,6 +5167,41 @@ SBX_PRIVATE uint64_t sbx_ident_started_us(pid_t pid)
     uint64_t at;
     char state;
     return ident_stat(pid, &state, &at) ? at : 0;
+}
+
+#ifdef __linux__
+/* /proc may be that of another pid namespace: what it tells of a pid is of somebody else then. */
+static bool ident_sees_itself(void)
+{
+    char text[24];
+    ssize_t n = readlink("/proc/self", text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    return strtol(text, NULL, 10) == (long)getpid();
+}
+
+/* The number of a namespace may be given again when it is gone; hardly to one whose first process
+ * started in the same tick. */
+static void ident_add_namespace(char *text, size_t size)
+{
+    struct stat st;
+    unsigned long long number = stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+    (void)snprintf(text, size, " %llu %llu", number, (unsigned long long)sbx_ident_started_us(1));
+}
+#endif
+
+SBX_PRIVATE void sbx_ident_boot(char text[SBX_BOOT_ID_MAX])
+{
+    text[0] = '\0';
+#ifdef __linux__
+    size_t n;
+    if (!ident_sees_itself())
+        return;
+    (void)ident_read("/proc/sys/kernel/random/boot_id", text, SBX_BOOT_ID_MAX);
+    n = strcspn(text, "\n");
+    text[n] = '\0';
+    if (n > 0)
+        ident_add_namespace(text + n, SBX_BOOT_ID_MAX - n);
+#endif
 }
 
 SBX_PRIVATE bool sbx_ident_runs(pid_t pid, uint64_t started_us)
@@ -9009,6 +9036,8 @@ struct sbx_net {
     bool stopping;         /* no keep-alive any more */
     uint64_t heavy_us;     /* turn in which `heavy_done` requests marked as heavy were handled */
     unsigned heavy_done;
+    uint64_t pipelined_us;      /* turn in which `pipelined` requests were begun behind others */
+    unsigned pipelined;
     struct sbx_list shaking;    /* connections whose handshake can go on, first come first */
     struct sbx_task shake;      /* PULL */
     uint64_t pulled_pass;       /* of the loop, in which sources produced `pulled` bytes */
@@ -10010,6 +10039,7 @@ SBX_PRIVATE void sbx_conn_put_framed(struct sbx_conn *c, struct sbx_blob *blob, 
 
 #define CONN_READ_MOST SBX_NET_SCRATCH
 #define CONN_HEAVY_PER_TURN 4u
+#define CONN_PIPELINED_PER_TURN 256u
 
 /* Input being worked on: the shared scratch buffer, or the connection's own. */
 struct conn_input {
@@ -10264,10 +10294,29 @@ static bool conn_step(struct sbx_conn *c, struct conn_input *in)
     return false;
 }
 
+/* Each connection has an answer in its turn; what was sent behind that request shares what one turn
+ * does, or a few thousand connections with hundreds of requests each would be one long turn. */
+static bool conn_must_share(struct sbx_conn *c, const struct conn_input *in)
+{
+    struct sbx_net *net = c->net;
+    if (c->state != SBX_CONN_READ_HEAD || in->n == 0)
+        return false;
+    if (net->pipelined_us != net->loop->now_us) {
+        net->pipelined_us = net->loop->now_us;
+        net->pipelined = 0;
+    }
+    if (net->pipelined < CONN_PIPELINED_PER_TURN) {
+        net->pipelined++;
+        return false;
+    }
+    sbx_conn_wake(c);
+    return true;
+}
+
 static void conn_process(struct sbx_conn *c, struct conn_input *in)
 {
     c->processing = true;
-    while (conn_step(c, in))
+    while (conn_step(c, in) && !conn_must_share(c, in))
         continue;
     c->processing = false;
 }
@@ -11696,8 +11745,10 @@ static void keeper_stop(struct sbx_keeper *k)
         keeper_finish(k, 0);
         return;
     }
+    /* A suspended one is continued, to act on it; first, since one that acts at once may be at its
+     * end when we run again, traced by a sanitizer's leak check, which SIGCONT would confuse. */
+    keeper_pass_on(k, SIGCONT);
     keeper_pass_on(k, SIGTERM);
-    keeper_pass_on(k, SIGCONT); /* a suspended one acts on it only when it is continued */
 }
 
 static void keeper_upgrade(struct sbx_keeper *k)
@@ -12467,6 +12518,7 @@ struct sbx_keep {
     const struct sbx_diag *diag;
     pid_t keeper;     /* 0: none */
     bool stuck;       /* it did not read in time; it is not waited for until it has read again */
+    struct sbx_buf unsent; /* messages that the full socket did not take yet, in their order */
     void (*on_exit)(void *ctx, uint64_t number, const struct sbx_exit *exit);
     void (*on_lost)(void *ctx); /* the keeper is gone; may be NULL, like on_exit */
     void *ctx;
@@ -12482,7 +12534,9 @@ static inline bool sbx_keep_is_there(const struct sbx_keep *k)
     return k->keeper != 0;
 }
 
-/* These return 0 or a negative errno: the keeper does not know of it then. */
+/* These return 0 or a negative errno: the keeper does not learn of it then. Where its socket is
+ * full sbx_keep_put waits for a moment, and the others are sent from the loop, later: one that the
+ * keeper is slow to read is no error. What is said first comes first, in any case. */
 
 /* Descriptors are duplicated, -1 is fine. What was kept under that kind and number is replaced. */
 SBX_PRIVATE int sbx_keep_put(struct sbx_keep *k, enum sbx_keep_kind kind, uint64_t number, pid_t pid,
@@ -12504,14 +12558,20 @@ SBX_PRIVATE void sbx_keep_set_gate(int (*gate)(void *ctx, const char *call), voi
 /* ==== begin proc/keep.c ===================================================================== */
 /* keep.c - see keep.h.
  *
- * The keeper does nothing but read, so a full socket is rare and short: it is waited for, but not
- * for long, and when that was in vain (a stopped keeper) not again until a message has got
- * through. That the keeper is gone is learned from the descriptor in the loop; a send that fails
- * before the loop has come there only fails. The hook of the tests is file-level state, like that
- * of base/mem. */
+ * The keeper does nothing but read, so a full socket is rare and short. What carries no
+ * descriptors is put aside then, and sent from the loop once there is room: who lets go of
+ * something has done with it, and would not ask twice. What carries some is waited for, but not for
+ * long, and when that was in vain (a stopped keeper) not again until a message has got through; the
+ * caller hears of it. The keeper gets all in the order in which it was said. What is put aside at
+ * the end of this server is lost with it: the next one finds items that it knows to be over, and
+ * drops them.
+ * That the keeper is gone is learned from the descriptor in the loop; a send that fails before the
+ * loop has come there only fails. The hook of the tests is file-level state, like that of
+ * base/mem. */
 
 #define KEEP_PATIENCE_US 100000u
 #define KEEP_PER_TURN 64u
+#define KEEP_UNSENT_MAX 1048576u /* 32768 messages: more than four for each item there can be */
 
 static int (*keep_gate)(void *ctx, const char *call);
 static void *keep_gate_ctx;
@@ -12543,12 +12603,17 @@ static void keep_take(struct sbx_keep *k, const uint8_t *p, size_t n)
         k->on_exit(k->ctx, m.number, &m.exit);
 }
 
+static int keep_flush(struct sbx_keep *k, uint64_t end);
+
 static void keep_on_ready(struct sbx_io *io, short revents)
 {
     struct sbx_keep *k = SBX_LIST_OF(io, struct sbx_keep, io);
     uint8_t bytes[SBX_KEEPER_MSG_BYTES + 1]; /* one more shows that a message is too long */
     unsigned i;
-    (void)revents;
+    if ((revents & POLLOUT) != 0 && keep_flush(k, 0) == 0) {
+        sbx_buf_deinit(&k->unsent);
+        (void)sbx_io_watch(io, POLLIN);
+    }
     /* A callback may close the link. */
     for (i = 0; i < KEEP_PER_TURN && k->keeper != 0; i++) {
         ssize_t got = recv(io->fd, bytes, sizeof bytes, MSG_DONTWAIT);
@@ -12570,6 +12635,7 @@ SBX_PRIVATE int sbx_keep_init(struct sbx_keep *k, struct sbx_loop *loop, const s
     k->diag = diag;
     k->keeper = 0;
     k->stuck = false;
+    sbx_buf_init(&k->unsent);
     sbx_io_init(&k->io, loop, estate->link, keep_on_ready);
     if (estate->link < 0)
         return 0;
@@ -12589,6 +12655,7 @@ SBX_PRIVATE void sbx_keep_deinit(struct sbx_keep *k)
         return;
     sbx_io_stop(&k->io);
     sbx_fd_close(&k->io.fd);
+    sbx_buf_deinit(&k->unsent);
     k->keeper = 0;
 }
 
@@ -12604,9 +12671,9 @@ static int keep_await(struct sbx_keep *k, uint64_t end)
     return 0;
 }
 
-static int keep_send_all(struct sbx_keep *k, const struct msghdr *msg)
+/* end 0: nothing is waited for. */
+static int keep_send_one(struct sbx_keep *k, const struct msghdr *msg, uint64_t end)
 {
-    uint64_t end = sbx_clock_mono_us() + KEEP_PATIENCE_US;
     int rc = 0;
     while (rc == 0) {
         if (sendmsg(k->io.fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
@@ -12614,16 +12681,65 @@ static int keep_send_all(struct sbx_keep *k, const struct msghdr *msg)
             return 0;
         }
         if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)
-            rc = keep_await(k, end);
+            rc = end == 0 ? -EAGAIN : keep_await(k, end);
         else if (errno != EINTR)
             rc = -errno;
     }
     return rc;
 }
 
-static int keep_send(struct sbx_keep *k, const char *call, const struct sbx_keeper_msg *m,
-                     const int *fds, size_t nfds)
+static int keep_send_bytes(struct sbx_keep *k, uint8_t *bytes, uint64_t end)
 {
+    struct iovec iov = {.iov_base = bytes, .iov_len = SBX_KEEPER_MSG_BYTES};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    return keep_send_one(k, &msg, end);
+}
+
+/* Sends what was put aside. */
+static int keep_flush(struct sbx_keep *k, uint64_t end)
+{
+    int rc = 0;
+    while (rc == 0 && sbx_buf_len(&k->unsent) > 0) {
+        rc = keep_send_bytes(k, sbx_buf_data(&k->unsent), end);
+        if (rc == 0)
+            sbx_buf_consume(&k->unsent, SBX_KEEPER_MSG_BYTES);
+    }
+    return rc;
+}
+
+static int keep_put_aside(struct sbx_keep *k, const uint8_t bytes[SBX_KEEPER_MSG_BYTES])
+{
+    int rc;
+    if (sbx_buf_len(&k->unsent) >= KEEP_UNSENT_MAX)
+        return -EAGAIN;
+    rc = sbx_io_watch(&k->io, POLLIN | POLLOUT);
+    if (rc < 0)
+        return rc;
+    sbx_buf_add(&k->unsent, bytes, SBX_KEEPER_MSG_BYTES);
+    rc = k->unsent.oom ? -ENOMEM : 0;
+    k->unsent.oom = false;
+    return rc;
+}
+
+static int keep_say(struct sbx_keep *k, const char *call, const struct sbx_keeper_msg *m)
+{
+    uint8_t bytes[SBX_KEEPER_MSG_BYTES];
+    int rc;
+    if (k->keeper == 0)
+        return 0;
+    if (keep_gate != NULL && !keep_gate(keep_gate_ctx, call))
+        return -EIO;
+    sbx_keeper_msg_encode(m, bytes);
+    rc = keep_flush(k, 0);
+    if (rc == 0)
+        rc = keep_send_bytes(k, bytes, 0);
+    return rc == -EAGAIN ? keep_put_aside(k, bytes) : rc;
+}
+
+static int keep_deposit(struct sbx_keep *k, const struct sbx_keeper_msg *m, const int *fds,
+                        size_t nfds)
+{
+    uint64_t end = sbx_clock_mono_us() + KEEP_PATIENCE_US;
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(SBX_KEEP_FDS * sizeof(int))];
@@ -12631,7 +12747,8 @@ static int keep_send(struct sbx_keep *k, const char *call, const struct sbx_keep
     uint8_t bytes[SBX_KEEPER_MSG_BYTES];
     struct iovec iov = {.iov_base = bytes, .iov_len = sizeof bytes};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (keep_gate != NULL && !keep_gate(keep_gate_ctx, call))
+    int rc;
+    if (keep_gate != NULL && !keep_gate(keep_gate_ctx, "put"))
         return -EIO;
     sbx_keeper_msg_encode(m, bytes);
     if (nfds > 0) {
@@ -12645,7 +12762,8 @@ static int keep_send(struct sbx_keep *k, const char *call, const struct sbx_keep
         c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
         memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
     }
-    return keep_send_all(k, &msg);
+    rc = keep_flush(k, end);
+    return rc == 0 ? keep_send_one(k, &msg, end) : rc;
 }
 
 SBX_PRIVATE int sbx_keep_put(struct sbx_keep *k, enum sbx_keep_kind kind, uint64_t number, pid_t pid,
@@ -12663,7 +12781,7 @@ SBX_PRIVATE int sbx_keep_put(struct sbx_keep *k, enum sbx_keep_kind kind, uint64
             sent[n++] = fds[i];
         }
     }
-    return keep_send(k, "put", &m, sent, n);
+    return keep_deposit(k, &m, sent, n);
 }
 
 SBX_PRIVATE int sbx_keep_close_fd(struct sbx_keep *k, uint64_t number, unsigned which)
@@ -12671,20 +12789,20 @@ SBX_PRIVATE int sbx_keep_close_fd(struct sbx_keep *k, uint64_t number, unsigned 
     struct sbx_keeper_msg m = {.type = SBX_KEEPER_MSG_CLOSE_FD, .number = number};
     assert(which < SBX_KEEP_FDS);
     m.fds = 1u << which;
-    return k->keeper == 0 ? 0 : keep_send(k, "close", &m, NULL, 0);
+    return keep_say(k, "close", &m);
 }
 
 SBX_PRIVATE int sbx_keep_drop(struct sbx_keep *k, enum sbx_keep_kind kind, uint64_t number)
 {
     struct sbx_keeper_msg m = {.type = SBX_KEEPER_MSG_DROP, .kind = (uint32_t)kind,
                                .number = number};
-    return k->keeper == 0 ? 0 : keep_send(k, "drop", &m, NULL, 0);
+    return keep_say(k, "drop", &m);
 }
 
 SBX_PRIVATE int sbx_keep_ready(struct sbx_keep *k)
 {
     struct sbx_keeper_msg m = {.type = SBX_KEEPER_MSG_READY};
-    return k->keeper == 0 ? 0 : keep_send(k, "ready", &m, NULL, 0);
+    return keep_say(k, "ready", &m);
 }
 /* ==== end proc/keep.c ======================================================================= */
 
@@ -12781,6 +12899,14 @@ SBX_PRIVATE void sbx_tail_publish(uint64_t *member, uint64_t value);
 /* The highest process number that was ever given out. */
 SBX_PRIVATE uint64_t sbx_tail_number(const struct sbx_tail *t);
 SBX_PRIVATE void sbx_tail_set_number(struct sbx_tail *t, uint64_t number);
+
+/* Identity of the file that all of this belongs to, see proc/db.h; 0: of none that is known. And of
+ * the one that is begun next: it is here before that file is, so that a server which dies in
+ * between leaves none that its successor would not know. */
+SBX_PRIVATE uint64_t sbx_tail_file(const struct sbx_tail *t);
+SBX_PRIVATE void sbx_tail_set_file(struct sbx_tail *t, uint64_t identity);
+SBX_PRIVATE uint64_t sbx_tail_next_file(const struct sbx_tail *t);
+SBX_PRIVATE void sbx_tail_set_next_file(struct sbx_tail *t, uint64_t identity);
 
 /* An empty segment for entries from `first` on. NULL when out of memory. */
 SBX_PRIVATE struct sbx_segment *sbx_segment_new(struct sbx_tail *t, uint64_t number, uint64_t first,
@@ -12879,6 +13005,8 @@ struct tail_header {
     uint64_t slots_seen; /* those above were never in use: looking at them would cost their pages */
     struct tail_intent intent;
     struct sbx_slot slots[TAIL_SLOTS];
+    /* Behind all that earlier programs had, and 0 in their memory. */
+    uint64_t file, next_file;
 };
 
 struct tail_blob {
@@ -13252,6 +13380,26 @@ SBX_PRIVATE void sbx_tail_set_number(struct sbx_tail *t, uint64_t number)
     t->header->number = number;
 }
 
+SBX_PRIVATE uint64_t sbx_tail_file(const struct sbx_tail *t)
+{
+    return t->header->file;
+}
+
+SBX_PRIVATE void sbx_tail_set_file(struct sbx_tail *t, uint64_t identity)
+{
+    t->header->file = identity;
+}
+
+SBX_PRIVATE uint64_t sbx_tail_next_file(const struct sbx_tail *t)
+{
+    return t->header->next_file;
+}
+
+SBX_PRIVATE void sbx_tail_set_next_file(struct sbx_tail *t, uint64_t identity)
+{
+    t->header->next_file = identity;
+}
+
 /* --- an earlier server's memory --- */
 
 static bool tail_before(const struct sbx_segment *a, const struct sbx_segment *b)
@@ -13463,6 +13611,9 @@ static inline uint64_t sbx_memlog_bytes(const struct sbx_memlog *m)
     return m->offset - m->first_offset;
 }
 
+/* What its segments take, about: they are sparse. */
+SBX_PRIVATE uint64_t sbx_memlog_memory(const struct sbx_memlog *m);
+
 /* Where an entry is: its segment and head; NULL when it is not here. */
 SBX_PRIVATE struct sbx_segment *sbx_memlog_find(const struct sbx_memlog *m, uint64_t sequence, size_t *head);
 /* Payload bytes of the log before that head. */
@@ -13491,6 +13642,7 @@ SBX_PRIVATE bool sbx_memlog_drop_oldest(struct sbx_memlog *m, bool all);
  * adjacent, and the newest ends with `last`; first <= last + 1. */
 
 #define MEMLOG_ROOM_MAX (64u * 1024u)
+#define MEMLOG_ENDS 8192u      /* pages of a segment that are touched, though hardly used */
 #define MEMLOG_ROOM_MIN 4096u  /* a segment with less left is closed: short reads cost more */
 
 /* Small caps get small entries, so that evicting one does not throw away most of the log. */
@@ -13522,6 +13674,16 @@ static struct sbx_segment *memlog_newest(const struct sbx_memlog *m)
 static uint64_t memlog_end_of(const struct sbx_segment *seg)
 {
     return seg->image->first + seg->image->count;
+}
+
+SBX_PRIVATE uint64_t sbx_memlog_memory(const struct sbx_memlog *m)
+{
+    uint64_t n = m->nsegments * MEMLOG_ENDS, most = m->nsegments * SBX_SEGMENT_BYTES;
+    if (m->nsegments == 0)
+        return 0;
+    n += m->offset - memlog_oldest(m)->image->offset;
+    n += (m->last + 1 - memlog_oldest(m)->image->first) * sizeof(struct sbx_head);
+    return n < most ? n : most;
 }
 
 /* After the oldest segment went: what is the oldest entry now? */
@@ -13752,7 +13914,7 @@ struct sbx_db_process {
     uint16_t cols, rows;
     int64_t pid;
     uint64_t started_us;      /* boot time clock at its start, to know it again */
-    struct sbx_str boot_id;   /* of the boot it was started in */
+    struct sbx_str boot_id;   /* sbx_ident_boot, where it was started */
     uint64_t created_ms;
     bool exited;              /* the rest is meaningful only then, but for the log's members */
     uint64_t exited_ms;
@@ -13798,18 +13960,30 @@ struct sbx_db_bounds {
     uint64_t last, end_offset;    /* of the newest; first > last when there is none */
 };
 
+/* Which file it is. Each has a random number, in the counter of that name, which stays with it
+ * wherever it is moved to. */
+#define SBX_DB_IDENTITY "file"
+struct sbx_db_identity {
+    uint64_t known; /* in: a file that is not new has to be this one, or `next`; 0: any will do.
+                     * Out: which it is; 0: it has no number yet */
+    uint64_t next;  /* what a file that is begun gets; not 0, and below 2^63 */
+};
+
 /* "sqlite"; "memory" in a build without SQLite. For --version. */
 SBX_PRIVATE const char *sbx_db_backend(void);
 
 /* Opens or makes DIR/sandbox-agent.db (mode 0600); the directory exists. A damaged file is moved
- * aside, with a warning, and a new one begun; one with a newer schema is refused and not touched;
- * an older one is migrated. on_ready: a begin that was told -EAGAIN may be tried again (called from
- * the loop, never from within a call). NULL and err when there is no usable database; err->code is
- * -ENOTSUP in a build without SQLite. */
+ * aside, with a warning, and a new one begun; one with a newer schema, or another than id says, is
+ * refused and not touched; an older one is migrated. on_ready: a begin that was told -EAGAIN may be
+ * tried again (called from the loop, never from within a call). NULL and err when there is no
+ * usable database; err->code is -ENOTSUP in a build without SQLite. */
 SBX_PRIVATE struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, const char *dir,
-                           void (*on_ready)(void *ctx), void *ctx, struct sbx_err *err);
-/* Was the file deleted or replaced while it was open? As the last transaction found it. */
-SBX_PRIVATE bool sbx_db_is_gone(const struct sbx_db *db);
+                           struct sbx_db_identity *id, void (*on_ready)(void *ctx), void *ctx,
+                           struct sbx_err *err);
+/* Was the file, or its write-ahead log, deleted or replaced while it was open? It looks. */
+SBX_PRIVATE bool sbx_db_is_gone(struct sbx_db *db);
+/* As it was found then: only the log. */
+SBX_PRIVATE bool sbx_db_lacks_log(const struct sbx_db *db);
 /* Waits for the checkpoint thread and moves the write-ahead log into the file. */
 SBX_PRIVATE void sbx_db_close(struct sbx_db *db);
 
@@ -13868,6 +14042,10 @@ SBX_PRIVATE void sbx_db_await(struct sbx_db *db);
 /* The chunk that holds `sequence`, else the next one after it. 0; -ENOENT when there is none; or a
  * failure. */
 SBX_PRIVATE int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequence, struct sbx_db_page **page);
+/* The chunk that holds `sequence`, else the last one before it; likewise. *first: where the chunk
+ * begins, also of one that makes no sense (-EILSEQ); 0 when none was found. */
+SBX_PRIVATE int sbx_db_read_last(struct sbx_db *db, uint64_t process, uint64_t sequence,
+                     struct sbx_db_page **page, uint64_t *first);
 SBX_PRIVATE void sbx_db_page_free(struct sbx_db_page *page); /* NULL is fine */
 SBX_PRIVATE int sbx_db_bounds(struct sbx_db *db, uint64_t process, struct sbx_db_bounds *b);
 
@@ -14204,7 +14382,10 @@ enum sbx_schema_state {
 
 /* All return a result code of SQLite. */
 SBX_PRIVATE int sbx_schema_look(struct sqlite3 *conn, enum sbx_schema_state *state, uint64_t *version);
-SBX_PRIVATE int sbx_schema_create(struct sqlite3 *conn); /* in a file of SBX_SCHEMA_EMPTY */
+/* In a file of SBX_SCHEMA_EMPTY, which `identity` is to tell from others. */
+SBX_PRIVATE int sbx_schema_create(struct sqlite3 *conn, uint64_t identity);
+/* 0: it was given none, by a program that knew of no such thing. */
+SBX_PRIVATE int sbx_schema_identity(struct sqlite3 *conn, uint64_t *identity);
 SBX_PRIVATE int sbx_schema_migrate(struct sqlite3 *conn, uint64_t from);
 /* Damage that can be seen without reading the logs, in a file of that version. */
 SBX_PRIVATE int sbx_schema_check(struct sqlite3 *conn, uint64_t version);
@@ -14408,7 +14589,21 @@ static int schema_end(struct sqlite3 *conn, int rc)
     return rc;
 }
 
-SBX_PRIVATE int sbx_schema_create(struct sqlite3 *conn)
+static int schema_set_identity(struct sqlite3 *conn, uint64_t identity)
+{
+    char sql[100];
+    (void)snprintf(sql, sizeof sql, "INSERT INTO counters(name, value) VALUES('%s', %llu)",
+                   SBX_DB_IDENTITY, (unsigned long long)identity);
+    return sbx_sql_exec(conn, sql);
+}
+
+SBX_PRIVATE int sbx_schema_identity(struct sqlite3 *conn, uint64_t *identity)
+{
+    return sbx_sql_get_u64(conn, "SELECT value FROM counters WHERE name = '" SBX_DB_IDENTITY "'",
+                           identity);
+}
+
+SBX_PRIVATE int sbx_schema_create(struct sqlite3 *conn, uint64_t identity)
 {
     char mark[64];
     int rc = sbx_sql_exec(conn, "BEGIN IMMEDIATE");
@@ -14419,6 +14614,8 @@ SBX_PRIVATE int sbx_schema_create(struct sqlite3 *conn)
         rc = schema_exec_all(conn, schema_tables);
     if (rc == SQLITE_OK)
         rc = schema_exec_all(conn, schema_views);
+    if (rc == SQLITE_OK)
+        rc = schema_set_identity(conn, identity);
     if (rc == SQLITE_OK)
         rc = schema_set_version(conn);
     return schema_end(conn, rc);
@@ -14571,26 +14768,33 @@ static int file_fail(struct sbx_err *err, const char *what, const char *path)
     return sbx_err_add_reason(err);
 }
 
+static int file_make(const char *path, struct sbx_err *err)
+{
+    int rc = 0, fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == EEXIST)
+        return 0;
+    if (fd < 0 || fchmod(fd, 0600) < 0)
+        rc = file_fail(err, "cannot open", path);
+    sbx_fd_close(&fd);
+    return rc;
+}
+
+/* A file that exists is not opened: closing it would drop all locks of this process on it
+ * (fcntl(2)), and a connection that has it open would go on without. */
 SBX_PRIVATE int sbx_db_file_prepare(const char *path, uint64_t *size, struct sbx_err *err)
 {
     struct stat st;
-    bool made = true;
-    int rc = 0;
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0 && errno == EEXIST) {
-        made = false;
-        fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    }
-    if (fd < 0)
+    int rc = file_make(path, err);
+    if (rc < 0)
+        return rc;
+    if (stat(path, &st) < 0)
         return file_fail(err, "cannot open", path);
-    if ((made && fchmod(fd, 0600) < 0) || fstat(fd, &st) < 0)
-        rc = file_fail(err, "cannot open", path);
-    else if (!S_ISREG(st.st_mode))
-        rc = sbx_err_set(err, EINVAL, "cannot open %s: it is no regular file", path);
-    else
-        *size = (uint64_t)st.st_size;
-    sbx_fd_close(&fd);
-    return rc;
+    if (!S_ISREG(st.st_mode))
+        return sbx_err_set(err, EINVAL, "cannot open %s: it is no regular file", path);
+    if (faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) < 0)
+        return file_fail(err, "cannot open", path);
+    *size = (uint64_t)st.st_size;
+    return 0;
 }
 
 SBX_PRIVATE uint64_t sbx_db_file_log_size(const char *log_path, uint64_t *inode)
@@ -14982,6 +15186,8 @@ struct sbx_db_log_vfs;
 /* NULL when out of memory. Outlives the connections that are opened with its name. */
 SBX_PRIVATE struct sbx_db_log_vfs *sbx_db_log_vfs_open(void);
 SBX_PRIVATE const char *sbx_db_log_vfs_name(const struct sbx_db_log_vfs *v);
+/* The transaction was rolled back: what of it was gathered is never written. */
+SBX_PRIVATE void sbx_db_log_vfs_drop(struct sbx_db_log_vfs *v);
 SBX_PRIVATE void sbx_db_log_vfs_close(struct sbx_db_log_vfs *v); /* NULL is fine */
 
 #endif
@@ -15001,10 +15207,12 @@ SBX_PRIVATE void sbx_db_log_vfs_close(struct sbx_db_log_vfs *v); /* NULL is fine
  *   xSync    writes what was gathered, and does not sync
  *   xClose   drops it: what was not followed by xSync was not committed
  *   others   write what was gathered first
+ *   drop     so does a rollback: of a transaction that was longer than SQLite's cache some frames
+ *            were gathered, and the log may be emptied before anything is written to it again
  *
  * A transaction is committed when the index of the log names its frames. With synchronous=FULL
- * SQLite calls xSync just before, the last call that may fail: so whoever sees the index, of
- * whatever process, finds the frames in the file, and a full disk fails the transaction. Really
+ * SQLite calls xSync before that, after the last of them: so whoever sees the index, of whatever
+ * process, finds the frames in the file, and a full disk fails the transaction. Really
  * syncing is for the checkpoint's connection, which opens the file without this (db_wal.c says why
  * that is enough).
  *
@@ -15019,13 +15227,17 @@ SBX_PRIVATE void sbx_db_log_vfs_close(struct sbx_db_log_vfs *v); /* NULL is fine
 /* SQLite's own file takes no more than 128 KiB less one byte in one write. */
 #define LOG_FILE_GATHER (64u * 1024u)
 
+struct log_file;
+
 struct sbx_db_log_vfs {
     struct sqlite3_vfs vfs;
+    struct log_file *open; /* the log of the one database; NULL: not opened yet, or closed */
     char name[40];
 };
 
 struct log_file {
     struct sqlite3_file file;
+    struct sbx_db_log_vfs *owner;
     uint8_t *data;
     size_t used;
     sqlite3_int64 at;
@@ -15101,6 +15313,8 @@ static int log_file_close(sqlite3_file *file)
     struct log_file *f = (struct log_file *)file;
     sqlite3_file *system = log_file_system(file);
     int rc = system->pMethods->xClose(system);
+    if (f->owner->open == f)
+        f->owner->open = NULL;
     sbx_mem_free(f->data);
     return rc;
 }
@@ -15165,6 +15379,8 @@ static int log_file_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file,
         return rc;
     }
     f->file.pMethods = &log_file_methods;
+    f->owner = (struct sbx_db_log_vfs *)vfs; /* of which it is the first member */
+    f->owner->open = f;
     return SQLITE_OK;
 }
 
@@ -15192,6 +15408,12 @@ SBX_PRIVATE struct sbx_db_log_vfs *sbx_db_log_vfs_open(void)
 SBX_PRIVATE const char *sbx_db_log_vfs_name(const struct sbx_db_log_vfs *v)
 {
     return v->name;
+}
+
+SBX_PRIVATE void sbx_db_log_vfs_drop(struct sbx_db_log_vfs *v)
+{
+    if (v->open != NULL)
+        v->open->used = 0;
 }
 
 SBX_PRIVATE void sbx_db_log_vfs_close(struct sbx_db_log_vfs *v)
@@ -15646,9 +15868,11 @@ struct sbx_db {
     uint64_t used;           /* pages with something in them */
     uint64_t *held;          /* forgotten ones of which the chunks stay for now */
     size_t nheld, capheld;
+    struct sbx_db_identity id;
     uint64_t looked_us;      /* for the file, last */
     uint64_t log_inode;
-    bool is_gone;
+    bool moved;              /* the file is not in its place */
+    bool is_gone;            /* nor, or only, its log */
     char error[320];
 };
 
@@ -15760,11 +15984,6 @@ SBX_PRIVATE bool sbx_db_settle(struct sbx_db *db)
     return db->wal.state != SBX_WAL_EMPTY;
 }
 
-SBX_PRIVATE bool sbx_db_is_gone(const struct sbx_db *db)
-{
-    return db->is_gone;
-}
-
 SBX_PRIVATE const char *sbx_db_error(const struct sbx_db *db)
 {
     return db->error;
@@ -15838,13 +16057,32 @@ static int db_begin_file(struct sbx_db *db)
     int rc = sbx_sql_exec(db->conn, "PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL");
     if (rc == SQLITE_OK)
         rc = db_use_log(db);
-    return rc == SQLITE_OK ? sbx_schema_create(db->conn) : rc;
+    if (rc == SQLITE_OK)
+        rc = sbx_schema_create(db->conn, db->id.next);
+    if (rc == SQLITE_OK)
+        db->id.known = db->id.next;
+    return rc;
+}
+
+/* SQLITE_AUTH, which nothing else gives here: it is another file than it has to be. */
+static int db_recognise(struct sbx_db *db)
+{
+    uint64_t identity = 0;
+    int rc = sbx_schema_identity(db->conn, &identity);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (db->id.known != 0 && identity != db->id.known && identity != db->id.next)
+        return SQLITE_AUTH;
+    db->id.known = identity;
+    return SQLITE_OK;
 }
 
 /* Looked at before anything is written to it. */
 static int db_take_file(struct sbx_db *db, bool migrate, uint64_t version)
 {
-    int rc = sbx_schema_check(db->conn, version);
+    int rc = db_recognise(db);
+    if (rc == SQLITE_OK)
+        rc = sbx_schema_check(db->conn, version);
     if (rc == SQLITE_OK)
         rc = db_use_log(db);
     return rc == SQLITE_OK && migrate ? sbx_schema_migrate(db->conn, version) : rc;
@@ -15856,6 +16094,9 @@ static int db_fail_open(struct sbx_db *db, int rc, struct sbx_err *err)
     if (rc == SQLITE_PROTOCOL)
         return sbx_err_set(err, ENOTSUP, "%s: the file system offers no shared memory, which a "
                                "write-ahead log needs", db->path);
+    if (rc == SQLITE_AUTH)
+        return sbx_err_set(err, ESTALE, "%s is not the file that this server has stored in, but "
+                               "another; it is left alone", db->path);
     sbx_sql_describe(why, sizeof why, "cannot open", rc, db->conn);
     return sbx_err_set(err, sbx_sql_errno(rc), "%s: %s", db->path, why);
 }
@@ -15972,14 +16213,17 @@ static int db_name_files(struct sbx_db *db, const char *dir, struct sbx_err *err
 }
 
 SBX_PRIVATE struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, const char *dir,
-                           void (*on_ready)(void *ctx), void *ctx, struct sbx_err *err)
+                           struct sbx_db_identity *id, void (*on_ready)(void *ctx), void *ctx,
+                           struct sbx_err *err)
 {
     struct sbx_db *db = sbx_mem_calloc(sizeof *db);
     if (db == NULL) {
         (void)sbx_err_set(err, ENOMEM, "out of memory");
         return NULL;
     }
+    assert(id->next != 0);
     sbx_buf_init(&db->entries);
+    db->id = *id;
     db->purging = true; /* an earlier server may have left some */
     if (db_name_files(db, dir, err) < 0 ||
         db_open_path(db, loop, diag, on_ready, ctx, err) < 0) {
@@ -15988,6 +16232,7 @@ SBX_PRIVATE struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_d
     }
     (void)sbx_db_file_log_size(db->log_path, &db->log_inode);
     db->looked_us = sbx_clock_mono_us();
+    *id = db->id;
     return db;
 }
 
@@ -16012,19 +16257,39 @@ SBX_PRIVATE int sbx_db_run(struct sbx_db *db, enum sbx_db_statement s)
     return sbx_sql_run(&r);
 }
 
+/* A result code of SQLite. */
+static int db_look(struct sbx_db *db)
+{
+    uint64_t inode;
+    bool moved = false;
+    int rc = sbx_sql_has_moved(db->conn, &moved);
+    if (rc != SQLITE_OK)
+        return rc;
+    (void)sbx_db_file_log_size(db->log_path, &inode);
+    db->moved = moved;
+    db->is_gone = moved || inode != db->log_inode;
+    db->looked_us = sbx_clock_mono_us();
+    return SQLITE_OK;
+}
+
+SBX_PRIVATE bool sbx_db_is_gone(struct sbx_db *db)
+{
+    (void)db_look(db);
+    return db->is_gone;
+}
+
+SBX_PRIVATE bool sbx_db_lacks_log(const struct sbx_db *db)
+{
+    return db->is_gone && !db->moved;
+}
+
 /* Files that were deleted can be written to, and everything would be lost with the process. */
 static int db_look_for_file(struct sbx_db *db)
 {
-    uint64_t now = sbx_clock_mono_us(), inode;
-    bool moved = false;
-    int rc;
-    if (now - db->looked_us >= DB_LOOK_US) {
-        rc = sbx_sql_has_moved(db->conn, &moved);
+    if (sbx_clock_mono_us() - db->looked_us >= DB_LOOK_US) {
+        int rc = db_look(db);
         if (rc != SQLITE_OK)
             return db_fail(db, "cannot look for the file", rc);
-        (void)sbx_db_file_log_size(db->log_path, &inode);
-        db->is_gone = moved || inode != db->log_inode;
-        db->looked_us = now;
     }
     if (!db->is_gone)
         return 0;
@@ -16093,6 +16358,7 @@ SBX_PRIVATE void sbx_db_rollback(struct sbx_db *db)
 {
     db->purging = true; /* what was dropped is there again */
     sbx_sql_rollback(db->conn);
+    sbx_db_log_vfs_drop(db->log_vfs);
 }
 /* ==== end proc/db_sqlite.c ================================================================== */
 #endif
@@ -16475,6 +16741,25 @@ SBX_PRIVATE int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequen
     return rc;
 }
 
+SBX_PRIVATE int sbx_db_read_last(struct sbx_db *db, uint64_t process, uint64_t sequence,
+                     struct sbx_db_page **page, uint64_t *first)
+{
+    uint64_t after = db_key(process, sequence < DB_SEQUENCE_MAX ? sequence + 1 : sequence);
+    int rc;
+    *page = NULL;
+    *first = 0;
+    if (process >= DB_PROCESS_MAX)
+        return -ENOENT;
+    rc = db_read_one(db, SBX_DB_READ_AT, db_key(process, 0), after, 0, page);
+    if (*page != NULL)
+        *first = (*page)->first;
+    if (rc < 0) {
+        sbx_db_page_free(*page);
+        *page = NULL;
+    }
+    return rc;
+}
+
 /* 1 with a row, 0 without, or a failure. The statement is to be reset. */
 static int db_step_range(struct sbx_db *db, enum sbx_db_statement s, uint64_t process)
 {
@@ -16574,7 +16859,9 @@ SBX_PRIVATE int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor
         rc = sbx_db_drop_chunks(db, process, &l, &more);
     if (rc == 0)
         rc = sbx_db_bounds(db, process, b);
-    if (rc == 0 && b->first <= b->last && b->first > floor_sequence)
+    if (rc == 0 && b->first > b->last)
+        floor_sequence = DB_SEQUENCE_MAX;
+    else if (rc == 0 && b->first > floor_sequence)
         floor_sequence = b->first;
     return rc == 0 ? sbx_db_drop_gaps(db, process, floor_sequence) : rc;
 }
@@ -16772,10 +17059,12 @@ SBX_PRIVATE void sbx_db_set_gate(int (*gate)(void *ctx, const char *call), void 
 }
 
 SBX_PRIVATE struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, const char *dir,
-                           void (*on_ready)(void *ctx), void *ctx, struct sbx_err *err)
+                           struct sbx_db_identity *id, void (*on_ready)(void *ctx), void *ctx,
+                           struct sbx_err *err)
 {
     (void)loop;
     (void)diag;
+    (void)id;
     (void)on_ready;
     (void)ctx;
     (void)sbx_err_set(err, ENOTSUP, "%s: this program was built without SQLite", dir);
@@ -16807,7 +17096,13 @@ SBX_PRIVATE void sbx_db_release(struct sbx_db *db, uint64_t process)
     (void)none_reached(db);
 }
 
-SBX_PRIVATE bool sbx_db_is_gone(const struct sbx_db *db)
+SBX_PRIVATE bool sbx_db_is_gone(struct sbx_db *db)
+{
+    (void)none_reached(db);
+    return false;
+}
+
+SBX_PRIVATE bool sbx_db_lacks_log(const struct sbx_db *db)
 {
     (void)none_reached(db);
     return false;
@@ -16939,6 +17234,16 @@ SBX_PRIVATE int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequen
     return none_reached(db);
 }
 
+SBX_PRIVATE int sbx_db_read_last(struct sbx_db *db, uint64_t process, uint64_t sequence,
+                     struct sbx_db_page **page, uint64_t *first)
+{
+    (void)process;
+    (void)sequence;
+    (void)page;
+    (void)first;
+    return none_reached(db);
+}
+
 SBX_PRIVATE void sbx_db_page_free(struct sbx_db_page *page)
 {
     assert(page == NULL);
@@ -16972,6 +17277,9 @@ SBX_PRIVATE void sbx_page_cache_drop(struct sbx_page_cache *c, uint64_t process)
 /* As sbx_db_read; the page belongs to the cache and is valid until its next use. */
 SBX_PRIVATE int sbx_page_cache_read(struct sbx_page_cache *c, struct sbx_db *db, uint64_t process,
                         uint64_t sequence, const struct sbx_db_page **page);
+/* As sbx_db_read_last, likewise. */
+SBX_PRIVATE int sbx_page_cache_read_last(struct sbx_page_cache *c, struct sbx_db *db, uint64_t process,
+                             uint64_t sequence, const struct sbx_db_page **page, uint64_t *first);
 
 #endif
 /* ==== end proc/page_cache.h ================================================================= */
@@ -17010,28 +17318,67 @@ static void page_cache_put_first(struct sbx_page_cache *c, size_t from, struct s
     c->pages[0] = page;
 }
 
+/* The cached page that has it, as the latest used; NULL: none has. */
+static const struct sbx_db_page *page_cache_find(struct sbx_page_cache *c, uint64_t process,
+                                                 uint64_t sequence)
+{
+    size_t i;
+    for (i = 0; i < SBX_PAGE_CACHE_SLOTS && c->pages[i] != NULL; i++) {
+        struct sbx_db_page *p = c->pages[i];
+        if (p->process != process || sequence < p->first || sequence - p->first >= p->count)
+            continue;
+        page_cache_put_first(c, i, p);
+        return p;
+    }
+    return NULL;
+}
+
+/* A page that was read for a sequence that no chunk has may be there already. */
+static const struct sbx_db_page *page_cache_take(struct sbx_page_cache *c,
+                                                 struct sbx_db_page *found)
+{
+    const struct sbx_db_page *known = page_cache_find(c, found->process, found->first);
+    size_t i = 0;
+    if (known != NULL) {
+        sbx_db_page_free(found);
+        return known;
+    }
+    while (i < SBX_PAGE_CACHE_SLOTS && c->pages[i] != NULL)
+        i++;
+    if (i == SBX_PAGE_CACHE_SLOTS)
+        page_cache_remove(c, --i);
+    page_cache_put_first(c, i, found);
+    return found;
+}
+
 SBX_PRIVATE int sbx_page_cache_read(struct sbx_page_cache *c, struct sbx_db *db, uint64_t process,
                         uint64_t sequence, const struct sbx_db_page **page)
 {
     struct sbx_db_page *found = NULL;
-    size_t i;
     int rc;
-    for (i = 0; i < SBX_PAGE_CACHE_SLOTS && c->pages[i] != NULL; i++) {
-        struct sbx_db_page *p = c->pages[i];
-        if (p->process == process && sequence >= p->first && sequence - p->first < p->count) {
-            page_cache_put_first(c, i, p);
-            *page = p;
-            return 0;
-        }
-    }
+    *page = page_cache_find(c, process, sequence);
+    if (*page != NULL)
+        return 0;
     rc = sbx_db_read(db, process, sequence, &found);
-    if (rc < 0)
-        return rc;
-    if (i == SBX_PAGE_CACHE_SLOTS)
-        page_cache_remove(c, --i);
-    page_cache_put_first(c, i, found);
-    *page = found;
-    return 0;
+    if (rc == 0)
+        *page = page_cache_take(c, found);
+    return rc;
+}
+
+SBX_PRIVATE int sbx_page_cache_read_last(struct sbx_page_cache *c, struct sbx_db *db, uint64_t process,
+                             uint64_t sequence, const struct sbx_db_page **page, uint64_t *first)
+{
+    struct sbx_db_page *found = NULL;
+    int rc;
+    *page = page_cache_find(c, process, sequence);
+    if (*page != NULL) {
+        *first = (*page)->first;
+        return 0;
+    }
+    rc = sbx_db_read_last(db, process, sequence, &found, first);
+    if (rc == 0)
+        *page = page_cache_take(c, found);
+    return rc;
 }
 /* ==== end proc/page_cache.c ================================================================= */
 
@@ -17078,6 +17425,10 @@ struct sbx_store_log;
 struct sbx_record {
     struct sbx_list dirty; /* in the store's list while it differs from what is stored */
     bool awaited;          /* on_stored is still to come */
+    bool waits;            /* for the log: it was not in the last transaction */
+    /* When it tells of an end, that is stored after all of this, in the same transaction at the
+     * latest. NULL: there is none. */
+    const struct sbx_store_log *log;
     /* Describes it; texts go to `scratch` and are valid until it is emptied. */
     void (*describe)(struct sbx_record *r, struct sbx_db_process *out, struct sbx_buf *scratch);
     /* It may be shown: it is stored, or storing is impossible for now. */
@@ -17094,9 +17445,13 @@ struct sbx_store_options {
     bool shared;                     /* memory is to outlive this server */
     /* A database that cannot be opened is no failure: the store is degraded, and tries again until
      * it can, or until the file that was deleted is there anew. Then on_opened tells: the owner
-     * restores what it does not know, and joins its logs and records to the file. */
+     * restores what it does not know, and joins its logs and records to the file. 0; where it
+     * returns a failure and err, nothing is stored, and it is called again. */
     bool go_on;
-    void (*on_opened)(void *ctx);
+    int (*on_opened)(void *ctx, struct sbx_err *err);
+    /* Asked each time before the file is opened: is the directory ours (still)? 0, or a failure and
+     * err. NULL: it is. */
+    int (*may_open)(void *ctx, struct sbx_err *err);
     size_t most_memory;              /* above which unsaved output is given up; 0: the default */
     /* The log to shorten when all together are too long; NULL: there is none. */
     struct sbx_store_log *(*pick_victim)(void *ctx);
@@ -17155,8 +17510,9 @@ SBX_PRIVATE struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
 SBX_PRIVATE void sbx_store_log_close(struct sbx_store_log *log);
 /* Forgets the process (sbx_store_forget), but its log can be read until it is closed. */
 SBX_PRIVATE void sbx_store_log_forget(struct sbx_store_log *log);
-/* In on_opened: from now on it is stored in that file, from what is in memory of it on. */
-SBX_PRIVATE void sbx_store_log_join(struct sbx_store_log *log);
+/* In on_opened: from now on it is stored in that file, from what is in memory of it on. 0, or -EIO:
+ * what the file has of it cannot be read. */
+SBX_PRIVATE int sbx_store_log_join(struct sbx_store_log *log);
 
 /* Room for output at the end of the log, *room > 0 bytes; read(2) goes straight into it. NULL when
  * out of memory. */
@@ -17207,10 +17563,11 @@ SBX_PRIVATE bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t s
 /* ==== begin proc/store.c ==================================================================== */
 /* store.c - see store.h.
  *
- * One transaction a turn, of everything that is due: records that changed, logs, settings, records
- * to forget; then chunks that the caps have evicted are dropped. What a transaction would change
- * here (log->next, the list of records) takes effect when it was committed and not before, so a
- * failed one can simply be tried again.
+ * One transaction a turn, of what is due: records that changed, logs, settings, records to forget;
+ * then chunks that the caps have evicted are dropped. Of logs it takes what was read in the turn
+ * and STORE_BUDGET more: what could not be stored for long follows turn by turn. What a transaction
+ * would change here (log->next, the list of records) takes effect when it was committed and not
+ * before, so a failed one can simply be tried again.
  *
  *   WRITING --begin says -EAGAIN--> PAUSED   a checkpoint is to end: nothing is shown meanwhile
  *   WRITING, PAUSED --any other failure--> DEGRADED   everything is shown, a timer tries again
@@ -17258,9 +17615,12 @@ struct sbx_store {
     uint64_t *forgotten;      /* numbers whose records are to go */
     size_t nforgotten, capforgotten;
     bool limits_dirty;
+    bool counters_dirty;      /* the file does not know the highest number, or which file it is */
+    bool joining;             /* it was opened again, and on_opened is not done with it */
     bool shortening;          /* all logs together are still too long, and the next step may help */
     bool urgent;              /* every pending log is due */
     bool whole;               /* and is written in one go: there is no later */
+    uint64_t came;            /* bytes for the file that were read since the last step */
     uint64_t last_number;
     uint64_t total;           /* payload bytes kept of all logs */
     struct sbx_page_cache pages;
@@ -17317,15 +17677,20 @@ SBX_PRIVATE void sbx_store_show_records(struct sbx_store *s, bool stored);
 /* --- store_transaction.c --- */
 
 SBX_PRIVATE bool sbx_store_has_due(const struct sbx_store *s);
-/* Stores all that is due. 0, or a negative errno as of sbx_db_begin: then it was rolled back. */
+/* Stores what is due, within its budget. 0, or a negative errno as of sbx_db_begin: then it was
+ * rolled back. */
 SBX_PRIVATE int sbx_store_transaction(struct sbx_store *s);
-/* Within a transaction. */
-SBX_PRIVATE int sbx_store_put_forgotten(struct sbx_store *s);
+/* Within a transaction of db. */
+SBX_PRIVATE int sbx_store_put_forgotten(struct sbx_store *s, struct sbx_db *db);
+SBX_PRIVATE int sbx_store_put_counters(struct sbx_store *s, struct sbx_db *db);
+SBX_PRIVATE void sbx_store_counters_put(struct sbx_store *s); /* and that was committed */
 /* What is in memory alone gives up its oldest when all logs together are too long. */
 SBX_PRIVATE void sbx_store_shorten_memory(struct sbx_store *s);
 
 /* --- store_log.c --- */
 
+/* A restored log that the file was not asked about yet; else nothing is to do. 0 or a failure. */
+SBX_PRIVATE int sbx_store_log_ask(struct sbx_store_log *log);
 /* Its part of the total, when `b` is what the file has. */
 SBX_PRIVATE void sbx_store_log_count(struct sbx_store_log *log, const struct sbx_db_bounds *b);
 
@@ -17402,6 +17767,8 @@ SBX_PRIVATE void sbx_store_show_records(struct sbx_store *s, bool stored)
         struct sbx_record *r = SBX_LIST_OF(n, struct sbx_record, dirty);
         bool awaited = r->awaited;
         next = n->next;
+        if (stored && r->waits)
+            continue;
         r->awaited = false;
         if (stored)
             sbx_list_remove(n);
@@ -17483,7 +17850,7 @@ static void store_show_volatile(struct sbx_store *s)
     }
 }
 
-SBX_PRIVATE void sbx_store_step(struct sbx_store *s)
+static void store_step(struct sbx_store *s)
 {
     sbx_store_shorten_memory(s);
     if (s->db == NULL) {
@@ -17500,14 +17867,22 @@ SBX_PRIVATE void sbx_store_step(struct sbx_store *s)
         store_set_timer(s, SBX_STORE_AGE_US);
 }
 
+SBX_PRIVATE void sbx_store_step(struct sbx_store *s)
+{
+    store_step(s);
+    s->came = 0;
+}
+
 static void store_commit(struct sbx_task *t)
 {
     sbx_store_step(SBX_LIST_OF(t, struct sbx_store, commit));
 }
 
-static bool store_lacks_its_file(const struct sbx_store *s)
+/* Is it to be opened, or joined? One that was only away for a while, and is in its place again with
+ * its log, is neither. */
+static bool store_lacks_its_file(struct sbx_store *s)
 {
-    return s->db == NULL || (s->o.on_opened != NULL && sbx_db_is_gone(s->db));
+    return s->o.on_opened != NULL && (s->db == NULL || s->joining || sbx_db_is_gone(s->db));
 }
 
 static void store_on_timer(struct sbx_timer *t)
@@ -17515,7 +17890,7 @@ static void store_on_timer(struct sbx_timer *t)
     struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, timer);
     if (s->state == SBX_STORE_DEGRADED && store_lacks_its_file(s)) {
         store_reopen(s);
-    } else if (s->state == SBX_STORE_DEGRADED) {
+    } else if (s->state == SBX_STORE_DEGRADED && s->db != NULL) {
         s->urgent = true;
         store_write(s);
         s->urgent = false;
@@ -17552,25 +17927,52 @@ static void store_on_quiet(struct sbx_timer *t)
     uint64_t quiet = s->o.loop->now_us - s->written_us;
     if (quiet < STORE_QUIET_US) {
         store_arm(s, t, STORE_QUIET_US - quiet);
-    } else if (s->tidy.armed || sbx_db_settle(s->db)) {
+    } else if (s->tidy.armed || (s->db != NULL && sbx_db_settle(s->db))) {
         store_arm(s, t, STORE_QUIET_US);
     }
 }
 
 /* --- opening and closing --- */
 
+/* What a file that is begun now is to be told by. It is in the shared memory before that file is;
+ * one that was used is not given to another. 0 or a negative errno. */
+static int store_draw_identity(struct sbx_store *s)
+{
+    uint64_t next = sbx_tail_next_file(s->tail);
+    int rc = 0;
+    if (next != 0 && next != sbx_tail_file(s->tail))
+        return 0;
+    rc = sbx_rand_bytes(&next, sizeof next);
+    if (rc == 0)
+        sbx_tail_set_next_file(s->tail, next >> 1 | 1);
+    return rc;
+}
+
 /* NULL and err. */
 static struct sbx_db *store_open_db(struct sbx_store *s, struct sbx_err *err)
 {
     uint64_t counter = 0;
-    struct sbx_db *db = sbx_db_open(s->o.loop, s->o.diag, s->o.dir, store_on_ready, s, err);
+    struct sbx_db_identity id;
+    struct sbx_db *db;
+    if (s->o.may_open != NULL && s->o.may_open(s->o.ctx, err) < 0)
+        return NULL;
+    if (store_draw_identity(s) < 0) {
+        sbx_err_set(err, EIO, "%s: the system gives no random number", s->o.dir);
+        return NULL;
+    }
+    id = (struct sbx_db_identity){sbx_tail_file(s->tail), sbx_tail_next_file(s->tail)};
+    db = sbx_db_open(s->o.loop, s->o.diag, s->o.dir, &id, store_on_ready, s, err);
     if (db == NULL)
         return NULL;
+    sbx_tail_set_file(s->tail, id.known);
     if (sbx_db_load_counter(db, "process", &counter) < 0) {
         sbx_err_set(err, EIO, "%s: %s", s->o.dir, sbx_db_error(db));
         sbx_db_close(db);
         return NULL;
     }
+    /* It was begun anew and does not know what was given out before; or an earlier program made it
+     * that had no identities, and it gets one. */
+    s->counters_dirty = s->last_number > counter || id.known == 0;
     sbx_store_number_taken(s, counter);
     return db;
 }
@@ -17582,39 +17984,77 @@ static void store_lack_file(struct sbx_store *s, const struct sbx_err *err)
     store_set_timer(s, STORE_REOPEN_US);
 }
 
-/* The old one goes only when there is another: readers have no other place to look. What was
- * deleted meanwhile is forgotten first, or on_opened would find it again. */
-static void store_reopen(struct sbx_store *s)
+/* What was deleted meanwhile is forgotten first, or on_opened would find it again. A checkpoint may
+ * have to end before: another program reads what was left in the log. */
+static int store_first_transaction(struct sbx_store *s, struct sbx_db *db)
 {
-    struct sbx_err err;
-    struct sbx_db *old = s->db, *db = store_open_db(s, &err);
-    int rc;
-    if (db == NULL) {
-        store_lack_file(s, &err);
-        return;
+    int rc = sbx_db_begin(db);
+    if (rc == -EAGAIN) {
+        sbx_db_await(db);
+        rc = sbx_db_begin(db);
     }
-    s->db = db;
-    rc = sbx_db_begin(db);
     if (rc == 0)
-        rc = sbx_store_put_forgotten(s);
+        rc = sbx_store_put_forgotten(s, db);
+    if (rc == 0)
+        rc = sbx_store_put_counters(s, db);
     if (rc == 0)
         rc = sbx_db_commit(db);
-    if (rc < 0) {
-        sbx_err_set(&err, rc, "%s", sbx_db_error(db));
+    if (rc < 0)
         sbx_db_rollback(db);
-        s->db = old;
+    return rc;
+}
+
+/* The old one goes only when there is another: readers have no other place to look. Unless it is
+ * the same file, and its log is gone: two connections that share the file and its index, and have
+ * not the same log, would each take what the other has written for its own. With the end of the old
+ * one, what it has in its log goes to the file. */
+static int store_take_file(struct sbx_store *s, struct sbx_err *err)
+{
+    struct sbx_db *old = s->db, *db;
+    int rc;
+    if (old != NULL && sbx_db_lacks_log(old)) {
+        if (s->o.may_open != NULL && s->o.may_open(s->o.ctx, err) < 0)
+            return err->code;
+        sbx_db_close(old);
+        s->db = old = NULL;
+    }
+    db = store_open_db(s, err);
+    if (db == NULL)
+        return err->code;
+    rc = store_first_transaction(s, db);
+    if (rc < 0) {
+        rc = sbx_err_set(err, rc, "%s", sbx_db_error(db));
         sbx_db_close(db);
+        return rc;
+    }
+    if (old != NULL)
+        sbx_db_close(old);
+    s->db = db;
+    s->nforgotten = 0;
+    sbx_store_counters_put(s);
+    sbx_page_cache_drop_all(&s->pages);
+    s->joining = true;
+    return 0;
+}
+
+/* Until it is joined nothing is written to it. A join that failed half way begins again: what was
+ * done of it is done once more, to no harm. */
+static void store_reopen(struct sbx_store *s)
+{
+    bool urgent = s->urgent;
+    struct sbx_err err;
+    if ((!s->joining || sbx_db_is_gone(s->db)) && store_take_file(s, &err) < 0) {
         store_lack_file(s, &err);
         return;
     }
-    s->nforgotten = 0;
-    sbx_page_cache_drop_all(&s->pages);
-    if (old != NULL)
-        sbx_db_close(old);
-    s->o.on_opened(s->o.ctx);
+    if (s->o.on_opened(s->o.ctx, &err) < 0) {
+        store_lack_file(s, &err);
+        return;
+    }
+    s->joining = false;
     s->urgent = true;
     store_write(s);
-    s->urgent = false;
+    s->urgent = urgent;
 }
 
 static bool store_open_file(struct sbx_store *s, struct sbx_err *err)
@@ -17666,6 +18106,8 @@ SBX_PRIVATE struct sbx_store *sbx_store_open(const struct sbx_store_options *o, 
     }
     if (s->db != NULL)
         store_tidy(s); /* an earlier server may have had no time for it */
+    if (s->counters_dirty)
+        sbx_store_soon(s);
     return s;
 }
 
@@ -17677,7 +18119,7 @@ SBX_PRIVATE void sbx_store_close(struct sbx_store *s)
     sbx_loop_cancel_timer(s->o.loop, &s->tidy);
     sbx_loop_cancel_timer(s->o.loop, &s->quiet);
     if (s->db != NULL) {
-        if (s->nforgotten > 0 || s->limits_dirty)
+        if (s->nforgotten > 0 || s->limits_dirty || s->counters_dirty)
             (void)sbx_store_transaction(s);
         sbx_loop_hold(s->o.loop, false);
         sbx_page_cache_drop_all(&s->pages);
@@ -17689,10 +18131,10 @@ SBX_PRIVATE void sbx_store_close(struct sbx_store *s)
     sbx_mem_free(s);
 }
 
-SBX_PRIVATE void sbx_store_save(struct sbx_store *s)
+static void store_flush(struct sbx_store *s)
 {
     unsigned i;
-    if (s->db == NULL)
+    if (s->db == NULL || store_lacks_its_file(s))
         return;
     s->urgent = s->whole = true;
     if (s->state == SBX_STORE_DEGRADED)
@@ -17706,9 +18148,25 @@ SBX_PRIVATE void sbx_store_save(struct sbx_store *s)
     s->urgent = s->whole = false;
 }
 
+/* Where nothing was to be stored, nobody has missed a file that is gone yet. */
+SBX_PRIVATE void sbx_store_save(struct sbx_store *s)
+{
+    struct sbx_err err;
+    if (sbx_store_has_file(s) && store_lacks_its_file(s)) {
+        if (s->state != SBX_STORE_DEGRADED) {
+            sbx_err_set(&err, EIO, "%s: the database was deleted or replaced", s->o.dir);
+            store_lack_file(s, &err);
+        }
+        s->whole = true;
+        store_reopen(s);
+        s->whole = false;
+    }
+    store_flush(s);
+}
+
 SBX_PRIVATE void sbx_store_leave(struct sbx_store *s)
 {
-    sbx_store_save(s);
+    store_flush(s);
     sbx_tail_leave(s->tail);
 }
 
@@ -17781,12 +18239,19 @@ SBX_PRIVATE void sbx_store_forget(struct sbx_store *s, uint64_t number)
 /* store_transaction.c - what is due, and the one transaction of a turn that stores it.
  *
  * While it is under way the logs in it are in the list `written`: `next` and `put` tell what the
- * file is going to have of each, and become `stored` and `saved` once it was committed. */
+ * file is going to have of each, and become `stored` and `saved` once it was committed.
+ *
+ * It has a budget of bytes, so that no turn becomes long because there was no storing for a while:
+ * what came since the last step, or nothing would ever be stored of what comes fast, and
+ * STORE_BUDGET. Pending logs that were in it and have more go to the end of the list. */
 
 /* A log that always evicts what is unsaved is stored that often. */
 #define STORE_SELDOM_US 1000000u
 #define STORE_LAZY_BYTES (16u * 1024u * 1024u) /* memory of all logs above which nothing waits */
 #define STORE_SLICE (1024u * 1024u)   /* of one log in one transaction */
+#define STORE_BUDGET (2u * 1024u * 1024u) /* of all logs, beside what came in the turn */
+#define STORE_CHUNK_COST 4096u        /* of the budget, beside its bytes */
+#define STORE_ENTRY_COST 32u          /* and for each entry in it */
 #define STORE_WATCHED_BYTES (1024u * 1024u) /* kept in memory of a log that is being read */
 #define STORE_VICTIMS 8u              /* logs shortened in one transaction */
 
@@ -17819,7 +18284,8 @@ static bool log_is_due(const struct sbx_store_log *log)
 SBX_PRIVATE bool sbx_store_has_due(const struct sbx_store *s)
 {
     const struct sbx_list *n;
-    if (!sbx_list_empty(&s->records) || s->nforgotten > 0 || s->limits_dirty || s->shortening)
+    if (!sbx_list_empty(&s->records) || s->nforgotten > 0 || s->limits_dirty ||
+        s->counters_dirty || s->shortening)
         return true;
     for (n = s->pending.next; n != &s->pending; n = n->next)
         if (log_is_due(SBX_LIST_OF(n, struct sbx_store_log, pending)))
@@ -17864,19 +18330,26 @@ static int log_put_gap(struct sbx_store_log *log, uint64_t to)
 {
     size_t at;
     const struct sbx_segment *seg = sbx_memlog_find(&log->mem, to + 1, &at);
-    if (sbx_store_bounds_empty(&log->next) || to <= log->next.last || seg == NULL)
+    uint64_t offset = seg != NULL ? sbx_memlog_offset_of(seg, at) : log->mem.offset;
+    if (sbx_store_bounds_empty(&log->next) || to <= log->next.last)
         return 0;
     return sbx_db_put_gap(log->store->db, log->mem.number, log->next.last + 1, to,
-                          sbx_memlog_offset_of(seg, at) - log->next.end_offset,
-                          sbx_clock_wall_ms());
+                          offset - log->next.end_offset, sbx_clock_wall_ms());
 }
 
-static int log_put_chunks(struct sbx_store_log *log, uint64_t from, uint64_t bytes)
+static void log_spend(uint64_t *budget, const struct sbx_db_chunk *c)
+{
+    uint64_t cost = STORE_CHUNK_COST + c->count * STORE_ENTRY_COST + c->len;
+    *budget -= cost < *budget ? cost : *budget;
+}
+
+static int log_put_chunks(struct sbx_store_log *log, uint64_t from, uint64_t bytes,
+                          uint64_t *budget)
 {
     struct sbx_db_chunk c;
     uint64_t done = 0;
     int rc = 0;
-    for (; rc == 0 && from <= log->mem.last && done < bytes; from += c.count) {
+    for (; rc == 0 && from <= log->mem.last && done < bytes && *budget > 0; from += c.count) {
         log_next_chunk(log, from, &c);
         rc = sbx_db_put_chunk(log->store->db, &c);
         if (sbx_store_bounds_empty(&log->next)) {
@@ -17886,6 +18359,7 @@ static int log_put_chunks(struct sbx_store_log *log, uint64_t from, uint64_t byt
         log->next.last = log->put = c.first + c.count - 1;
         log->next.end_offset = c.offset + c.len;
         done += c.len;
+        log_spend(budget, &c);
     }
     return rc;
 }
@@ -17912,29 +18386,44 @@ static void log_join_transaction(struct sbx_store_log *log)
 
 /* What is too old is dropped last: SQLite reads a page that became free in the same transaction
  * before it writes over it, and one that has been free before it does not. */
-static int log_write(struct sbx_store_log *log)
+static int log_write(struct sbx_store_log *log, uint64_t *budget)
 {
-    struct sbx_store *s = log->store;
-    uint64_t from, most = s->whole ? UINT64_MAX : STORE_SLICE;
-    int rc;
+    uint64_t from, most = log->store->whole ? UINT64_MAX : STORE_SLICE;
+    int rc = sbx_store_log_ask(log);
+    if (rc < 0)
+        return rc;
     log_join_transaction(log);
     from = log_first_unsaved(log);
+    if (log->put < from - 1)
+        log->put = from - 1; /* the gap; maybe nothing is left behind it */
     rc = log_put_gap(log, from - 1);
     if (rc == 0)
-        rc = log_put_chunks(log, from, most);
+        rc = log_put_chunks(log, from, most, budget);
     return rc == 0 ? log_evict_stored(log) : rc;
 }
 
 static int store_put_logs(struct sbx_store *s)
 {
+    uint64_t budget = s->whole ? UINT64_MAX : STORE_BUDGET + s->came;
     struct sbx_list *n;
     int rc = 0;
-    for (n = s->pending.next; rc == 0 && n != &s->pending; n = n->next) {
+    for (n = s->pending.next; rc == 0 && budget > 0 && n != &s->pending; n = n->next) {
         struct sbx_store_log *log = SBX_LIST_OF(n, struct sbx_store_log, pending);
         if (log->in_file && log_is_due(log))
-            rc = log_write(log);
+            rc = log_write(log, &budget);
     }
     return rc;
+}
+
+/* Nobody is to find an end without the output before it, nor bounds of a log that are not those it
+ * will have: the record of an ended process is not written again. */
+static bool record_waits(const struct sbx_record *r, const struct sbx_db_process *p)
+{
+    const struct sbx_store_log *log = r->log;
+    if (!p->exited || log == NULL || !log->in_file || sbx_list_empty(&log->pending) ||
+        !log_is_due(log))
+        return false;
+    return (sbx_list_empty(&log->written) ? log->saved : log->put) < log->mem.last;
 }
 
 static int store_put_records(struct sbx_store *s)
@@ -17946,22 +18435,42 @@ static int store_put_records(struct sbx_store *s)
         struct sbx_db_process p = {0};
         sbx_buf_clear(&s->scratch);
         r->describe(r, &p, &s->scratch);
-        rc = s->scratch.oom ? -ENOMEM : sbx_db_put_process(s->db, &p);
+        r->waits = record_waits(r, &p);
+        if (s->scratch.oom)
+            rc = -ENOMEM;
+        else if (!r->waits)
+            rc = sbx_db_put_process(s->db, &p);
         s->scratch.oom = false;
     }
     return rc;
 }
 
-SBX_PRIVATE int sbx_store_put_forgotten(struct sbx_store *s)
+SBX_PRIVATE int sbx_store_put_forgotten(struct sbx_store *s, struct sbx_db *db)
 {
     size_t i;
     int rc = 0;
     for (i = 0; rc == 0 && i < s->nforgotten; i++)
-        rc = sbx_db_forget(s->db, s->forgotten[i]);
+        rc = sbx_db_forget(db, s->forgotten[i]);
     /* The highest number may be one of those, and must not be given out again. */
-    if (rc == 0 && s->nforgotten > 0)
-        rc = sbx_db_put_counter(s->db, "process", s->last_number);
+    s->counters_dirty = s->counters_dirty || s->nforgotten > 0;
     return rc;
+}
+
+/* Without an identity the file was made by an earlier program; then no other is known either. */
+SBX_PRIVATE int sbx_store_put_counters(struct sbx_store *s, struct sbx_db *db)
+{
+    uint64_t file = sbx_tail_file(s->tail);
+    int rc = sbx_db_put_counter(db, "process", s->last_number);
+    if (rc == 0 && file == 0)
+        rc = sbx_db_put_counter(db, SBX_DB_IDENTITY, sbx_tail_next_file(s->tail));
+    return rc;
+}
+
+SBX_PRIVATE void sbx_store_counters_put(struct sbx_store *s)
+{
+    if (sbx_tail_file(s->tail) == 0)
+        sbx_tail_set_file(s->tail, sbx_tail_next_file(s->tail));
+    s->counters_dirty = false;
 }
 
 static bool store_is_too_long(const struct sbx_store *s)
@@ -18009,11 +18518,21 @@ static uint64_t log_hot_bytes(const struct sbx_store_log *log)
     return log->watched ? STORE_WATCHED_BYTES : SBX_STORE_HOT_BYTES;
 }
 
+static void log_wait_again(struct sbx_store_log *log)
+{
+    if (sbx_list_empty(&log->pending))
+        return;
+    sbx_list_remove(&log->pending);
+    sbx_list_add_tail(&log->store->pending, &log->pending);
+}
+
 /* The transaction was committed: its effects are facts. */
 static void store_settle(struct sbx_store *s)
 {
     s->nforgotten = 0;
     s->limits_dirty = false;
+    if (s->counters_dirty)
+        sbx_store_counters_put(s);
     while (!sbx_list_empty(&s->written)) {
         struct sbx_store_log *log = SBX_LIST_OF(s->written.next, struct sbx_store_log, written);
         sbx_list_remove(&log->written);
@@ -18023,6 +18542,8 @@ static void store_settle(struct sbx_store *s)
             log->saved = log->put; /* although it may have been evicted again */
         if (sbx_store_log_is_saved(log))
             sbx_list_remove(&log->pending);
+        else
+            log_wait_again(log);
         if (log->committed < log->saved) {
             log->committed = log->saved;
             log->on_commit(log->ctx);
@@ -18051,7 +18572,9 @@ SBX_PRIVATE int sbx_store_transaction(struct sbx_store *s)
     if (rc == 0)
         rc = store_put_records(s); /* which tell what is stored of the logs now */
     if (rc == 0)
-        rc = sbx_store_put_forgotten(s);
+        rc = sbx_store_put_forgotten(s, s->db);
+    if (rc == 0 && s->counters_dirty)
+        rc = sbx_store_put_counters(s, s->db);
     if (rc == 0 && s->limits_dirty)
         rc = sbx_store_put_limits(s);
     if (rc == 0)
@@ -18114,16 +18637,19 @@ static void log_set_pending(struct sbx_store_log *log)
     sbx_store_soon(s);
 }
 
-/* What does the file have of it? */
-static void log_ask(struct sbx_store_log *log)
+/* What does the file have of it? Where it does not say, it is asked again before it is written. */
+static int log_ask(struct sbx_store_log *log)
 {
+    int rc = 0;
     if (!log->unasked || log->store->db == NULL)
-        return;
-    if (sbx_db_bounds(log->store->db, log->mem.number, &log->stored) < 0) {
+        return 0;
+    rc = sbx_db_bounds(log->store->db, log->mem.number, &log->stored);
+    if (rc < 0)
         log->stored = (struct sbx_db_bounds){.first = 1};
-        return;
-    }
-    log->unasked = false;
+    if (rc == -EILSEQ)
+        rc = 0; /* it never will */
+    log->unasked = rc < 0;
+    return rc;
 }
 
 SBX_PRIVATE void sbx_store_log_count(struct sbx_store_log *log, const struct sbx_db_bounds *b)
@@ -18136,16 +18662,22 @@ SBX_PRIVATE void sbx_store_log_count(struct sbx_store_log *log, const struct sbx
     log->store->total += log->counted;
 }
 
-SBX_PRIVATE void sbx_store_log_join(struct sbx_store_log *log)
+/* Nothing is saved that there is not: `saved` above the end would never become the end, and what
+ * comes up to there would be left out. */
+SBX_PRIVATE int sbx_store_log_join(struct sbx_store_log *log)
 {
+    const struct sbx_memlog *m = &log->mem;
     if (!log->in_file)
-        return;
+        return 0;
     log->unasked = true;
-    log_ask(log);
-    log->saved = log->mem.first <= log->mem.last ? log->stored.last : log->mem.last;
+    (void)log_ask(log);
+    if (log->unasked)
+        return -EIO;
+    log->saved = m->first <= m->last && log->stored.last < m->last ? log->stored.last : m->last;
     sbx_store_log_count(log, &log->stored);
     if (!sbx_store_log_is_saved(log))
         log_set_pending(log);
+    return 0;
 }
 
 /* `last` and `offset`: at least so much was given out. What of it is neither in the file nor in
@@ -18158,10 +18690,21 @@ static void log_resume(struct sbx_store_log *log, uint64_t last, uint64_t offset
     }
     sbx_memlog_adopt(&log->mem, last, offset);
     log->saved = log->in_file && log->mem.first <= log->mem.last ? log->stored.last : log->mem.last;
-    log->committed = log->saved;
+    if (log->committed < log->saved)
+        log->committed = log->saved;
     sbx_store_log_count(log, &log->stored);
     if (!sbx_store_log_is_saved(log))
         log_set_pending(log);
+}
+
+SBX_PRIVATE int sbx_store_log_ask(struct sbx_store_log *log)
+{
+    int rc = 0;
+    if (log->unasked) {
+        rc = log_ask(log);
+        log_resume(log, log->mem.last, log->mem.offset);
+    }
+    return rc;
 }
 
 SBX_PRIVATE struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
@@ -18182,7 +18725,7 @@ SBX_PRIVATE struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
     }
     /* What is in memory must fit to what is stored, exactly. */
     if (!known->exited || o->grows || sbx_tail_has(s->tail, o->number))
-        log_ask(log);
+        (void)log_ask(log);
     log_resume(log, last, offset);
     log_note_counters(log);
     return log;
@@ -18198,7 +18741,7 @@ SBX_PRIVATE void sbx_store_log_forget(struct sbx_store_log *log)
 static void log_release(struct sbx_store_log *log)
 {
     struct sbx_store *s = log->store;
-    if (!log->forgotten)
+    if (!log->forgotten || s->db == NULL)
         return;
     sbx_db_release(s->db, log->mem.number);
     sbx_page_cache_drop(&s->pages, log->mem.number);
@@ -18217,13 +18760,85 @@ SBX_PRIVATE void sbx_store_log_close(struct sbx_store_log *log)
 
 /* --- appending --- */
 
+/* Its oldest segment; returns the bytes that it took. `all`: also the newest one. */
+static uint64_t log_give_up(struct sbx_store_log *log, bool all)
+{
+    uint64_t before = sbx_memlog_memory(&log->mem);
+    if (!log->in_file || !sbx_memlog_drop_oldest(&log->mem, all))
+        return 0;
+    sbx_store_log_count(log, &log->stored);
+    return before - sbx_memlog_memory(&log->mem);
+}
+
+/* The segments that the file has as well. */
+static uint64_t log_give_back(struct sbx_store_log *log)
+{
+    uint64_t before = sbx_memlog_memory(&log->mem);
+    if (!log->in_file)
+        return 0;
+    sbx_memlog_trim(&log->mem, log->saved + 1, 0, false);
+    sbx_store_log_count(log, &log->stored);
+    return before - sbx_memlog_memory(&log->mem);
+}
+
+static uint64_t store_held(const struct sbx_store *s)
+{
+    const struct sbx_list *n;
+    uint64_t held = 0;
+    for (n = s->pending.next; n != &s->pending; n = n->next) {
+        const struct sbx_store_log *log = SBX_LIST_OF(n, struct sbx_store_log, pending);
+        held += log->in_file ? sbx_memlog_memory(&log->mem) : 0;
+    }
+    return held;
+}
+
+/* The one with most in memory; of `appending` there must be more than it is about to use. */
+static struct sbx_store_log *store_longest(const struct sbx_store *s,
+                                           const struct sbx_store_log *appending)
+{
+    const struct sbx_list *n;
+    struct sbx_store_log *longest = NULL;
+    uint64_t most = 0;
+    for (n = s->pending.next; n != &s->pending; n = n->next) {
+        struct sbx_store_log *log = SBX_LIST_OF(n, struct sbx_store_log, pending);
+        uint64_t memory = sbx_memlog_memory(&log->mem);
+        if (!log->in_file || memory <= most || (log == appending && log->mem.nsegments < 2))
+            continue;
+        longest = log;
+        most = memory;
+    }
+    return longest;
+}
+
+/* Nothing could be stored for long, and what waits for it has become too much. What is stored goes
+ * first; else it is the rule of the owner: those that have ended, oldest first, then the
+ * longest. */
+static void store_give_up(struct sbx_store *s, const struct sbx_store_log *appending)
+{
+    uint64_t held = store_held(s), most = s->o.most_memory, freed;
+    struct sbx_list *n;
+    struct sbx_store_log *log;
+    for (n = s->pending.next; held > most && n != &s->pending; n = n->next)
+        held -= log_give_back(SBX_LIST_OF(n, struct sbx_store_log, pending));
+    for (n = s->pending.next; held > most && n != &s->pending; n = n->next) {
+        log = SBX_LIST_OF(n, struct sbx_store_log, pending);
+        while (log->ended && log != appending && held > most &&
+               (freed = log_give_up(log, true)) > 0)
+            held -= freed;
+    }
+    while (held > most && (log = store_longest(s, appending)) != NULL)
+        held -= log_give_up(log, log != appending);
+}
+
 SBX_PRIVATE uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *room)
 {
-    /* Nothing can be stored for long, or faster than it comes: the oldest is given up. */
-    if (log->in_file && sbx_tail_bytes(log->store->tail) > log->store->o.most_memory &&
-        sbx_memlog_bytes(&log->mem) > SBX_STORE_HOT_BYTES)
-        (void)sbx_memlog_drop_oldest(&log->mem, false);
-    return sbx_memlog_reserve(&log->mem, room);
+    struct sbx_store *s = log->store;
+    size_t before = sbx_tail_bytes(s->tail);
+    uint8_t *to = sbx_memlog_reserve(&log->mem, room);
+    if (log->in_file && sbx_tail_bytes(s->tail) > before &&
+        sbx_tail_bytes(s->tail) > s->o.most_memory)
+        store_give_up(s, log);
+    return to;
 }
 
 SBX_PRIVATE bool sbx_store_log_survives(const struct sbx_store_log *log)
@@ -18247,6 +18862,7 @@ SBX_PRIVATE void sbx_store_log_append(struct sbx_store_log *log, size_t n, enum 
         log->turn_us = now;
         log_note_counters(log);
         sbx_store_log_count(log, &log->stored);
+        log->store->came += log->in_file ? n : 0;
         log_set_pending(log);
     }
     sbx_tail_read_done(log->store->tail);
@@ -18259,18 +18875,25 @@ SBX_PRIVATE void sbx_store_log_watch(struct sbx_store_log *log, bool watched)
     log->watched = watched;
 }
 
+/* Somebody waits for what it has. */
+static void log_go_first(struct sbx_store_log *log)
+{
+    if (sbx_list_empty(&log->pending))
+        return;
+    sbx_list_remove(&log->pending);
+    sbx_list_add_tail(log->store->pending.next, &log->pending); /* before that */
+}
+
 SBX_PRIVATE void sbx_store_log_refresh(struct sbx_store_log *log)
 {
     struct sbx_store *s = log->store;
     bool watched = log->watched;
     uint64_t before;
-    if (log->unasked) {
-        log_ask(log);
-        log_resume(log, log->mem.last, log->mem.offset);
-    }
+    (void)sbx_store_log_ask(log);
     log->watched = true;
     do {
         before = log->committed;
+        log_go_first(log);
         if (before < log->mem.last)
             sbx_store_step(s);
     } while (log->committed > before && log->committed < log->mem.last);
@@ -18346,6 +18969,8 @@ SBX_PRIVATE void sbx_store_log_describe(const struct sbx_store_log *log, struct 
 /* store_read.c - entries of a log: those that are still in memory from there, older ones from the
  * file, through the cache of pages. What was not committed is not there. */
 
+#define STORE_DAMAGED 16u /* chunks in a row that are passed over on the way back */
+
 static void entry_from_memory(const struct sbx_segment *seg, size_t i, uint64_t sequence,
                               struct sbx_entry *e)
 {
@@ -18375,7 +19000,8 @@ static bool log_read_stored(struct sbx_store_log *log, uint64_t sequence, struct
 {
     const struct sbx_db_page *page;
     struct sbx_store *s = log->store;
-    if (!log->in_file || sequence > log->stored.last || sbx_store_bounds_empty(&log->stored))
+    if (!log->in_file || s->db == NULL || sequence > log->stored.last ||
+        sbx_store_bounds_empty(&log->stored))
         return false;
     if (sbx_page_cache_read(&s->pages, s->db, log->mem.number, sequence, &page) < 0)
         return false;
@@ -18409,18 +19035,46 @@ SBX_PRIVATE bool sbx_store_log_read(struct sbx_store_log *log, uint64_t sequence
            e->sequence == sequence;
 }
 
-SBX_PRIVATE bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t sequence, struct sbx_entry *e)
+/* What is missing in the file, for whatever reason, costs one query: the chunk before it is asked
+ * for, not the sequence. A chunk that makes no sense is passed over, too. */
+static bool log_read_stored_before(struct sbx_store_log *log, uint64_t sequence,
+                                   struct sbx_entry *e)
 {
-    uint64_t first = sbx_store_log_first(log);
-    while (sequence > first) {
-        sequence--;
-        if (sbx_store_log_read(log, sequence, e))
-            return true;
-        /* A hole: between memory and file, or noted in the file. */
-        if (sequence > log->stored.last && sequence < log->mem.first)
-            sequence = log->stored.last + 1;
+    const struct sbx_db_page *page;
+    struct sbx_store *s = log->store;
+    unsigned damaged;
+    for (damaged = 0; damaged < STORE_DAMAGED && sequence > log->stored.first; damaged++) {
+        uint64_t begins, last;
+        int rc = sbx_page_cache_read_last(&s->pages, s->db, log->mem.number, sequence - 1, &page,
+                                          &begins);
+        if (rc == 0) {
+            last = page->first + page->count - 1;
+            entry_from_page(page, sequence - 1 < last ? sequence - 1 : last, e);
+            return e->sequence >= log->stored.first;
+        }
+        if (rc != -EILSEQ)
+            return false;
+        sequence = begins;
     }
     return false;
+}
+
+SBX_PRIVATE bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t sequence, struct sbx_entry *e)
+{
+    const struct sbx_segment *seg;
+    size_t i;
+    if (sequence > log->committed + 1)
+        sequence = log->committed + 1;
+    seg = sequence > log->mem.first ? sbx_memlog_find(&log->mem, sequence - 1, &i) : NULL;
+    if (seg != NULL) {
+        entry_from_memory(seg, i, sequence - 1, e);
+        return true;
+    }
+    if (!log->in_file || log->store->db == NULL || sbx_store_bounds_empty(&log->stored))
+        return false;
+    if (sequence > log->stored.last + 1)
+        sequence = log->stored.last + 1;
+    return log_read_stored_before(log, sequence, e);
 }
 /* ==== end proc/store_read.c ================================================================= */
 
@@ -20236,6 +20890,7 @@ struct sbx_proc {
     bool kept;                 /* the keeper has its descriptors */
     bool stop_asked;
     bool ending;               /* DRAINING: everything is read, the exit is being stored */
+    bool salvaged;             /* known from the system; its record may be in a file out of reach */
     uint64_t started_us;       /* os/ident.h */
     struct sbx_slot *slot;     /* while it runs; may be NULL */
     struct sbx_record record;
@@ -20246,7 +20901,7 @@ struct sbx_proc {
     struct sbx_list exited, victim; /* in proctab.c */
     uint64_t number;
     char id[SBX_PROC_ID_MAX];
-    struct sbx_str command;    /* strings are in `text` */
+    struct sbx_str command;    /* its text, and that of args and cwd, is behind the array of args */
     struct sbx_str *args;
     size_t nargs;
     struct sbx_str cwd;
@@ -20267,7 +20922,6 @@ struct sbx_proc {
     struct sbx_task free;
     struct sbx_timer hangup;   /* a stopped terminal that ignores SIGTERM */
     struct sbx_list waiters;   /* struct sbx_waiter: told once when EXITED */
-    char text[];
 };
 
 /* Somebody who waits for the exit. Removed from the list before it is told. */
@@ -20285,6 +20939,9 @@ SBX_PRIVATE struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t numb
  * it still lives it is ended. NULL when out of memory. */
 SBX_PRIVATE struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_process *record,
                                   struct sbx_keep_item *item);
+/* The record of a salvaged one is there again: what it was started with is taken from that. false
+ * when out of memory. */
+SBX_PRIVATE bool sbx_proc_recall(struct sbx_proc *p, const struct sbx_db_process *record);
 /* The keeper saw an adopted process end. */
 SBX_PRIVATE void sbx_proc_on_kept_exit(struct sbx_proc *p, const struct sbx_exit *exit);
 
@@ -20470,8 +21127,10 @@ static void proc_keep(struct sbx_proc *p, pid_t pid)
     for (i = 0; i < p->nout; i++)
         if (p->out[i].state == SBX_OUTPUT_CLOSED)
             fds[i + 1] = -1;
-    p->kept = sbx_keep_put(&p->host->keep, SBX_KEEP_PROCESS, p->number, pid, fds) == 0;
-    if (!p->kept)
+    /* What it did not take does not replace what it has. */
+    if (sbx_keep_put(&p->host->keep, SBX_KEEP_PROCESS, p->number, pid, fds) == 0)
+        p->kept = true;
+    else
         sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: the keeper did not take it", p->id);
 }
 
@@ -20487,8 +21146,7 @@ static bool proc_is_silent(const struct sbx_proc *p)
 static void proc_keep_no_more(struct sbx_proc *p)
 {
     if (p->kept)
-        (void)sbx_keep_drop(&p->host->keep, SBX_KEEP_PROCESS, p->number);
-    p->kept = false;
+        p->kept = sbx_keep_drop(&p->host->keep, SBX_KEEP_PROCESS, p->number) < 0;
 }
 
 SBX_PRIVATE void sbx_proc_release_exited(struct sbx_proc *p)
@@ -20513,7 +21171,7 @@ static void proc_on_stored(struct sbx_record *r)
     struct sbx_proc *p = proc_of_record(r);
     if (p->slot != NULL)
         p->slot->flags |= SBX_SLOT_SHOWN;
-    if (p->state == SBX_PROC_DRAINING && p->ending)
+    if (p->state == SBX_PROC_DRAINING)
         sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, &p->settle);
 }
 
@@ -20556,10 +21214,30 @@ static bool proc_is_drained(const struct sbx_proc *p)
     return true;
 }
 
+/* Everything the leader wrote is in the log: store it, and how the leader ended, in one go. Not
+ * before what clients were told already is stored: a record with an end waits for the log. */
+static void proc_store_end(struct sbx_proc *p)
+{
+    if (p->state != SBX_PROC_DRAINING || p->ending || p->record.awaited || !proc_is_drained(p))
+        return;
+    p->ending = true;
+    sbx_store_log_hasten(p->log.store);
+    sbx_store_record(p->host->store, &p->record);
+}
+
+static void proc_on_drained(struct sbx_output *o)
+{
+    proc_store_end(SBX_LIST_OF(o->log, struct sbx_proc, log));
+}
+
 static void proc_settle(struct sbx_task *t)
 {
     struct sbx_proc *p = SBX_LIST_OF(t, struct sbx_proc, settle);
-    if (p->state != SBX_PROC_DRAINING || !p->ending || p->record.awaited)
+    if (!p->ending) {
+        proc_store_end(p);
+        return;
+    }
+    if (p->state != SBX_PROC_DRAINING || p->record.awaited)
         return;
     if (!sbx_log_is_committed(&p->log)) {
         /* A background child wrote once more: with that. */
@@ -20576,17 +21254,6 @@ static void proc_settle(struct sbx_task *t)
         p->host->on_exited(p->host->ctx, p);
     proc_tell_waiters(p);
     sbx_proc_unref(p);
-}
-
-/* Everything the leader wrote is in the log: store it, and how the leader ended, in one go. */
-static void proc_on_drained(struct sbx_output *o)
-{
-    struct sbx_proc *p = SBX_LIST_OF(o->log, struct sbx_proc, log);
-    if (p->state != SBX_PROC_DRAINING || p->ending || !proc_is_drained(p))
-        return;
-    p->ending = true;
-    sbx_store_log_hasten(p->log.store);
-    sbx_store_record(p->host->store, &p->record);
 }
 
 SBX_PRIVATE enum sbx_exit_reason sbx_proc_reason(const struct sbx_proc *p)
@@ -20715,17 +21382,17 @@ static bool proc_name_env(struct sbx_proc *p, const struct sbx_spec *spec)
 
 SBX_PRIVATE struct sbx_proc *sbx_proc_new(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec)
 {
-    size_t i, args_size = spec->nargs * sizeof(struct sbx_str);
-    struct sbx_proc *p = sbx_mem_calloc(sizeof *p + proc_text_size(spec));
+    size_t i;
+    struct sbx_proc *p = sbx_mem_calloc(sizeof *p);
     char *at;
     if (p == NULL)
         return NULL;
-    p->args = spec->nargs > 0 ? sbx_mem_alloc(args_size) : NULL;
-    if ((spec->nargs > 0 && p->args == NULL) || !proc_name_env(p, spec)) {
+    p->args = sbx_mem_alloc(spec->nargs * sizeof *p->args + proc_text_size(spec) + 1);
+    if (p->args == NULL || !proc_name_env(p, spec)) {
         proc_free_memory(p);
         return NULL;
     }
-    at = p->text;
+    at = (char *)(p->args + spec->nargs);
     p->refs = 1;
     p->slave = -1;
     p->host = host;
@@ -20761,7 +21428,9 @@ SBX_PRIVATE bool sbx_proc_open_log(struct sbx_proc *p, uint64_t cap, bool grows,
 {
     struct sbx_store_log_options o = {.number = p->number, .cap = cap, .in_file = !p->in_memory,
                                       .grows = grows, .slot = p->slot};
-    return sbx_log_init(&p->log, &p->host->loop, p->host->store, &o, known, proc_on_room, p) == 0;
+    int rc = sbx_log_init(&p->log, &p->host->loop, p->host->store, &o, known, proc_on_room, p);
+    p->record.log = p->log.store;
+    return rc == 0;
 }
 
 SBX_PRIVATE int sbx_proc_take_over(struct sbx_proc *p, int in, const int out[2])
@@ -20974,6 +21643,30 @@ SBX_PRIVATE int sbx_proc_resize(struct sbx_proc *p, uint16_t cols, uint16_t rows
 /* proc_restore.c - a process of an earlier server, as its record, the slot in the shared memory and
  * the keeper tell of it: it runs on, has exited meanwhile, or is lost. */
 
+/* ==== begin proc/salvage.h ================================================================== */
+/* salvage.h - the record of a process that clients know and no database does: its file was deleted,
+ * damaged or out of reach when the server died that had it in memory. */
+#ifndef SBX_PROC_SALVAGE_H
+#define SBX_PROC_SALVAGE_H
+
+#define SBX_SALVAGE_NOTE "its record was lost; the command is what the system showed of it"
+
+struct sbx_salvage {
+    struct sbx_db_process record; /* views of the texts below */
+    struct sbx_buf line;
+    struct sbx_buf args;
+};
+
+/* What the slot and the system tell. item: what the keeper has of it, may be NULL. 0 or -ENOMEM; to
+ * be released in either case. */
+SBX_PRIVATE int sbx_salvage(struct sbx_salvage *s, const struct sbx_host *host, const struct sbx_slot *slot,
+                const struct sbx_keep_item *item);
+SBX_PRIVATE void sbx_salvage_release(struct sbx_salvage *s);
+
+#endif
+/* ==== end proc/salvage.h ==================================================================== */
+/* ==== back in proc/proc_restore.c =========================================================== */
+
 #define RESTORE_TRIES 50u /* for the system to end what was killed */
 #define RESTORE_STEP_US 1000u
 
@@ -21024,6 +21717,11 @@ static enum sbx_exit_reason restore_reason(struct sbx_str name)
     return SBX_REASON_LOST;
 }
 
+static void restore_note(struct sbx_proc *p, struct sbx_str note)
+{
+    (void)snprintf(p->note, sizeof p->note, "%.*s", (int)note.n, note.p);
+}
+
 /* It is EXITED from the beginning, without the steps to it. */
 static void restore_as_exited(struct sbx_proc *p)
 {
@@ -21032,7 +21730,6 @@ static void restore_as_exited(struct sbx_proc *p)
         sbx_log_refresh(&p->log);
     p->log.ended = true;
     sbx_store_log_end(p->log.store);
-    sbx_proc_free_slot(p);
 }
 
 static void restore_exit(struct sbx_proc *p, const struct sbx_db_process *r)
@@ -21041,17 +21738,16 @@ static void restore_exit(struct sbx_proc *p, const struct sbx_db_process *r)
                                 .core = r->core_dumped};
     p->exited_ms = r->exited_ms;
     p->reason = restore_reason(r->exit_reason);
-    (void)snprintf(p->note, sizeof p->note, "%.*s", (int)r->exit_note.n, r->exit_note.p);
     restore_as_exited(p);
 }
 
+/* And of this pid namespace: in that of another container the pids mean something else. */
 static bool restore_of_this_boot(const struct sbx_host *host, const struct sbx_db_process *r)
 {
     return r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, host->boot);
 }
 
-/* Before a reboot, or in a container that is no more: the boot may be the same there, the pids mean
- * something else. */
+/* Or older than whoever orphans are handed to now: what it left behind is not among them. */
 static bool restore_is_foreign(const struct sbx_host *host, const struct sbx_db_process *r)
 {
     return !restore_of_this_boot(host, r) || r->started_us < host->family_us;
@@ -21093,7 +21789,7 @@ static void restore_lost(struct sbx_proc *p, const struct sbx_db_process *r)
     p->reason = sbx_proc_reason(p);
     if (restore_of_this_boot(p->host, r))
         restore_end_survivor(p);
-    restore_as_exited(p);
+    restore_as_exited(p); /* the slot stays until that is in the file */
     sbx_store_record(p->host->store, &p->record);
 }
 
@@ -21145,9 +21841,11 @@ SBX_PRIVATE struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struc
     p->started_us = record->started_us;
     p->foreign = item == NULL && restore_is_foreign(host, record);
     p->input_dropped = record->input_dropped;
+    restore_note(p, record->exit_note);
     p->slot = record->exited ? NULL
                              : sbx_tail_slot_find(sbx_store_tail(host->store), record->number);
     if (!sbx_proc_open_log(p, record->log_cap > 0 ? record->log_cap : 1, item != NULL, record)) {
+        p->slot = NULL; /* and stays what it is, for another attempt */
         sbx_proc_abandon(p);
         return NULL;
     }
@@ -21157,12 +21855,47 @@ SBX_PRIVATE struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struc
         restore_running(p, item);
     else
         restore_lost(p, record);
+    /* An older program may have written another text; it is ours, since the keeper has it. */
+    if (item != NULL && !restore_of_this_boot(host, record))
+        sbx_store_record(host->store, &p->record);
     if (record->exited && item != NULL) {
         restore_descriptors(p, item, false);
         sbx_input_close(&p->in); /* the dead server had no time to tell the keeper of the end */
         sbx_proc_release_exited(p);
     }
     return p;
+}
+
+static void restore_swap_texts(struct sbx_proc *p, struct sbx_proc *q)
+{
+    struct sbx_str *args = p->args;
+    char *env_names = p->env_names;
+    p->command = q->command;
+    p->args = q->args;
+    p->nargs = q->nargs;
+    p->cwd = q->cwd;
+    p->has_cwd = q->has_cwd;
+    p->env_names = q->env_names;
+    q->args = args;
+    q->env_names = env_names;
+    sbx_proc_count_text(p);
+}
+
+SBX_PRIVATE bool sbx_proc_recall(struct sbx_proc *p, const struct sbx_db_process *record)
+{
+    struct sbx_proc *known = restore_new(p->host, record);
+    if (known == NULL)
+        return false;
+    restore_swap_texts(p, known);
+    sbx_proc_abandon(known);
+    /* The clock may have been set back since; an end before its beginning helps nobody. */
+    if (p->state == SBX_PROC_RUNNING || record->created_ms <= p->exited_ms)
+        p->created_ms = record->created_ms;
+    p->input_dropped += record->input_dropped;
+    if (strcmp(p->note, SBX_SALVAGE_NOTE) == 0)
+        restore_note(p, record->exit_note);
+    p->salvaged = false;
+    return true;
 }
 /* ==== end proc/proc_restore.c =============================================================== */
 
@@ -21203,6 +21936,9 @@ SBX_PRIVATE int sbx_proctab_create(struct sbx_proctab *t, const struct sbx_spec 
 /* Enters one of an earlier server; see sbx_proc_restore. 0 or -ENOMEM. */
 SBX_PRIVATE int sbx_proctab_restore(struct sbx_proctab *t, const struct sbx_db_process *record,
                         struct sbx_keep_item *item);
+/* The record of one that was salvaged has turned up: sbx_proc_recall. 0 or -ENOMEM. */
+SBX_PRIVATE int sbx_proctab_recall(struct sbx_proctab *t, struct sbx_proc *p,
+                       const struct sbx_db_process *record);
 /* Forgets the oldest exited ones above the limits; of many, the rest in the next turns. */
 SBX_PRIVATE void sbx_proctab_retire(struct sbx_proctab *t);
 /* The log to shorten first: of the process that exited longest ago, else of the longest. NULL:
@@ -21395,6 +22131,17 @@ SBX_PRIVATE int sbx_proctab_restore(struct sbx_proctab *t, const struct sbx_db_p
     return 0;
 }
 
+SBX_PRIVATE int sbx_proctab_recall(struct sbx_proctab *t, struct sbx_proc *p,
+                       const struct sbx_db_process *record)
+{
+    size_t before = p->text_bytes;
+    if (!sbx_proc_recall(p, record))
+        return -ENOMEM;
+    if (!sbx_list_empty(&p->exited))
+        t->exited_text = t->exited_text - before + p->text_bytes;
+    return 0;
+}
+
 static void proctab_take_out(struct sbx_proctab *t, struct sbx_proc *const *out, size_t n)
 {
     size_t at[PROCTAB_AT_ONCE], i, to = t->count;
@@ -21491,27 +22238,6 @@ SBX_PRIVATE size_t sbx_proctab_running(const struct sbx_proctab *t)
 }
 /* ==== end proc/proctab.c ==================================================================== */
 
-/* ==== begin proc/salvage.h ================================================================== */
-/* salvage.h - the record of a process that clients know and no database does: its file was deleted,
- * damaged or out of reach when the server died that had it in memory. */
-#ifndef SBX_PROC_SALVAGE_H
-#define SBX_PROC_SALVAGE_H
-
-struct sbx_salvage {
-    struct sbx_db_process record; /* views of the texts below */
-    struct sbx_buf line;
-    struct sbx_buf args;
-};
-
-/* What the slot and the system tell. item: what the keeper has of it, may be NULL. 0 or -ENOMEM; to
- * be released in either case. */
-SBX_PRIVATE int sbx_salvage(struct sbx_salvage *s, const struct sbx_host *host, const struct sbx_slot *slot,
-                const struct sbx_keep_item *item);
-SBX_PRIVATE void sbx_salvage_release(struct sbx_salvage *s);
-
-#endif
-/* ==== end proc/salvage.h ==================================================================== */
-
 /* ==== begin proc/salvage.c ================================================================== */
 /* salvage.c - see salvage.h.
  *
@@ -21520,11 +22246,13 @@ SBX_PRIVATE void sbx_salvage_release(struct sbx_salvage *s);
  * was started with unless a script or exec came between; when it has ended nobody knows them. The
  * working directory is not told: where it is now says nothing about where it began.
  *
+ * It is a stopgap, and says so in its note: where the record itself turns up, in a file that comes
+ * back, that one counts (sbx_proc_recall).
+ *
  * Alternative: keeping each record in the shared memory beside the slot. It would be exact, and
  * cost every process some pages for what happens when a file vanishes and a server dies. */
 
 #define SALVAGE_UNKNOWN "(unknown)"
-#define SALVAGE_NOTE "its record was lost; the command is what the system showed of it"
 
 static void salvage_put_args(struct sbx_buf *out, struct sbx_str rest)
 {
@@ -21579,7 +22307,7 @@ SBX_PRIVATE int sbx_salvage(struct sbx_salvage *s, const struct sbx_host *host, 
                    .pid = slot->pid, .started_us = slot->started_us,
                    .boot_id = sbx_str_z(host->boot),
                    .created_ms = sbx_clock_wall_ms() - age_us / 1000, .exit_reason = SBX_STR(""),
-                   .exit_note = SBX_STR(SALVAGE_NOTE),
+                   .exit_note = SBX_STR(SBX_SALVAGE_NOTE),
                    .log_cap = host->limits.max_log_bytes_per_process, .log_first = 1}};
     sbx_buf_init(&s->line);
     sbx_buf_init(&s->args);
@@ -21605,8 +22333,8 @@ SBX_PRIVATE void sbx_salvage_release(struct sbx_salvage *s)
  * which the descriptors are taken; and the limits of the host. 0, or a negative errno and err. */
 SBX_PRIVATE int sbx_inherit(struct sbx_proctab *t, struct sbx_estate *estate, struct sbx_err *err);
 /* The store has a file (again), see sbx_store_options: enters the records that only the file has,
- * and has everything else written to it. */
-SBX_PRIVATE void sbx_inherit_join(struct sbx_proctab *t);
+ * and has everything else written to it. 0, or a negative errno and err: to be called again. */
+SBX_PRIVATE int sbx_inherit_join(struct sbx_proctab *t, struct sbx_err *err);
 
 #endif
 /* ==== end proc/inherit.h ==================================================================== */
@@ -21663,6 +22391,7 @@ static int inherit_salvage(struct inherit *r, uint64_t number)
     const struct sbx_slot *slot = sbx_tail_slot_find(inherit_tail(r), number);
     struct sbx_host *host = r->table->host;
     struct sbx_salvage found;
+    struct sbx_proc *p;
     int rc = sbx_salvage(&found, host, slot, sbx_estate_find(r->estate, SBX_KEEP_PROCESS, number));
     if (rc == 0)
         rc = inherit_enter(r, &found.record);
@@ -21670,7 +22399,9 @@ static int inherit_salvage(struct inherit *r, uint64_t number)
     if (rc < 0)
         return rc;
     r->salvaged++;
-    sbx_store_record(host->store, &sbx_proctab_number(r->table, number)->record);
+    p = sbx_proctab_number(r->table, number);
+    p->salvaged = sbx_store_db(host->store) == NULL; /* else the file would have it */
+    sbx_store_record(host->store, &p->record);
     return 0;
 }
 
@@ -21766,29 +22497,58 @@ SBX_PRIVATE int sbx_inherit(struct sbx_proctab *t, struct sbx_estate *estate, st
 
 /* --- a file that is there later --- */
 
+static bool inherit_is_record_of(const struct sbx_proc *p, const struct sbx_db_process *record)
+{
+    return p->salvaged && p->leader == record->pid && p->started_us == record->started_us;
+}
+
+/* It is our file (sbx_db_identity), so a record that we do not know is of a process that was ours,
+ * and was deleted, or dropped, by a server that could not take it out of the file and has died
+ * since. That process has ended, whatever the record says, and it comes back as it was stored last.
+ * Nobody is to be ended for it: whoever has the pid now is not known to be ours. So the record is
+ * taken for one of another boot, of which nobody can live. */
 static int inherit_missing(void *ctx, const struct sbx_db_process *record)
 {
     struct sbx_proctab *t = ctx;
-    if (sbx_proctab_number(t, record->number) != NULL)
-        return 0;
-    sbx_store_number_taken(t->host->store, record->number);
-    return sbx_proctab_restore(t, record, NULL);
+    struct sbx_db_process past = *record;
+    struct sbx_proc *p = sbx_proctab_number(t, record->number);
+    if (p != NULL)
+        return inherit_is_record_of(p, record) ? sbx_proctab_recall(t, p, record) : 0;
+    if (!past.exited)
+        past.boot_id = SBX_STR("");
+    sbx_store_number_taken(t->host->store, past.number);
+    return sbx_proctab_restore(t, &past, NULL);
 }
 
-SBX_PRIVATE void sbx_inherit_join(struct sbx_proctab *t)
+/* From then on the file has them as they are here. */
+static int inherit_load_missing(struct sbx_proctab *t)
+{
+    size_t i;
+    int rc = sbx_db_load(sbx_store_db(t->host->store), inherit_missing, t);
+    for (i = 0; rc == 0 && i < t->count; i++)
+        t->procs[i]->salvaged = false;
+    return rc;
+}
+
+SBX_PRIVATE int sbx_inherit_join(struct sbx_proctab *t, struct sbx_err *err)
 {
     struct sbx_store *store = t->host->store;
     size_t i;
-    for (i = 0; i < t->count; i++) {
-        sbx_store_log_join(t->procs[i]->log.store);
+    int rc = 0;
+    for (i = 0; rc == 0 && i < t->count; i++) {
+        rc = sbx_store_log_join(t->procs[i]->log.store);
         sbx_store_record(store, &t->procs[i]->record);
     }
-    if (sbx_db_load(sbx_store_db(store), inherit_missing, t) < 0 ||
-        sbx_store_load_limits(store, &t->host->limits) < 0)
-        sbx_diag(&t->host->diag, SBX_DIAG_ERROR, "not all that is stored could be read: %s",
-                 sbx_db_error(sbx_store_db(store)));
+    if (rc == 0)
+        rc = inherit_load_missing(t);
+    if (rc == 0)
+        rc = sbx_store_load_limits(store, &t->host->limits);
+    if (rc < 0)
+        return sbx_err_set(err, rc, "not all that is stored could be read: %s",
+                           rc == -ENOMEM ? "out of memory" : sbx_db_error(sbx_store_db(store)));
     sbx_store_limits(store); /* a new file has none */
     sbx_proctab_retire(t);
+    return 0;
 }
 /* ==== end proc/inherit.c ==================================================================== */
 
@@ -21813,10 +22573,10 @@ SBX_PRIVATE void sbx_cors_put_origin(const struct sbx_cors *cors, struct sbx_str
 SBX_PRIVATE void sbx_cors_put_preflight(const struct sbx_cors *cors, struct sbx_str requested,
                             struct sbx_buf *out);
 
-/* May a page of that origin change something or open a terminal? Yes for one that was loaded from
+/* May a page of that origin use the API and open terminals? Yes for one that was loaded from
  * this machine (loopback), from the agent itself (the host that was asked; `tls`: and over TLS,
  * as we were), or that is allowed by flag. */
-SBX_PRIVATE bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host,
+SBX_PRIVATE bool sbx_cors_may_ask(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host,
                       bool tls);
 
 #endif
@@ -21920,22 +22680,16 @@ static struct sbx_str cors_without_port(struct sbx_str authority)
     return authority;
 }
 
+/* "127.0.0.1.example.org" is a name like any other. */
 static bool cors_is_ipv4_loopback(struct sbx_str host)
 {
-    size_t i, dots = 0, digits = 0;
-    if (!sbx_str_starts_with(host, "127."))
+    char text[INET_ADDRSTRLEN];
+    struct in_addr address;
+    if (host.n >= sizeof text || memchr(host.p, '\0', host.n) != NULL)
         return false;
-    for (i = 0; i < host.n; i++) {
-        if (host.p[i] == '.' && digits > 0) {
-            dots++;
-            digits = 0;
-        } else if (host.p[i] >= '0' && host.p[i] <= '9' && digits < 3) {
-            digits++;
-        } else {
-            return false; /* "127.0.0.1.example.org" is a name like any other */
-        }
-    }
-    return dots == 3 && digits > 0;
+    memcpy(text, host.p, host.n);
+    text[host.n] = '\0';
+    return inet_pton(AF_INET, text, &address) == 1 && ((const uint8_t *)&address)[0] == 127;
 }
 
 static bool cors_is_loopback(struct sbx_str authority)
@@ -21956,7 +22710,7 @@ static bool cors_is_host(struct sbx_str authority, struct sbx_str origin, struct
     return same.n > 0 && sbx_str_ieq(same, authority);
 }
 
-SBX_PRIVATE bool sbx_cors_may_act(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host,
+SBX_PRIVATE bool sbx_cors_may_ask(const struct sbx_cors *cors, struct sbx_str origin, struct sbx_str host,
                       bool tls)
 {
     struct sbx_str authority = cors_authority(origin);
@@ -24833,7 +25587,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "      \"name\": \"Apache-2.0\",\n"
     "      \"identifier\": \"Apache-2.0\"\n"
     "    },\n"
-    "    \"description\": \"Runs commands, keeps processes, follows their logs and opens their terminals.\\n\\n**Token.** With `--token` every existing path below /v1 needs it. `GET /`, `GET /healthz`, the files of /ui, unknown paths and every OPTIONS request do not. A token of the scope `read` changes nothing.\\n\\n**Methods.** HEAD is served wherever GET is, with the same status and headers and no body; on the terminal path it is 405 when it asks for an upgrade. OPTIONS on any path is answered as a CORS preflight: 200, no body, `access-control-allow-methods`, `access-control-allow-headers`, and `allow` when the path exists.\\n\\n**Errors** are `application/problem+json`, whatever refuses the request.\\n\\n**JSON** is strict (RFC 8259, UTF-8, at most 64 levels and 200000 values). Nothing may follow the value. Unknown members are ignored; a known one given twice is 422. Numbers for integer members are written without sign, fraction and exponent, and fit 64 bits.\\n\\n**Query parameters** that are unknown are ignored; a known one given twice, or one whose value does not parse, is 400.\\n\\n**Limits.** Request target 8192 bytes (414); head 32 KiB and 100 header lines (431); body 2 MiB, for input max(2 MiB, 6 x maxInputBytesPerRequest + 64 KiB) (413); 60 s for a request to arrive (408); 8192 connections (503); an idle connection is closed after 300 s. The last three can be set by flags.\\n\\n**Order of checks.** Host, path, token, method, scope, origin, path and query values, content type, body size, JSON, shape, then the meaning of the request.\\n\\n**Host and Origin.** A `Host` that is not one of this server is 403, on every path and for every method: a web page may have its own name lead here. POST, DELETE and WebSocket upgrades with the `Origin` of a foreign web page are 403.\\n\\nAnswers may get further members; clients should ignore those they do not know.\"\n"
+    "    \"description\": \"Runs commands, keeps processes, follows their logs and opens their terminals.\\n\\n**Token.** With `--token` every existing path below /v1 needs it. `GET /`, `GET /healthz`, the files of /ui, unknown paths and every OPTIONS request do not. A token of the scope `read` changes nothing.\\n\\n**Methods.** HEAD is served wherever GET is, with the same status and headers and no body; on the terminal path it is 405 when it asks for an upgrade. OPTIONS on any path is answered as a CORS preflight: 200, no body, `access-control-allow-methods`, `access-control-allow-headers`, and `allow` when the path exists.\\n\\n**Errors** are `application/problem+json`, whatever refuses the request.\\n\\n**JSON** is strict (RFC 8259, UTF-8, at most 64 levels and 200000 values). Nothing may follow the value. Unknown members are ignored; a known one given twice is 422. Numbers for integer members are written without sign, fraction and exponent, and fit 64 bits.\\n\\n**Query parameters** that are unknown are ignored; a known one given twice, or one whose value does not parse, is 400.\\n\\n**Limits.** Request target 8192 bytes (414); head 32 KiB and 100 header lines (431); body 2 MiB, for input max(2 MiB, 6 x maxInputBytesPerRequest + 64 KiB) (413); 60 s for a request to arrive (408); 8192 connections (503); an idle connection is closed after 300 s. The last three can be set by flags.\\n\\n**Order of checks.** Host, path, token, method, scope, origin, path and query values, content type, body size, JSON, shape, then the meaning of the request.\\n\\n**Host and Origin.** A `Host` that is not one of this server is 403, on every path and for every method: a web page may have its own name lead here. Requests and WebSocket upgrades with the `Origin` of a foreign web page are 403, but for `/`, `/healthz` and `/v1/health`.\\n\\nAnswers may get further members; clients should ignore those they do not know.\"\n"
     "  },\n"
     "  \"servers\": [\n"
     "    {\n"
@@ -26198,7 +26952,7 @@ SBX_PRIVATE const unsigned char sbx_openapi_json[] =
     "          },\n"
     "          \"exitNote\": {\n"
     "            \"type\": \"string\",\n"
-    "            \"description\": \"What there is to say about the end beside that, for people.\"\n"
+    "            \"description\": \"What there is to say about the end, or about the record, beside that, for people.\"\n"
     "          },\n"
     "          \"inputBytesDropped\": {\n"
     "            \"type\": \"integer\",\n"
@@ -29470,12 +30224,13 @@ SBX_PRIVATE void sbx_api_connect_terminal(struct sbx_request *rq)
 
 enum sbx_route_flags {
     SBX_ROUTE_JSON = 1,       /* takes a JSON body */
-    SBX_ROUTE_TERMINAL = 2,   /* WebSocket: token in the query too, origin checked, no HEAD */
+    SBX_ROUTE_TERMINAL = 2,   /* WebSocket: token in the query too, no HEAD */
     SBX_ROUTE_INPUT = 4,      /* its body may be as long as the input limit needs */
     SBX_ROUTE_OPEN = 8,       /* no token needed */
     SBX_ROUTE_STARTS = 16,    /* starts a process: refused while the server stops */
     SBX_ROUTE_READS = 32,     /* changes nothing although it is a POST */
-    SBX_ROUTE_TICKET = 64     /* a ticket opens it, a stream of it where it has others */
+    SBX_ROUTE_TICKET = 64,    /* a ticket opens it, a stream of it where it has others */
+    SBX_ROUTE_PUBLIC = 128    /* the same answer for everybody: pages of any origin may ask */
 };
 
 struct sbx_route {
@@ -29953,9 +30708,10 @@ SBX_PRIVATE void sbx_api_get_ui(struct sbx_request *rq)
  * directly below /v1/processes; deeper down they are. */
 
 static const struct sbx_route routes_table[] = {
-    {"GET", "/", "get_root", sbx_api_get_root, SBX_ROUTE_OPEN},
-    {"GET", "/healthz", "get_healthz", sbx_api_get_healthz, SBX_ROUTE_OPEN},
-    {"GET", "/v1/health", "get_health", sbx_api_get_health, 0},
+    {"GET", "/", "get_root", sbx_api_get_root, SBX_ROUTE_OPEN | SBX_ROUTE_PUBLIC},
+    {"GET", "/healthz", "get_healthz", sbx_api_get_healthz,
+     SBX_ROUTE_OPEN | SBX_ROUTE_PUBLIC},
+    {"GET", "/v1/health", "get_health", sbx_api_get_health, SBX_ROUTE_PUBLIC},
     {"GET", "/v1/openapi.json", "get_openapi", sbx_api_get_openapi, 0},
     {"POST", "/v1/tickets", "create_ticket", sbx_api_create_ticket,
      SBX_ROUTE_JSON | SBX_ROUTE_READS},
@@ -30315,14 +31071,14 @@ static bool router_scope_ok(struct sbx_conn *c, const struct sbx_route *route)
 
 /* --- pages --- */
 
-/* Requests that change something, and terminals, are refused to pages from elsewhere. */
+/* Reading, too: a browser would keep the answer from a page from elsewhere, but a stream that it
+ * follows costs us something, and may slow its process down. */
 static bool router_origin_ok(struct sbx_conn *c, const struct sbx_http_request *req,
                              struct sbx_str host, const struct sbx_route *route)
 {
     struct sbx_str origin = router_header(req, "origin");
-    bool acts = strcmp(route->method, "GET") != 0 || (route->flags & SBX_ROUTE_TERMINAL) != 0;
-    if (origin.n == 0 || !acts ||
-        sbx_cors_may_act(&sbx_api_of(c)->cors, origin, host, c->stream.tls != NULL))
+    if (origin.n == 0 || (route->flags & SBX_ROUTE_PUBLIC) != 0 ||
+        sbx_cors_may_ask(&sbx_api_of(c)->cors, origin, host, c->stream.tls != NULL))
         return true;
     sbx_reply_error(c, SBX_PROBLEM_PERMISSION_DENIED, 0,
                     "origin %.*s is not allowed; the flag --cors-allow-origin would allow it",
@@ -30445,7 +31201,7 @@ static void router_on_refused(struct sbx_conn *c, const struct sbx_http_request 
     switch (status) {
     case 408:
         sbx_reply_error(c, SBX_PROBLEM_TIMEOUT, 408,
-                        "request was not complete after %" PRIu64 " ms",
+                        "request was not complete after %" PRIu64 " ms (--request-timeout)",
                         c->net->request_timeout_us / 1000);
         return;
     case 413:
@@ -30502,19 +31258,21 @@ SBX_PRIVATE void sbx_secrets_deinit(struct sbx_secrets *s); /* wipes them */
 SBX_PRIVATE void sbx_secrets_swap(struct sbx_secrets *a, struct sbx_secrets *b);
 
 /* Reads a whole file behind what is in out. 0, or -errno and err, which names flag and path: it
- * cannot be read, or has more than `most` bytes. */
+ * cannot be read, or has more than `most` bytes, or is a pipe whose writer has not ended within
+ * wait_us (-ETIMEDOUT; the same below). */
 SBX_PRIVATE int sbx_secret_read(struct sbx_buf *out, const char *flag, const char *path, size_t most,
-                    struct sbx_err *err);
+                    uint64_t wait_us, struct sbx_err *err);
 /* Makes, or replaces at once, a file of mode 0600 that has those bytes. 0 or -errno. */
 SBX_PRIVATE int sbx_secret_write(const char *path, struct sbx_str bytes);
 
 /* The token file's tokens in the place of those in t, which stay when something is wrong with it. 0
  * or -errno. */
-SBX_PRIVATE int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, struct sbx_err *err);
+SBX_PRIVATE int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, uint64_t wait_us,
+                            struct sbx_err *err);
 /* The files of --tls-cert, --tls-key and --tls-client-ca; NULL: not given, and left alone. 0 or
  * -errno. What is in them is looked at by sbx_tls_open. */
 SBX_PRIVATE int sbx_secrets_read_tls(struct sbx_secrets *s, const char *cert, const char *key,
-                         const char *client_ca, struct sbx_err *err);
+                         const char *client_ca, uint64_t wait_us, struct sbx_err *err);
 
 /* For the server that follows this one: both in an unnamed file, which only descriptors lead to.
  * The tokens are those of a token file: a blank in one, or a '#' at its start, is -EINVAL. The
@@ -30542,7 +31300,6 @@ SBX_PRIVATE int sbx_secrets_unpack(int fd, struct sbx_secrets *s, struct sbx_tok
 #define SECRETS_PARTS 4u
 #define SECRETS_HEAD (4u + 4u * SECRETS_PARTS)
 #define SECRETS_READ 16384u   /* of something that does not say how much it has */
-#define SECRETS_WAIT_US 2000000u /* in all, for a program that writes it into a pipe */
 
 static const uint8_t secrets_magic[4] = {'s', 'k', 's', 1};
 /* Of each part in a pack. */
@@ -30596,9 +31353,9 @@ static ssize_t secrets_read_some(int fd, uint8_t *to, size_t room, uint64_t end_
     return got == -EAGAIN ? -ETIMEDOUT : got;
 }
 
-static int secrets_read_fd(struct sbx_buf *out, int fd, size_t most)
+static int secrets_read_fd(struct sbx_buf *out, int fd, size_t most, uint64_t wait_us)
 {
-    uint64_t end_us = sbx_clock_mono_us() + SECRETS_WAIT_US;
+    uint64_t end_us = sbx_clock_mono_us() + wait_us;
     size_t had = sbx_buf_len(out);
     bool room = sbx_buf_reserve(out, secrets_room(fd, most)) != NULL;
     for (;;) {
@@ -30614,14 +31371,14 @@ static int secrets_read_fd(struct sbx_buf *out, int fd, size_t most)
 }
 
 SBX_PRIVATE int sbx_secret_read(struct sbx_buf *out, const char *flag, const char *path, size_t most,
-                    struct sbx_err *err)
+                    uint64_t wait_us, struct sbx_err *err)
 {
     /* A FIFO without a writer must not keep the server from answering a SIGHUP. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
     if (fd < 0) {
         rc = -errno;
     } else {
-        rc = secrets_read_fd(out, fd, most);
+        rc = secrets_read_fd(out, fd, most, wait_us);
         sbx_fd_close(&fd);
     }
     if (rc == 0)
@@ -30664,7 +31421,8 @@ SBX_PRIVATE int sbx_secret_write(const char *path, struct sbx_str bytes)
     return rc;
 }
 
-SBX_PRIVATE int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, struct sbx_err *err)
+SBX_PRIVATE int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, uint64_t wait_us,
+                            struct sbx_err *err)
 {
     struct sbx_tokens fresh, old = *t;
     struct sbx_buf text;
@@ -30673,7 +31431,7 @@ SBX_PRIVATE int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, 
     sbx_tokens_init(&fresh);
     sbx_buf_init(&text);
     (void)snprintf(where, sizeof where, "--token-file %.200s", path);
-    rc = sbx_secret_read(&text, "--token-file", path, SECRETS_TOKEN_FILE_MAX, err);
+    rc = sbx_secret_read(&text, "--token-file", path, SECRETS_TOKEN_FILE_MAX, wait_us, err);
     if (rc == 0)
         rc = sbx_tokens_parse(&fresh, sbx_buf_view(&text), where, err);
     secrets_wipe(&text);
@@ -30687,26 +31445,26 @@ SBX_PRIVATE int sbx_secrets_read_tokens(struct sbx_tokens *t, const char *path, 
 }
 
 static int secrets_read_pem(struct sbx_buf *out, const char *flag, const char *path,
-                            struct sbx_err *err)
+                            uint64_t wait_us, struct sbx_err *err)
 {
     if (path == NULL)
         return 0;
-    if (sbx_secret_read(out, flag, path, SECRETS_PEM_MAX, err) < 0)
+    if (sbx_secret_read(out, flag, path, SECRETS_PEM_MAX, wait_us, err) < 0)
         return err->code;
     return sbx_buf_len(out) > 0 ? 0 : sbx_err_set(err, EINVAL, "%s %.200s is empty", flag, path);
 }
 
 SBX_PRIVATE int sbx_secrets_read_tls(struct sbx_secrets *s, const char *cert, const char *key,
-                         const char *client_ca, struct sbx_err *err)
+                         const char *client_ca, uint64_t wait_us, struct sbx_err *err)
 {
     struct sbx_secrets fresh;
     int rc;
     sbx_secrets_init(&fresh);
-    rc = secrets_read_pem(&fresh.cert, "--tls-cert", cert, err);
+    rc = secrets_read_pem(&fresh.cert, "--tls-cert", cert, wait_us, err);
     if (rc == 0)
-        rc = secrets_read_pem(&fresh.key, "--tls-key", key, err);
+        rc = secrets_read_pem(&fresh.key, "--tls-key", key, wait_us, err);
     if (rc == 0)
-        rc = secrets_read_pem(&fresh.client_ca, "--tls-client-ca", client_ca, err);
+        rc = secrets_read_pem(&fresh.client_ca, "--tls-client-ca", client_ca, wait_us, err);
     if (rc == 0)
         sbx_secrets_swap(s, &fresh);
     sbx_secrets_deinit(&fresh);
@@ -30888,6 +31646,7 @@ struct sbx_config {
     const char *tls_cert, *tls_key, *tls_client_ca; /* files, read again on SIGHUP; NULL: none */
     bool tls_self_signed;
     struct sbx_secrets secrets;  /* what was in them */
+    uint64_t secrets_wait_us;    /* for a program that writes one of them into a pipe */
     const char *user;            /* to become after binding; NULL: stay */
     bool no_new_privs;
     const char *data_dir;        /* NULL: the default; see datadir.h */
@@ -30959,6 +31718,7 @@ SBX_PRIVATE void sbx_config_init(struct sbx_config *c)
         .request_timeout_ms = 60000,
         .idle_timeout_ms = 300000,
         .shutdown_grace_ms = 1500,
+        .secrets_wait_us = 2000000,
     };
     sbx_tokens_init(&c->tokens);
     sbx_secrets_init(&c->secrets);
@@ -31004,7 +31764,9 @@ SBX_PRIVATE int sbx_config_set_token(struct sbx_config *c, const char *value, st
 
 SBX_PRIVATE int sbx_config_read_tokens(struct sbx_config *c, struct sbx_err *err)
 {
-    return c->token_file == NULL ? 0 : sbx_secrets_read_tokens(&c->tokens, c->token_file, err);
+    if (c->token_file == NULL)
+        return 0;
+    return sbx_secrets_read_tokens(&c->tokens, c->token_file, c->secrets_wait_us, err);
 }
 
 /* Both ways: the port that the system will choose is none of those named. */
@@ -31320,7 +32082,7 @@ static void certificates_path(char path[4096], const char *dir, const char *file
 static int certificates_read(struct sbx_buf *out, const char *path, struct sbx_err *err)
 {
     int rc = path[0] == '\0' ? 0 : sbx_secret_read(out, "--tls-self-signed:", path,
-                                                   CERTIFICATES_PEM_MAX, err);
+                                                   CERTIFICATES_PEM_MAX, 0, err);
     if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -EIO)
         return rc;
     if (rc < 0)
@@ -31472,7 +32234,8 @@ SBX_PRIVATE int sbx_certificates_read(struct sbx_secrets *s, const struct sbx_co
     if (!sbx_config_wants_tls(c))
         return 0;
     sbx_secrets_init(&fresh);
-    rc = sbx_secrets_read_tls(&fresh, c->tls_cert, c->tls_key, c->tls_client_ca, err);
+    rc = sbx_secrets_read_tls(&fresh, c->tls_cert, c->tls_key, c->tls_client_ca, c->secrets_wait_us,
+                              err);
     if (rc == 0 && c->tls_self_signed)
         rc = certificates_read_own(&fresh, s, c, dir, diag, err);
     if (rc == 0) {
@@ -31512,6 +32275,12 @@ SBX_PRIVATE int sbx_datadir_find(struct sbx_datadir *d, const char *flag, struct
 SBX_PRIVATE void sbx_datadir_deinit(struct sbx_datadir *d);
 /* NULL: nothing is kept. */
 SBX_PRIVATE const char *sbx_datadir_path(const struct sbx_datadir *d);
+
+/* Before what is in the directory is opened again: somebody may have deleted or replaced it, with
+ * the lock file. Then the lock that is held keeps nobody out, and another server may have taken the
+ * directory. 0: the lock holds. 1: it is a new one, signed for `owner`, and the old one is closed.
+ * -errno and err: it cannot be had. */
+SBX_PRIVATE int sbx_datadir_keep(struct sbx_datadir *d, pid_t owner, bool alone, struct sbx_err *err);
 
 /* This process is the one to send signals to; alone: it is a server without a keeper. lock -1: does
  * nothing. */
@@ -31617,6 +32386,22 @@ static int datadir_make(char *path)
     return datadir_make_one(path);
 }
 
+/* Is that lock on the file that is there under its name? 0, -ENOENT, -ENOMEM. */
+static int datadir_is_there(const char *dir, int lock)
+{
+    struct sbx_buf path;
+    struct stat held, there;
+    bool same;
+    sbx_buf_init(&path);
+    datadir_set(&path, dir, DATADIR_LOCK);
+    if (path.oom)
+        return -ENOMEM;
+    same = fstat(lock, &held) == 0 && stat((const char *)sbx_buf_data(&path), &there) == 0 &&
+           held.st_dev == there.st_dev && held.st_ino == there.st_ino;
+    sbx_buf_deinit(&path);
+    return same ? 0 : -ENOENT;
+}
+
 static int datadir_open_lock(const char *dir, int flags)
 {
     struct sbx_buf path;
@@ -31651,8 +32436,10 @@ static pid_t datadir_read_owner(const char *text, bool *alone)
 {
     size_t line = strcspn(text, "\n");
     const char *word = strstr(text, DATADIR_ALONE);
+    long pid;
     *alone = word != NULL && word < text + line;
-    return line == 0 ? 0 : (pid_t)strtol(text, NULL, 10);
+    pid = strtol(text, NULL, 10);
+    return line == 0 || pid > INT_MAX ? 0 : (pid_t)pid;
 }
 
 /* Never empty in between, nor after a failure. */
@@ -31663,11 +32450,16 @@ static void datadir_write_lock(int lock, const char *text)
         (void)!ftruncate(lock, (off_t)n);
 }
 
-SBX_PRIVATE void sbx_datadir_sign(int lock, bool alone)
+static void datadir_sign(int lock, pid_t owner, bool alone)
 {
     char text[32];
-    (void)snprintf(text, sizeof text, "%ld%s\n", (long)getpid(), alone ? DATADIR_ALONE : "");
+    (void)snprintf(text, sizeof text, "%ld%s\n", (long)owner, alone ? DATADIR_ALONE : "");
     datadir_write_lock(lock, text);
+}
+
+SBX_PRIVATE void sbx_datadir_sign(int lock, bool alone)
+{
+    datadir_sign(lock, getpid(), alone);
 }
 
 SBX_PRIVATE void sbx_datadir_note_upgrade(int lock, unsigned number, enum sbx_keeper_upgrade state,
@@ -31679,20 +32471,19 @@ SBX_PRIVATE void sbx_datadir_note_upgrade(int lock, unsigned number, enum sbx_ke
     datadir_write_lock(lock, text);
 }
 
-static int datadir_take_lock(struct sbx_datadir *d, struct sbx_err *err)
+/* A descriptor, or -errno. Whoever else wants the directory locks the same file, so it has to be
+ * there still when it is locked: else somebody has deleted it in between, and perhaps another
+ * server has made one. */
+static int datadir_lock(const char *dir, struct sbx_err *err)
 {
-    const char *dir = sbx_datadir_path(d);
     char text[DATADIR_TEXT_MAX];
     int fd = datadir_open_lock(dir, O_RDWR | O_CREAT), rc;
     bool alone;
     if (fd < 0)
         return sbx_err_set(err, fd, "data directory \"%.200s\": %s", dir, strerror(-fd));
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        d->lock = fd;
-        sbx_datadir_sign(fd, true);
-        return 0;
-    }
-    rc = -errno;
+    rc = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : datadir_is_there(dir, fd);
+    if (rc == 0)
+        return fd;
     datadir_read_lock(fd, text);
     if (rc == -EWOULDBLOCK)
         sbx_err_set(err, EEXIST, "data directory \"%.200s\" is in use by another server, pid %ld",
@@ -31701,6 +32492,21 @@ static int datadir_take_lock(struct sbx_datadir *d, struct sbx_err *err)
         sbx_err_set(err, rc, "data directory \"%.200s\": %s", dir, strerror(-rc));
     sbx_fd_close(&fd);
     return err->code;
+}
+
+SBX_PRIVATE int sbx_datadir_keep(struct sbx_datadir *d, pid_t owner, bool alone, struct sbx_err *err)
+{
+    const char *dir = sbx_datadir_path(d);
+    int fd;
+    if (d->lock < 0 || datadir_is_there(dir, d->lock) == 0)
+        return 0;
+    fd = datadir_lock(dir, err);
+    if (fd < 0)
+        return fd;
+    sbx_fd_close(&d->lock);
+    d->lock = fd;
+    datadir_sign(fd, owner, alone);
+    return 1;
 }
 
 static int datadir_take(struct sbx_datadir *d, struct sbx_err *err)
@@ -31712,7 +32518,13 @@ static int datadir_take(struct sbx_datadir *d, struct sbx_err *err)
     if (rc < 0)
         return sbx_err_set(err, rc, "data directory \"%.200s\": %s", sbx_datadir_path(d),
                            strerror(-rc));
-    return datadir_take_lock(d, err);
+    d->lock = datadir_lock(sbx_datadir_path(d), err);
+    if (d->lock < 0) {
+        d->lock = -1;
+        return err->code;
+    }
+    sbx_datadir_sign(d->lock, true);
+    return 0;
 }
 
 SBX_PRIVATE int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const struct sbx_diag *diag,
@@ -31743,8 +32555,15 @@ SBX_PRIVATE int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const 
 
 SBX_PRIVATE void sbx_datadir_provide(const char *flag, uid_t uid, gid_t gid)
 {
-    if (flag != NULL && strcmp(flag, ":memory:") != 0 && mkdir(flag, 0700) == 0)
-        (void)!lchown(flag, uid, gid);
+    struct stat st;
+    int fd;
+    if (flag == NULL || strcmp(flag, ":memory:") == 0 || mkdir(flag, 0700) < 0)
+        return;
+    /* By descriptor: whoever may write to the directory above can put another name there. */
+    fd = open(flag, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 07777) == 0700)
+        (void)!fchown(fd, uid, gid);
+    sbx_fd_close(&fd);
 }
 
 SBX_PRIVATE int sbx_datadir_find(struct sbx_datadir *d, const char *flag, struct sbx_err *err)
@@ -31876,10 +32695,10 @@ SBX_PRIVATE void sbx_datadir_leave_owner(struct sbx_datadir_owner *o)
 
 struct sbx_server;
 
-/* Listens. data_dir: where to keep things, NULL: nowhere. estate: of an earlier server, and the
- * line to the keeper; NULL: it runs alone. NULL and err on failure. `config` and `data_dir` must
- * outlive the server. */
-SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
+/* Listens. data: where to keep things, if anywhere; its lock is taken from the estate, if there is
+ * one. estate: of an earlier server, and the line to the keeper; NULL: it runs alone. NULL and err
+ * on failure. `config` and `data` must outlive the server. */
+SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, struct sbx_datadir *data,
                                    struct sbx_estate *estate, struct sbx_err *err);
 /* Of the i-th address of the configuration. */
 SBX_PRIVATE const char *sbx_server_address(const struct sbx_server *s, size_t i);
@@ -31925,8 +32744,7 @@ enum server_state { SERVER_SERVING, SERVER_STOPPING, SERVER_LEAVING };
 
 struct sbx_server {
     struct sbx_config *config;
-    const char *data_dir;
-    int lock;                 /* of the data directory, under a keeper; else -1 */
+    struct sbx_datadir *data;
     enum server_state state;
     struct sbx_host host;
     struct sbx_net net;
@@ -32142,8 +32960,8 @@ static bool server_reload_tls(struct sbx_server *s)
     struct sbx_err err;
     if (!sbx_config_wants_tls(s->config))
         return false;
-    if (sbx_certificates_read(&s->config->secrets, s->config, s->data_dir, &s->host.diag,
-                              &err) < 0 ||
+    if (sbx_certificates_read(&s->config->secrets, s->config, sbx_datadir_path(s->data),
+                              &s->host.diag, &err) < 0 ||
         server_open_tls(s, &err) < 0) {
         sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old certificate stays", err.text);
         return false;
@@ -32156,6 +32974,7 @@ static bool server_reload_tls(struct sbx_server *s)
 static void server_reload(struct sbx_server *s)
 {
     bool tokens, tls;
+    s->config->secrets_wait_us = 0; /* there are others to serve */
     if (s->config->token_file == NULL && !sbx_config_wants_tls(s->config))
         sbx_diag(&s->host.diag, SBX_DIAG_INFO, "SIGHUP: there is nothing to read again");
     tokens = server_reload_tokens(s);
@@ -32266,7 +33085,7 @@ static void server_check_adopted(struct sbx_timer *t)
 static void server_on_keeper_lost(void *ctx)
 {
     struct sbx_server *s = ctx;
-    sbx_datadir_sign(s->lock, true);
+    sbx_datadir_sign(s->data->lock, true);
     server_check_adopted(&s->adopted);
 }
 
@@ -32284,9 +33103,25 @@ static int server_take(struct sbx_estate *estate, enum sbx_keep_kind kind, uint6
     return fd;
 }
 
-static void server_on_store_opened(void *ctx)
+static int server_on_store_opened(void *ctx, struct sbx_err *err)
 {
-    sbx_inherit_join(&((struct sbx_server *)ctx)->api.procs);
+    return sbx_inherit_join(&((struct sbx_server *)ctx)->api.procs, err);
+}
+
+/* A new lock is the keeper's, too, or it would end with this server. */
+static int server_may_open(void *ctx, struct sbx_err *err)
+{
+    struct sbx_server *s = ctx;
+    struct sbx_keep *k = &s->host.keep;
+    int fds[SBX_KEEP_FDS] = {-1, -1, -1};
+    bool kept = sbx_keep_is_there(k);
+    int rc = sbx_datadir_keep(s->data, kept ? k->keeper : getpid(), !kept, err);
+    if (rc <= 0)
+        return rc;
+    fds[0] = s->data->lock;
+    if (sbx_keep_put(k, SBX_KEEP_LOCK, 0, 0, fds) < 0)
+        sbx_diag(&s->host.diag, SBX_DIAG_WARN, "the keeper did not take the lock of the directory");
+    return 0;
 }
 
 /* --- opening --- */
@@ -32294,21 +33129,22 @@ static void server_on_store_opened(void *ctx)
 static int server_open_store(struct sbx_server *s, struct sbx_estate *estate, struct sbx_err *err)
 {
     struct sbx_host *h = &s->host;
-    struct sbx_store_options o = {.loop = &h->loop, .diag = &h->diag, .dir = s->data_dir,
-                                  .limits = &h->limits, .shared = estate->link >= 0,
-                                  .go_on = estate->generation > 1,
+    struct sbx_store_options o = {.loop = &h->loop, .diag = &h->diag,
+                                  .dir = sbx_datadir_path(s->data), .limits = &h->limits,
+                                  .shared = estate->link >= 0, .go_on = estate->generation > 1,
                                   .on_opened = server_on_store_opened,
+                                  .may_open = server_may_open,
                                   .pick_victim = server_pick_victim, .ctx = s};
     int fds[SBX_KEEP_FDS] = {-1, -1, -1};
     o.memory = server_take(estate, SBX_KEEP_MEMORY, 0);
-    h->store = sbx_store_open(&o, err);
-    if (h->store == NULL)
-        return err->code;
     h->keep.on_exit = server_on_kept_exit;
     h->keep.on_lost = server_on_keeper_lost;
     h->keep.ctx = s;
     if (sbx_keep_init(&h->keep, &h->loop, &h->diag, estate) < 0)
         return sbx_err_set(err, ENOMEM, "out of memory");
+    h->store = sbx_store_open(&o, err);
+    if (h->store == NULL)
+        return err->code;
     fds[0] = sbx_tail_fd(sbx_store_tail(h->store));
     if (fds[0] >= 0 && sbx_keep_put(&h->keep, SBX_KEEP_MEMORY, 0, 0, fds) < 0)
         sbx_diag(&h->diag, SBX_DIAG_WARN, "the keeper did not take the memory of the logs");
@@ -32439,7 +33275,7 @@ static void server_tell_open(const struct sbx_server *s, const struct sbx_estate
     }
 }
 
-SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
+SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, struct sbx_datadir *data,
                                    struct sbx_estate *estate, struct sbx_err *err)
 {
     struct sbx_estate none = {.link = -1};
@@ -32452,8 +33288,9 @@ SBX_PRIVATE struct sbx_server *sbx_server_open(struct sbx_config *config, const 
     if (estate == NULL)
         estate = &none;
     s->config = config;
-    s->data_dir = data_dir;
-    s->lock = server_take(estate, SBX_KEEP_LOCK, 0);
+    s->data = data;
+    if (data->lock < 0)
+        data->lock = server_take(estate, SBX_KEEP_LOCK, 0);
     s->signals.fd = -1;
     s->host.keep.io.fd = -1;
     sbx_net_init(&s->net);
@@ -32519,7 +33356,6 @@ SBX_PRIVATE void sbx_server_close(struct sbx_server *s)
     sbx_sig_close();
     if (s->host.store != NULL)
         sbx_store_close(s->host.store);
-    sbx_fd_close(&s->lock);
     sbx_loop_deinit(&s->host.loop);
     sbx_buf_deinit(&s->common);
     sbx_net_deinit(&s->net);
@@ -32904,6 +33740,7 @@ static int cli_go_on(bool there_is, const char *stays, const struct sbx_err *err
 static int cli_follow_tokens(struct cli_run *run)
 {
     struct sbx_err err;
+    run->config.secrets_wait_us = 0; /* clients wait for us */
     cli_take_secrets(run);
     if (sbx_config_read_tokens(&run->config, &err) == 0)
         return -1;
@@ -32936,7 +33773,7 @@ static int cli_serve(struct cli_run *run)
     struct sbx_server *server;
     struct sbx_err err;
     int status;
-    server = sbx_server_open(&run->config, sbx_datadir_path(&run->data), &run->estate, &err);
+    server = sbx_server_open(&run->config, &run->data, &run->estate, &err);
     if (server == NULL)
         return cli_fail(&err);
     if (run->estate.generation <= 1)
@@ -33071,7 +33908,8 @@ static int cli_start(struct cli_run *run)
         return cli_fail(&err);
     }
     /* Before the files may be out of reach; and the ones in the data directory after. */
-    if (sbx_secrets_read_tls(&c->secrets, c->tls_cert, c->tls_key, c->tls_client_ca, &err) < 0)
+    if (sbx_secrets_read_tls(&c->secrets, c->tls_cert, c->tls_key, c->tls_client_ca,
+                             c->secrets_wait_us, &err) < 0)
         return cli_fail(&err);
     if (c->user != NULL && cli_become(run, &diag, &err) < 0)
         return cli_fail(&err);
@@ -33294,7 +34132,7 @@ static int main_open(struct sandbox_agent *a, const struct sandbox_agent_options
         rc = sbx_datadir_open(&a->data, a->config.data_dir, &diag, err);
     if (rc < 0)
         return rc;
-    a->server = sbx_server_open(&a->config, sbx_datadir_path(&a->data), NULL, err);
+    a->server = sbx_server_open(&a->config, &a->data, NULL, err);
     return a->server == NULL ? err->code : 0;
 }
 

@@ -416,7 +416,7 @@ static int cli_serve(struct cli_run *run)
     struct sbx_server *server;
     struct sbx_err err;
     int status;
-    server = sbx_server_open(&run->config, sbx_datadir_path(&run->data), &run->estate, &err);
+    server = sbx_server_open(&run->config, &run->data, &run->estate, &err);
     if (server == NULL)
         return cli_fail(&err);
     if (run->estate.generation <= 1)

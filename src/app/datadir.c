@@ -83,6 +83,22 @@ static int datadir_make(char *path)
     return datadir_make_one(path);
 }
 
+/* Is that lock on the file that is there under its name? 0, -ENOENT, -ENOMEM. */
+static int datadir_is_there(const char *dir, int lock)
+{
+    struct sbx_buf path;
+    struct stat held, there;
+    bool same;
+    sbx_buf_init(&path);
+    datadir_set(&path, dir, DATADIR_LOCK);
+    if (path.oom)
+        return -ENOMEM;
+    same = fstat(lock, &held) == 0 && stat((const char *)sbx_buf_data(&path), &there) == 0 &&
+           held.st_dev == there.st_dev && held.st_ino == there.st_ino;
+    sbx_buf_deinit(&path);
+    return same ? 0 : -ENOENT;
+}
+
 static int datadir_open_lock(const char *dir, int flags)
 {
     struct sbx_buf path;
@@ -131,11 +147,16 @@ static void datadir_write_lock(int lock, const char *text)
         (void)!ftruncate(lock, (off_t)n);
 }
 
-void sbx_datadir_sign(int lock, bool alone)
+static void datadir_sign(int lock, pid_t owner, bool alone)
 {
     char text[32];
-    (void)snprintf(text, sizeof text, "%ld%s\n", (long)getpid(), alone ? DATADIR_ALONE : "");
+    (void)snprintf(text, sizeof text, "%ld%s\n", (long)owner, alone ? DATADIR_ALONE : "");
     datadir_write_lock(lock, text);
+}
+
+void sbx_datadir_sign(int lock, bool alone)
+{
+    datadir_sign(lock, getpid(), alone);
 }
 
 void sbx_datadir_note_upgrade(int lock, unsigned number, enum sbx_keeper_upgrade state,
@@ -147,20 +168,19 @@ void sbx_datadir_note_upgrade(int lock, unsigned number, enum sbx_keeper_upgrade
     datadir_write_lock(lock, text);
 }
 
-static int datadir_take_lock(struct sbx_datadir *d, struct sbx_err *err)
+/* A descriptor, or -errno. Whoever else wants the directory locks the same file, so it has to be
+ * there still when it is locked: else somebody has deleted it in between, and perhaps another
+ * server has made one. */
+static int datadir_lock(const char *dir, struct sbx_err *err)
 {
-    const char *dir = sbx_datadir_path(d);
     char text[DATADIR_TEXT_MAX];
     int fd = datadir_open_lock(dir, O_RDWR | O_CREAT), rc;
     bool alone;
     if (fd < 0)
         return sbx_err_set(err, fd, "data directory \"%.200s\": %s", dir, strerror(-fd));
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        d->lock = fd;
-        sbx_datadir_sign(fd, true);
-        return 0;
-    }
-    rc = -errno;
+    rc = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : datadir_is_there(dir, fd);
+    if (rc == 0)
+        return fd;
     datadir_read_lock(fd, text);
     if (rc == -EWOULDBLOCK)
         sbx_err_set(err, EEXIST, "data directory \"%.200s\" is in use by another server, pid %ld",
@@ -169,6 +189,21 @@ static int datadir_take_lock(struct sbx_datadir *d, struct sbx_err *err)
         sbx_err_set(err, rc, "data directory \"%.200s\": %s", dir, strerror(-rc));
     sbx_fd_close(&fd);
     return err->code;
+}
+
+int sbx_datadir_keep(struct sbx_datadir *d, pid_t owner, bool alone, struct sbx_err *err)
+{
+    const char *dir = sbx_datadir_path(d);
+    int fd;
+    if (d->lock < 0 || datadir_is_there(dir, d->lock) == 0)
+        return 0;
+    fd = datadir_lock(dir, err);
+    if (fd < 0)
+        return fd;
+    sbx_fd_close(&d->lock);
+    d->lock = fd;
+    datadir_sign(fd, owner, alone);
+    return 1;
 }
 
 static int datadir_take(struct sbx_datadir *d, struct sbx_err *err)
@@ -180,7 +215,13 @@ static int datadir_take(struct sbx_datadir *d, struct sbx_err *err)
     if (rc < 0)
         return sbx_err_set(err, rc, "data directory \"%.200s\": %s", sbx_datadir_path(d),
                            strerror(-rc));
-    return datadir_take_lock(d, err);
+    d->lock = datadir_lock(sbx_datadir_path(d), err);
+    if (d->lock < 0) {
+        d->lock = -1;
+        return err->code;
+    }
+    sbx_datadir_sign(d->lock, true);
+    return 0;
 }
 
 int sbx_datadir_open(struct sbx_datadir *d, const char *flag, const struct sbx_diag *diag,

@@ -31,6 +31,12 @@ void sbx_datadir_deinit(struct sbx_datadir *d);
 /* NULL: nothing is kept. */
 const char *sbx_datadir_path(const struct sbx_datadir *d);
 
+/* Before what is in the directory is opened again: somebody may have deleted or replaced it, with
+ * the lock file. Then the lock that is held keeps nobody out, and another server may have taken the
+ * directory. 0: the lock holds. 1: it is a new one, signed for `owner`, and the old one is closed.
+ * -errno and err: it cannot be had. */
+int sbx_datadir_keep(struct sbx_datadir *d, pid_t owner, bool alone, struct sbx_err *err);
+
 /* This process is the one to send signals to; alone: it is a server without a keeper. lock -1: does
  * nothing. */
 void sbx_datadir_sign(int lock, bool alone);

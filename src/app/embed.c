@@ -52,7 +52,7 @@ static int main_open(struct sandbox_agent *a, const struct sandbox_agent_options
         rc = sbx_datadir_open(&a->data, a->config.data_dir, &diag, err);
     if (rc < 0)
         return rc;
-    a->server = sbx_server_open(&a->config, sbx_datadir_path(&a->data), NULL, err);
+    a->server = sbx_server_open(&a->config, &a->data, NULL, err);
     return a->server == NULL ? err->code : 0;
 }
 

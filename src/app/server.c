@@ -47,8 +47,7 @@ enum server_state { SERVER_SERVING, SERVER_STOPPING, SERVER_LEAVING };
 
 struct sbx_server {
     struct sbx_config *config;
-    const char *data_dir;
-    int lock;                 /* of the data directory, under a keeper; else -1 */
+    struct sbx_datadir *data;
     enum server_state state;
     struct sbx_host host;
     struct sbx_net net;
@@ -264,8 +263,8 @@ static bool server_reload_tls(struct sbx_server *s)
     struct sbx_err err;
     if (!sbx_config_wants_tls(s->config))
         return false;
-    if (sbx_certificates_read(&s->config->secrets, s->config, s->data_dir, &s->host.diag,
-                              &err) < 0 ||
+    if (sbx_certificates_read(&s->config->secrets, s->config, sbx_datadir_path(s->data),
+                              &s->host.diag, &err) < 0 ||
         server_open_tls(s, &err) < 0) {
         sbx_diag(&s->host.diag, SBX_DIAG_ERROR, "SIGHUP: %s; the old certificate stays", err.text);
         return false;
@@ -389,7 +388,7 @@ static void server_check_adopted(struct sbx_timer *t)
 static void server_on_keeper_lost(void *ctx)
 {
     struct sbx_server *s = ctx;
-    sbx_datadir_sign(s->lock, true);
+    sbx_datadir_sign(s->data->lock, true);
     server_check_adopted(&s->adopted);
 }
 
@@ -407,9 +406,25 @@ static int server_take(struct sbx_estate *estate, enum sbx_keep_kind kind, uint6
     return fd;
 }
 
-static void server_on_store_opened(void *ctx)
+static int server_on_store_opened(void *ctx, struct sbx_err *err)
 {
-    sbx_inherit_join(&((struct sbx_server *)ctx)->api.procs);
+    return sbx_inherit_join(&((struct sbx_server *)ctx)->api.procs, err);
+}
+
+/* A new lock is the keeper's, too, or it would end with this server. */
+static int server_may_open(void *ctx, struct sbx_err *err)
+{
+    struct sbx_server *s = ctx;
+    struct sbx_keep *k = &s->host.keep;
+    int fds[SBX_KEEP_FDS] = {-1, -1, -1};
+    bool kept = sbx_keep_is_there(k);
+    int rc = sbx_datadir_keep(s->data, kept ? k->keeper : getpid(), !kept, err);
+    if (rc <= 0)
+        return rc;
+    fds[0] = s->data->lock;
+    if (sbx_keep_put(k, SBX_KEEP_LOCK, 0, 0, fds) < 0)
+        sbx_diag(&s->host.diag, SBX_DIAG_WARN, "the keeper did not take the lock of the directory");
+    return 0;
 }
 
 /* --- opening --- */
@@ -417,21 +432,22 @@ static void server_on_store_opened(void *ctx)
 static int server_open_store(struct sbx_server *s, struct sbx_estate *estate, struct sbx_err *err)
 {
     struct sbx_host *h = &s->host;
-    struct sbx_store_options o = {.loop = &h->loop, .diag = &h->diag, .dir = s->data_dir,
-                                  .limits = &h->limits, .shared = estate->link >= 0,
-                                  .go_on = estate->generation > 1,
+    struct sbx_store_options o = {.loop = &h->loop, .diag = &h->diag,
+                                  .dir = sbx_datadir_path(s->data), .limits = &h->limits,
+                                  .shared = estate->link >= 0, .go_on = estate->generation > 1,
                                   .on_opened = server_on_store_opened,
+                                  .may_open = server_may_open,
                                   .pick_victim = server_pick_victim, .ctx = s};
     int fds[SBX_KEEP_FDS] = {-1, -1, -1};
     o.memory = server_take(estate, SBX_KEEP_MEMORY, 0);
-    h->store = sbx_store_open(&o, err);
-    if (h->store == NULL)
-        return err->code;
     h->keep.on_exit = server_on_kept_exit;
     h->keep.on_lost = server_on_keeper_lost;
     h->keep.ctx = s;
     if (sbx_keep_init(&h->keep, &h->loop, &h->diag, estate) < 0)
         return sbx_err_set(err, ENOMEM, "out of memory");
+    h->store = sbx_store_open(&o, err);
+    if (h->store == NULL)
+        return err->code;
     fds[0] = sbx_tail_fd(sbx_store_tail(h->store));
     if (fds[0] >= 0 && sbx_keep_put(&h->keep, SBX_KEEP_MEMORY, 0, 0, fds) < 0)
         sbx_diag(&h->diag, SBX_DIAG_WARN, "the keeper did not take the memory of the logs");
@@ -562,7 +578,7 @@ static void server_tell_open(const struct sbx_server *s, const struct sbx_estate
     }
 }
 
-struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
+struct sbx_server *sbx_server_open(struct sbx_config *config, struct sbx_datadir *data,
                                    struct sbx_estate *estate, struct sbx_err *err)
 {
     struct sbx_estate none = {.link = -1};
@@ -575,8 +591,9 @@ struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_d
     if (estate == NULL)
         estate = &none;
     s->config = config;
-    s->data_dir = data_dir;
-    s->lock = server_take(estate, SBX_KEEP_LOCK, 0);
+    s->data = data;
+    if (data->lock < 0)
+        data->lock = server_take(estate, SBX_KEEP_LOCK, 0);
     s->signals.fd = -1;
     s->host.keep.io.fd = -1;
     sbx_net_init(&s->net);
@@ -642,7 +659,6 @@ void sbx_server_close(struct sbx_server *s)
     sbx_sig_close();
     if (s->host.store != NULL)
         sbx_store_close(s->host.store);
-    sbx_fd_close(&s->lock);
     sbx_loop_deinit(&s->host.loop);
     sbx_buf_deinit(&s->common);
     sbx_net_deinit(&s->net);

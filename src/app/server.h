@@ -3,14 +3,15 @@
 #define SBX_APP_SERVER_H
 
 #include "app/config.h"
+#include "app/datadir.h"
 #include "proc/estate.h"
 
 struct sbx_server;
 
-/* Listens. data_dir: where to keep things, NULL: nowhere. estate: of an earlier server, and the
- * line to the keeper; NULL: it runs alone. NULL and err on failure. `config` and `data_dir` must
- * outlive the server. */
-struct sbx_server *sbx_server_open(struct sbx_config *config, const char *data_dir,
+/* Listens. data: where to keep things, if anywhere; its lock is taken from the estate, if there is
+ * one. estate: of an earlier server, and the line to the keeper; NULL: it runs alone. NULL and err
+ * on failure. `config` and `data` must outlive the server. */
+struct sbx_server *sbx_server_open(struct sbx_config *config, struct sbx_datadir *data,
                                    struct sbx_estate *estate, struct sbx_err *err);
 /* Of the i-th address of the configuration. */
 const char *sbx_server_address(const struct sbx_server *s, size_t i);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,15 +31,6 @@ static ssize_t ident_read(const char *path, char *text, size_t size)
     return got;
 }
 #endif
-
-void sbx_ident_boot(char text[SBX_BOOT_ID_MAX])
-{
-    text[0] = '\0';
-#ifdef __linux__
-    (void)ident_read("/proc/sys/kernel/random/boot_id", text, SBX_BOOT_ID_MAX);
-    text[strcspn(text, "\n")] = '\0';
-#endif
-}
 
 uint64_t sbx_ident_now_us(void)
 {
@@ -84,6 +76,41 @@ uint64_t sbx_ident_started_us(pid_t pid)
     uint64_t at;
     char state;
     return ident_stat(pid, &state, &at) ? at : 0;
+}
+
+#ifdef __linux__
+/* /proc may be that of another pid namespace: what it tells of a pid is of somebody else then. */
+static bool ident_sees_itself(void)
+{
+    char text[24];
+    ssize_t n = readlink("/proc/self", text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    return strtol(text, NULL, 10) == (long)getpid();
+}
+
+/* The number of a namespace may be given again when it is gone; hardly to one whose first process
+ * started in the same tick. */
+static void ident_add_namespace(char *text, size_t size)
+{
+    struct stat st;
+    unsigned long long number = stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+    (void)snprintf(text, size, " %llu %llu", number, (unsigned long long)sbx_ident_started_us(1));
+}
+#endif
+
+void sbx_ident_boot(char text[SBX_BOOT_ID_MAX])
+{
+    text[0] = '\0';
+#ifdef __linux__
+    size_t n;
+    if (!ident_sees_itself())
+        return;
+    (void)ident_read("/proc/sys/kernel/random/boot_id", text, SBX_BOOT_ID_MAX);
+    n = strcspn(text, "\n");
+    text[n] = '\0';
+    if (n > 0)
+        ident_add_namespace(text + n, SBX_BOOT_ID_MAX - n);
+#endif
 }
 
 bool sbx_ident_runs(pid_t pid, uint64_t started_us)

@@ -9,9 +9,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define SBX_BOOT_ID_MAX 64
+#define SBX_BOOT_ID_MAX 96
 
-/* A text that differs from boot to boot; empty where the system tells none. */
+/* A text that differs from boot to boot, and from one pid namespace (a container) to another: where
+ * it is the same, pid and start name one process. Empty where the system tells none. */
 void sbx_ident_boot(char text[SBX_BOOT_ID_MAX]);
 
 /* Microseconds on the clock that the system stamps process starts with. */

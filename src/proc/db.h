@@ -34,7 +34,7 @@ struct sbx_db_process {
     uint16_t cols, rows;
     int64_t pid;
     uint64_t started_us;      /* boot time clock at its start, to know it again */
-    struct sbx_str boot_id;   /* of the boot it was started in */
+    struct sbx_str boot_id;   /* sbx_ident_boot, where it was started */
     uint64_t created_ms;
     bool exited;              /* the rest is meaningful only then, but for the log's members */
     uint64_t exited_ms;
@@ -80,18 +80,30 @@ struct sbx_db_bounds {
     uint64_t last, end_offset;    /* of the newest; first > last when there is none */
 };
 
+/* Which file it is. Each has a random number, in the counter of that name, which stays with it
+ * wherever it is moved to. */
+#define SBX_DB_IDENTITY "file"
+struct sbx_db_identity {
+    uint64_t known; /* in: a file that is not new has to be this one, or `next`; 0: any will do.
+                     * Out: which it is; 0: it has no number yet */
+    uint64_t next;  /* what a file that is begun gets; not 0, and below 2^63 */
+};
+
 /* "sqlite"; "memory" in a build without SQLite. For --version. */
 const char *sbx_db_backend(void);
 
 /* Opens or makes DIR/sandbox-agent.db (mode 0600); the directory exists. A damaged file is moved
- * aside, with a warning, and a new one begun; one with a newer schema is refused and not touched;
- * an older one is migrated. on_ready: a begin that was told -EAGAIN may be tried again (called from
- * the loop, never from within a call). NULL and err when there is no usable database; err->code is
- * -ENOTSUP in a build without SQLite. */
+ * aside, with a warning, and a new one begun; one with a newer schema, or another than id says, is
+ * refused and not touched; an older one is migrated. on_ready: a begin that was told -EAGAIN may be
+ * tried again (called from the loop, never from within a call). NULL and err when there is no
+ * usable database; err->code is -ENOTSUP in a build without SQLite. */
 struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, const char *dir,
-                           void (*on_ready)(void *ctx), void *ctx, struct sbx_err *err);
-/* Was the file deleted or replaced while it was open? As the last transaction found it. */
-bool sbx_db_is_gone(const struct sbx_db *db);
+                           struct sbx_db_identity *id, void (*on_ready)(void *ctx), void *ctx,
+                           struct sbx_err *err);
+/* Was the file, or its write-ahead log, deleted or replaced while it was open? It looks. */
+bool sbx_db_is_gone(struct sbx_db *db);
+/* As it was found then: only the log. */
+bool sbx_db_lacks_log(const struct sbx_db *db);
 /* Waits for the checkpoint thread and moves the write-ahead log into the file. */
 void sbx_db_close(struct sbx_db *db);
 
@@ -150,6 +162,10 @@ void sbx_db_await(struct sbx_db *db);
 /* The chunk that holds `sequence`, else the next one after it. 0; -ENOENT when there is none; or a
  * failure. */
 int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequence, struct sbx_db_page **page);
+/* The chunk that holds `sequence`, else the last one before it; likewise. *first: where the chunk
+ * begins, also of one that makes no sense (-EILSEQ); 0 when none was found. */
+int sbx_db_read_last(struct sbx_db *db, uint64_t process, uint64_t sequence,
+                     struct sbx_db_page **page, uint64_t *first);
 void sbx_db_page_free(struct sbx_db_page *page); /* NULL is fine */
 int sbx_db_bounds(struct sbx_db *db, uint64_t process, struct sbx_db_bounds *b);
 

@@ -226,6 +226,25 @@ int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequence, struct s
     return rc;
 }
 
+int sbx_db_read_last(struct sbx_db *db, uint64_t process, uint64_t sequence,
+                     struct sbx_db_page **page, uint64_t *first)
+{
+    uint64_t after = db_key(process, sequence < DB_SEQUENCE_MAX ? sequence + 1 : sequence);
+    int rc;
+    *page = NULL;
+    *first = 0;
+    if (process >= DB_PROCESS_MAX)
+        return -ENOENT;
+    rc = db_read_one(db, SBX_DB_READ_AT, db_key(process, 0), after, 0, page);
+    if (*page != NULL)
+        *first = (*page)->first;
+    if (rc < 0) {
+        sbx_db_page_free(*page);
+        *page = NULL;
+    }
+    return rc;
+}
+
 /* 1 with a row, 0 without, or a failure. The statement is to be reset. */
 static int db_step_range(struct sbx_db *db, enum sbx_db_statement s, uint64_t process)
 {
@@ -325,7 +344,9 @@ int sbx_db_evict(struct sbx_db *db, uint64_t process, uint64_t floor_sequence,
         rc = sbx_db_drop_chunks(db, process, &l, &more);
     if (rc == 0)
         rc = sbx_db_bounds(db, process, b);
-    if (rc == 0 && b->first <= b->last && b->first > floor_sequence)
+    if (rc == 0 && b->first > b->last)
+        floor_sequence = DB_SEQUENCE_MAX;
+    else if (rc == 0 && b->first > floor_sequence)
         floor_sequence = b->first;
     return rc == 0 ? sbx_db_drop_gaps(db, process, floor_sequence) : rc;
 }

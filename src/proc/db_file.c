@@ -41,26 +41,33 @@ static int file_fail(struct sbx_err *err, const char *what, const char *path)
     return sbx_err_add_reason(err);
 }
 
+static int file_make(const char *path, struct sbx_err *err)
+{
+    int rc = 0, fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == EEXIST)
+        return 0;
+    if (fd < 0 || fchmod(fd, 0600) < 0)
+        rc = file_fail(err, "cannot open", path);
+    sbx_fd_close(&fd);
+    return rc;
+}
+
+/* A file that exists is not opened: closing it would drop all locks of this process on it
+ * (fcntl(2)), and a connection that has it open would go on without. */
 int sbx_db_file_prepare(const char *path, uint64_t *size, struct sbx_err *err)
 {
     struct stat st;
-    bool made = true;
-    int rc = 0;
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0 && errno == EEXIST) {
-        made = false;
-        fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    }
-    if (fd < 0)
+    int rc = file_make(path, err);
+    if (rc < 0)
+        return rc;
+    if (stat(path, &st) < 0)
         return file_fail(err, "cannot open", path);
-    if ((made && fchmod(fd, 0600) < 0) || fstat(fd, &st) < 0)
-        rc = file_fail(err, "cannot open", path);
-    else if (!S_ISREG(st.st_mode))
-        rc = sbx_err_set(err, EINVAL, "cannot open %s: it is no regular file", path);
-    else
-        *size = (uint64_t)st.st_size;
-    sbx_fd_close(&fd);
-    return rc;
+    if (!S_ISREG(st.st_mode))
+        return sbx_err_set(err, EINVAL, "cannot open %s: it is no regular file", path);
+    if (faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) < 0)
+        return file_fail(err, "cannot open", path);
+    *size = (uint64_t)st.st_size;
+    return 0;
 }
 
 uint64_t sbx_db_file_log_size(const char *log_path, uint64_t *inode)

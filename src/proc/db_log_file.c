@@ -9,10 +9,12 @@
  *   xSync    writes what was gathered, and does not sync
  *   xClose   drops it: what was not followed by xSync was not committed
  *   others   write what was gathered first
+ *   drop     so does a rollback: of a transaction that was longer than SQLite's cache some frames
+ *            were gathered, and the log may be emptied before anything is written to it again
  *
  * A transaction is committed when the index of the log names its frames. With synchronous=FULL
- * SQLite calls xSync just before, the last call that may fail: so whoever sees the index, of
- * whatever process, finds the frames in the file, and a full disk fails the transaction. Really
+ * SQLite calls xSync before that, after the last of them: so whoever sees the index, of whatever
+ * process, finds the frames in the file, and a full disk fails the transaction. Really
  * syncing is for the checkpoint's connection, which opens the file without this (db_wal.c says why
  * that is enough).
  *
@@ -29,13 +31,17 @@
 /* SQLite's own file takes no more than 128 KiB less one byte in one write. */
 #define LOG_FILE_GATHER (64u * 1024u)
 
+struct log_file;
+
 struct sbx_db_log_vfs {
     struct sqlite3_vfs vfs;
+    struct log_file *open; /* the log of the one database; NULL: not opened yet, or closed */
     char name[40];
 };
 
 struct log_file {
     struct sqlite3_file file;
+    struct sbx_db_log_vfs *owner;
     uint8_t *data;
     size_t used;
     sqlite3_int64 at;
@@ -111,6 +117,8 @@ static int log_file_close(sqlite3_file *file)
     struct log_file *f = (struct log_file *)file;
     sqlite3_file *system = log_file_system(file);
     int rc = system->pMethods->xClose(system);
+    if (f->owner->open == f)
+        f->owner->open = NULL;
     sbx_mem_free(f->data);
     return rc;
 }
@@ -175,6 +183,8 @@ static int log_file_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file,
         return rc;
     }
     f->file.pMethods = &log_file_methods;
+    f->owner = (struct sbx_db_log_vfs *)vfs; /* of which it is the first member */
+    f->owner->open = f;
     return SQLITE_OK;
 }
 
@@ -202,6 +212,12 @@ struct sbx_db_log_vfs *sbx_db_log_vfs_open(void)
 const char *sbx_db_log_vfs_name(const struct sbx_db_log_vfs *v)
 {
     return v->name;
+}
+
+void sbx_db_log_vfs_drop(struct sbx_db_log_vfs *v)
+{
+    if (v->open != NULL)
+        v->open->used = 0;
 }
 
 void sbx_db_log_vfs_close(struct sbx_db_log_vfs *v)

@@ -11,6 +11,8 @@ struct sbx_db_log_vfs;
 /* NULL when out of memory. Outlives the connections that are opened with its name. */
 struct sbx_db_log_vfs *sbx_db_log_vfs_open(void);
 const char *sbx_db_log_vfs_name(const struct sbx_db_log_vfs *v);
+/* The transaction was rolled back: what of it was gathered is never written. */
+void sbx_db_log_vfs_drop(struct sbx_db_log_vfs *v);
 void sbx_db_log_vfs_close(struct sbx_db_log_vfs *v); /* NULL is fine */
 
 #endif

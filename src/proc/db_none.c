@@ -17,10 +17,12 @@ void sbx_db_set_gate(int (*gate)(void *ctx, const char *call), void *ctx)
 }
 
 struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, const char *dir,
-                           void (*on_ready)(void *ctx), void *ctx, struct sbx_err *err)
+                           struct sbx_db_identity *id, void (*on_ready)(void *ctx), void *ctx,
+                           struct sbx_err *err)
 {
     (void)loop;
     (void)diag;
+    (void)id;
     (void)on_ready;
     (void)ctx;
     (void)sbx_err_set(err, ENOTSUP, "%s: this program was built without SQLite", dir);
@@ -52,7 +54,13 @@ void sbx_db_release(struct sbx_db *db, uint64_t process)
     (void)none_reached(db);
 }
 
-bool sbx_db_is_gone(const struct sbx_db *db)
+bool sbx_db_is_gone(struct sbx_db *db)
+{
+    (void)none_reached(db);
+    return false;
+}
+
+bool sbx_db_lacks_log(const struct sbx_db *db)
 {
     (void)none_reached(db);
     return false;
@@ -181,6 +189,16 @@ int sbx_db_read(struct sbx_db *db, uint64_t process, uint64_t sequence, struct s
     (void)process;
     (void)sequence;
     (void)page;
+    return none_reached(db);
+}
+
+int sbx_db_read_last(struct sbx_db *db, uint64_t process, uint64_t sequence,
+                     struct sbx_db_page **page, uint64_t *first)
+{
+    (void)process;
+    (void)sequence;
+    (void)page;
+    (void)first;
     return none_reached(db);
 }
 

@@ -12,6 +12,7 @@
  * The views go from a record to its chunks by key range. A chunk whose record is gone is therefore
  * invisible, and a query for one process does not read the logs of the others. */
 #include "proc/db_schema.h"
+#include "proc/db.h"
 #include "proc/db_sql.h"
 
 #include <sqlite3.h>
@@ -193,7 +194,21 @@ static int schema_end(struct sqlite3 *conn, int rc)
     return rc;
 }
 
-int sbx_schema_create(struct sqlite3 *conn)
+static int schema_set_identity(struct sqlite3 *conn, uint64_t identity)
+{
+    char sql[100];
+    (void)snprintf(sql, sizeof sql, "INSERT INTO counters(name, value) VALUES('%s', %llu)",
+                   SBX_DB_IDENTITY, (unsigned long long)identity);
+    return sbx_sql_exec(conn, sql);
+}
+
+int sbx_schema_identity(struct sqlite3 *conn, uint64_t *identity)
+{
+    return sbx_sql_get_u64(conn, "SELECT value FROM counters WHERE name = '" SBX_DB_IDENTITY "'",
+                           identity);
+}
+
+int sbx_schema_create(struct sqlite3 *conn, uint64_t identity)
 {
     char mark[64];
     int rc = sbx_sql_exec(conn, "BEGIN IMMEDIATE");
@@ -204,6 +219,8 @@ int sbx_schema_create(struct sqlite3 *conn)
         rc = schema_exec_all(conn, schema_tables);
     if (rc == SQLITE_OK)
         rc = schema_exec_all(conn, schema_views);
+    if (rc == SQLITE_OK)
+        rc = schema_set_identity(conn, identity);
     if (rc == SQLITE_OK)
         rc = schema_set_version(conn);
     return schema_end(conn, rc);

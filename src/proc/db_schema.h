@@ -25,7 +25,10 @@ enum sbx_schema_state {
 
 /* All return a result code of SQLite. */
 int sbx_schema_look(struct sqlite3 *conn, enum sbx_schema_state *state, uint64_t *version);
-int sbx_schema_create(struct sqlite3 *conn); /* in a file of SBX_SCHEMA_EMPTY */
+/* In a file of SBX_SCHEMA_EMPTY, which `identity` is to tell from others. */
+int sbx_schema_create(struct sqlite3 *conn, uint64_t identity);
+/* 0: it was given none, by a program that knew of no such thing. */
+int sbx_schema_identity(struct sqlite3 *conn, uint64_t *identity);
 int sbx_schema_migrate(struct sqlite3 *conn, uint64_t from);
 /* Damage that can be seen without reading the logs, in a file of that version. */
 int sbx_schema_check(struct sqlite3 *conn, uint64_t version);

@@ -84,11 +84,6 @@ bool sbx_db_settle(struct sbx_db *db)
     return db->wal.state != SBX_WAL_EMPTY;
 }
 
-bool sbx_db_is_gone(const struct sbx_db *db)
-{
-    return db->is_gone;
-}
-
 const char *sbx_db_error(const struct sbx_db *db)
 {
     return db->error;
@@ -162,13 +157,32 @@ static int db_begin_file(struct sbx_db *db)
     int rc = sbx_sql_exec(db->conn, "PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL");
     if (rc == SQLITE_OK)
         rc = db_use_log(db);
-    return rc == SQLITE_OK ? sbx_schema_create(db->conn) : rc;
+    if (rc == SQLITE_OK)
+        rc = sbx_schema_create(db->conn, db->id.next);
+    if (rc == SQLITE_OK)
+        db->id.known = db->id.next;
+    return rc;
+}
+
+/* SQLITE_AUTH, which nothing else gives here: it is another file than it has to be. */
+static int db_recognise(struct sbx_db *db)
+{
+    uint64_t identity = 0;
+    int rc = sbx_schema_identity(db->conn, &identity);
+    if (rc != SQLITE_OK)
+        return rc;
+    if (db->id.known != 0 && identity != db->id.known && identity != db->id.next)
+        return SQLITE_AUTH;
+    db->id.known = identity;
+    return SQLITE_OK;
 }
 
 /* Looked at before anything is written to it. */
 static int db_take_file(struct sbx_db *db, bool migrate, uint64_t version)
 {
-    int rc = sbx_schema_check(db->conn, version);
+    int rc = db_recognise(db);
+    if (rc == SQLITE_OK)
+        rc = sbx_schema_check(db->conn, version);
     if (rc == SQLITE_OK)
         rc = db_use_log(db);
     return rc == SQLITE_OK && migrate ? sbx_schema_migrate(db->conn, version) : rc;
@@ -180,6 +194,9 @@ static int db_fail_open(struct sbx_db *db, int rc, struct sbx_err *err)
     if (rc == SQLITE_PROTOCOL)
         return sbx_err_set(err, ENOTSUP, "%s: the file system offers no shared memory, which a "
                                "write-ahead log needs", db->path);
+    if (rc == SQLITE_AUTH)
+        return sbx_err_set(err, ESTALE, "%s is not the file that this server has stored in, but "
+                               "another; it is left alone", db->path);
     sbx_sql_describe(why, sizeof why, "cannot open", rc, db->conn);
     return sbx_err_set(err, sbx_sql_errno(rc), "%s: %s", db->path, why);
 }
@@ -296,14 +313,17 @@ static int db_name_files(struct sbx_db *db, const char *dir, struct sbx_err *err
 }
 
 struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, const char *dir,
-                           void (*on_ready)(void *ctx), void *ctx, struct sbx_err *err)
+                           struct sbx_db_identity *id, void (*on_ready)(void *ctx), void *ctx,
+                           struct sbx_err *err)
 {
     struct sbx_db *db = sbx_mem_calloc(sizeof *db);
     if (db == NULL) {
         (void)sbx_err_set(err, ENOMEM, "out of memory");
         return NULL;
     }
+    assert(id->next != 0);
     sbx_buf_init(&db->entries);
+    db->id = *id;
     db->purging = true; /* an earlier server may have left some */
     if (db_name_files(db, dir, err) < 0 ||
         db_open_path(db, loop, diag, on_ready, ctx, err) < 0) {
@@ -312,6 +332,7 @@ struct sbx_db *sbx_db_open(struct sbx_loop *loop, const struct sbx_diag *diag, c
     }
     (void)sbx_db_file_log_size(db->log_path, &db->log_inode);
     db->looked_us = sbx_clock_mono_us();
+    *id = db->id;
     return db;
 }
 
@@ -336,19 +357,39 @@ int sbx_db_run(struct sbx_db *db, enum sbx_db_statement s)
     return sbx_sql_run(&r);
 }
 
+/* A result code of SQLite. */
+static int db_look(struct sbx_db *db)
+{
+    uint64_t inode;
+    bool moved = false;
+    int rc = sbx_sql_has_moved(db->conn, &moved);
+    if (rc != SQLITE_OK)
+        return rc;
+    (void)sbx_db_file_log_size(db->log_path, &inode);
+    db->moved = moved;
+    db->is_gone = moved || inode != db->log_inode;
+    db->looked_us = sbx_clock_mono_us();
+    return SQLITE_OK;
+}
+
+bool sbx_db_is_gone(struct sbx_db *db)
+{
+    (void)db_look(db);
+    return db->is_gone;
+}
+
+bool sbx_db_lacks_log(const struct sbx_db *db)
+{
+    return db->is_gone && !db->moved;
+}
+
 /* Files that were deleted can be written to, and everything would be lost with the process. */
 static int db_look_for_file(struct sbx_db *db)
 {
-    uint64_t now = sbx_clock_mono_us(), inode;
-    bool moved = false;
-    int rc;
-    if (now - db->looked_us >= DB_LOOK_US) {
-        rc = sbx_sql_has_moved(db->conn, &moved);
+    if (sbx_clock_mono_us() - db->looked_us >= DB_LOOK_US) {
+        int rc = db_look(db);
         if (rc != SQLITE_OK)
             return db_fail(db, "cannot look for the file", rc);
-        (void)sbx_db_file_log_size(db->log_path, &inode);
-        db->is_gone = moved || inode != db->log_inode;
-        db->looked_us = now;
     }
     if (!db->is_gone)
         return 0;
@@ -417,4 +458,5 @@ void sbx_db_rollback(struct sbx_db *db)
 {
     db->purging = true; /* what was dropped is there again */
     sbx_sql_rollback(db->conn);
+    sbx_db_log_vfs_drop(db->log_vfs);
 }

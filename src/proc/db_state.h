@@ -39,9 +39,11 @@ struct sbx_db {
     uint64_t used;           /* pages with something in them */
     uint64_t *held;          /* forgotten ones of which the chunks stay for now */
     size_t nheld, capheld;
+    struct sbx_db_identity id;
     uint64_t looked_us;      /* for the file, last */
     uint64_t log_inode;
-    bool is_gone;
+    bool moved;              /* the file is not in its place */
+    bool is_gone;            /* nor, or only, its log */
     char error[320];
 };
 

@@ -57,6 +57,7 @@ static int inherit_salvage(struct inherit *r, uint64_t number)
     const struct sbx_slot *slot = sbx_tail_slot_find(inherit_tail(r), number);
     struct sbx_host *host = r->table->host;
     struct sbx_salvage found;
+    struct sbx_proc *p;
     int rc = sbx_salvage(&found, host, slot, sbx_estate_find(r->estate, SBX_KEEP_PROCESS, number));
     if (rc == 0)
         rc = inherit_enter(r, &found.record);
@@ -64,7 +65,9 @@ static int inherit_salvage(struct inherit *r, uint64_t number)
     if (rc < 0)
         return rc;
     r->salvaged++;
-    sbx_store_record(host->store, &sbx_proctab_number(r->table, number)->record);
+    p = sbx_proctab_number(r->table, number);
+    p->salvaged = sbx_store_db(host->store) == NULL; /* else the file would have it */
+    sbx_store_record(host->store, &p->record);
     return 0;
 }
 
@@ -160,27 +163,56 @@ int sbx_inherit(struct sbx_proctab *t, struct sbx_estate *estate, struct sbx_err
 
 /* --- a file that is there later --- */
 
+static bool inherit_is_record_of(const struct sbx_proc *p, const struct sbx_db_process *record)
+{
+    return p->salvaged && p->leader == record->pid && p->started_us == record->started_us;
+}
+
+/* It is our file (sbx_db_identity), so a record that we do not know is of a process that was ours,
+ * and was deleted, or dropped, by a server that could not take it out of the file and has died
+ * since. That process has ended, whatever the record says, and it comes back as it was stored last.
+ * Nobody is to be ended for it: whoever has the pid now is not known to be ours. So the record is
+ * taken for one of another boot, of which nobody can live. */
 static int inherit_missing(void *ctx, const struct sbx_db_process *record)
 {
     struct sbx_proctab *t = ctx;
-    if (sbx_proctab_number(t, record->number) != NULL)
-        return 0;
-    sbx_store_number_taken(t->host->store, record->number);
-    return sbx_proctab_restore(t, record, NULL);
+    struct sbx_db_process past = *record;
+    struct sbx_proc *p = sbx_proctab_number(t, record->number);
+    if (p != NULL)
+        return inherit_is_record_of(p, record) ? sbx_proctab_recall(t, p, record) : 0;
+    if (!past.exited)
+        past.boot_id = SBX_STR("");
+    sbx_store_number_taken(t->host->store, past.number);
+    return sbx_proctab_restore(t, &past, NULL);
 }
 
-void sbx_inherit_join(struct sbx_proctab *t)
+/* From then on the file has them as they are here. */
+static int inherit_load_missing(struct sbx_proctab *t)
+{
+    size_t i;
+    int rc = sbx_db_load(sbx_store_db(t->host->store), inherit_missing, t);
+    for (i = 0; rc == 0 && i < t->count; i++)
+        t->procs[i]->salvaged = false;
+    return rc;
+}
+
+int sbx_inherit_join(struct sbx_proctab *t, struct sbx_err *err)
 {
     struct sbx_store *store = t->host->store;
     size_t i;
-    for (i = 0; i < t->count; i++) {
-        sbx_store_log_join(t->procs[i]->log.store);
+    int rc = 0;
+    for (i = 0; rc == 0 && i < t->count; i++) {
+        rc = sbx_store_log_join(t->procs[i]->log.store);
         sbx_store_record(store, &t->procs[i]->record);
     }
-    if (sbx_db_load(sbx_store_db(store), inherit_missing, t) < 0 ||
-        sbx_store_load_limits(store, &t->host->limits) < 0)
-        sbx_diag(&t->host->diag, SBX_DIAG_ERROR, "not all that is stored could be read: %s",
-                 sbx_db_error(sbx_store_db(store)));
+    if (rc == 0)
+        rc = inherit_load_missing(t);
+    if (rc == 0)
+        rc = sbx_store_load_limits(store, &t->host->limits);
+    if (rc < 0)
+        return sbx_err_set(err, rc, "not all that is stored could be read: %s",
+                           rc == -ENOMEM ? "out of memory" : sbx_db_error(sbx_store_db(store)));
     sbx_store_limits(store); /* a new file has none */
     sbx_proctab_retire(t);
+    return 0;
 }

@@ -9,7 +9,7 @@
  * which the descriptors are taken; and the limits of the host. 0, or a negative errno and err. */
 int sbx_inherit(struct sbx_proctab *t, struct sbx_estate *estate, struct sbx_err *err);
 /* The store has a file (again), see sbx_store_options: enters the records that only the file has,
- * and has everything else written to it. */
-void sbx_inherit_join(struct sbx_proctab *t);
+ * and has everything else written to it. 0, or a negative errno and err: to be called again. */
+int sbx_inherit_join(struct sbx_proctab *t, struct sbx_err *err);
 
 #endif

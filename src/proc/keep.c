@@ -1,10 +1,15 @@
 /* keep.c - see keep.h.
  *
- * The keeper does nothing but read, so a full socket is rare and short: it is waited for, but not
- * for long, and when that was in vain (a stopped keeper) not again until a message has got
- * through. That the keeper is gone is learned from the descriptor in the loop; a send that fails
- * before the loop has come there only fails. The hook of the tests is file-level state, like that
- * of base/mem. */
+ * The keeper does nothing but read, so a full socket is rare and short. What carries no
+ * descriptors is put aside then, and sent from the loop once there is room: who lets go of
+ * something has done with it, and would not ask twice. What carries some is waited for, but not for
+ * long, and when that was in vain (a stopped keeper) not again until a message has got through; the
+ * caller hears of it. The keeper gets all in the order in which it was said. What is put aside at
+ * the end of this server is lost with it: the next one finds items that it knows to be over, and
+ * drops them.
+ * That the keeper is gone is learned from the descriptor in the loop; a send that fails before the
+ * loop has come there only fails. The hook of the tests is file-level state, like that of
+ * base/mem. */
 #include "proc/keep.h"
 #include "os/clock.h"
 #include "os/fd.h"
@@ -18,6 +23,7 @@
 
 #define KEEP_PATIENCE_US 100000u
 #define KEEP_PER_TURN 64u
+#define KEEP_UNSENT_MAX 1048576u /* 32768 messages: more than four for each item there can be */
 
 static int (*keep_gate)(void *ctx, const char *call);
 static void *keep_gate_ctx;
@@ -49,12 +55,17 @@ static void keep_take(struct sbx_keep *k, const uint8_t *p, size_t n)
         k->on_exit(k->ctx, m.number, &m.exit);
 }
 
+static int keep_flush(struct sbx_keep *k, uint64_t end);
+
 static void keep_on_ready(struct sbx_io *io, short revents)
 {
     struct sbx_keep *k = SBX_LIST_OF(io, struct sbx_keep, io);
     uint8_t bytes[SBX_KEEPER_MSG_BYTES + 1]; /* one more shows that a message is too long */
     unsigned i;
-    (void)revents;
+    if ((revents & POLLOUT) != 0 && keep_flush(k, 0) == 0) {
+        sbx_buf_deinit(&k->unsent);
+        (void)sbx_io_watch(io, POLLIN);
+    }
     /* A callback may close the link. */
     for (i = 0; i < KEEP_PER_TURN && k->keeper != 0; i++) {
         ssize_t got = recv(io->fd, bytes, sizeof bytes, MSG_DONTWAIT);
@@ -76,6 +87,7 @@ int sbx_keep_init(struct sbx_keep *k, struct sbx_loop *loop, const struct sbx_di
     k->diag = diag;
     k->keeper = 0;
     k->stuck = false;
+    sbx_buf_init(&k->unsent);
     sbx_io_init(&k->io, loop, estate->link, keep_on_ready);
     if (estate->link < 0)
         return 0;
@@ -95,6 +107,7 @@ void sbx_keep_deinit(struct sbx_keep *k)
         return;
     sbx_io_stop(&k->io);
     sbx_fd_close(&k->io.fd);
+    sbx_buf_deinit(&k->unsent);
     k->keeper = 0;
 }
 
@@ -110,9 +123,9 @@ static int keep_await(struct sbx_keep *k, uint64_t end)
     return 0;
 }
 
-static int keep_send_all(struct sbx_keep *k, const struct msghdr *msg)
+/* end 0: nothing is waited for. */
+static int keep_send_one(struct sbx_keep *k, const struct msghdr *msg, uint64_t end)
 {
-    uint64_t end = sbx_clock_mono_us() + KEEP_PATIENCE_US;
     int rc = 0;
     while (rc == 0) {
         if (sendmsg(k->io.fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
@@ -120,16 +133,65 @@ static int keep_send_all(struct sbx_keep *k, const struct msghdr *msg)
             return 0;
         }
         if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)
-            rc = keep_await(k, end);
+            rc = end == 0 ? -EAGAIN : keep_await(k, end);
         else if (errno != EINTR)
             rc = -errno;
     }
     return rc;
 }
 
-static int keep_send(struct sbx_keep *k, const char *call, const struct sbx_keeper_msg *m,
-                     const int *fds, size_t nfds)
+static int keep_send_bytes(struct sbx_keep *k, uint8_t *bytes, uint64_t end)
 {
+    struct iovec iov = {.iov_base = bytes, .iov_len = SBX_KEEPER_MSG_BYTES};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    return keep_send_one(k, &msg, end);
+}
+
+/* Sends what was put aside. */
+static int keep_flush(struct sbx_keep *k, uint64_t end)
+{
+    int rc = 0;
+    while (rc == 0 && sbx_buf_len(&k->unsent) > 0) {
+        rc = keep_send_bytes(k, sbx_buf_data(&k->unsent), end);
+        if (rc == 0)
+            sbx_buf_consume(&k->unsent, SBX_KEEPER_MSG_BYTES);
+    }
+    return rc;
+}
+
+static int keep_put_aside(struct sbx_keep *k, const uint8_t bytes[SBX_KEEPER_MSG_BYTES])
+{
+    int rc;
+    if (sbx_buf_len(&k->unsent) >= KEEP_UNSENT_MAX)
+        return -EAGAIN;
+    rc = sbx_io_watch(&k->io, POLLIN | POLLOUT);
+    if (rc < 0)
+        return rc;
+    sbx_buf_add(&k->unsent, bytes, SBX_KEEPER_MSG_BYTES);
+    rc = k->unsent.oom ? -ENOMEM : 0;
+    k->unsent.oom = false;
+    return rc;
+}
+
+static int keep_say(struct sbx_keep *k, const char *call, const struct sbx_keeper_msg *m)
+{
+    uint8_t bytes[SBX_KEEPER_MSG_BYTES];
+    int rc;
+    if (k->keeper == 0)
+        return 0;
+    if (keep_gate != NULL && !keep_gate(keep_gate_ctx, call))
+        return -EIO;
+    sbx_keeper_msg_encode(m, bytes);
+    rc = keep_flush(k, 0);
+    if (rc == 0)
+        rc = keep_send_bytes(k, bytes, 0);
+    return rc == -EAGAIN ? keep_put_aside(k, bytes) : rc;
+}
+
+static int keep_deposit(struct sbx_keep *k, const struct sbx_keeper_msg *m, const int *fds,
+                        size_t nfds)
+{
+    uint64_t end = sbx_clock_mono_us() + KEEP_PATIENCE_US;
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(SBX_KEEP_FDS * sizeof(int))];
@@ -137,7 +199,8 @@ static int keep_send(struct sbx_keep *k, const char *call, const struct sbx_keep
     uint8_t bytes[SBX_KEEPER_MSG_BYTES];
     struct iovec iov = {.iov_base = bytes, .iov_len = sizeof bytes};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (keep_gate != NULL && !keep_gate(keep_gate_ctx, call))
+    int rc;
+    if (keep_gate != NULL && !keep_gate(keep_gate_ctx, "put"))
         return -EIO;
     sbx_keeper_msg_encode(m, bytes);
     if (nfds > 0) {
@@ -151,7 +214,8 @@ static int keep_send(struct sbx_keep *k, const char *call, const struct sbx_keep
         c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
         memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
     }
-    return keep_send_all(k, &msg);
+    rc = keep_flush(k, end);
+    return rc == 0 ? keep_send_one(k, &msg, end) : rc;
 }
 
 int sbx_keep_put(struct sbx_keep *k, enum sbx_keep_kind kind, uint64_t number, pid_t pid,
@@ -169,7 +233,7 @@ int sbx_keep_put(struct sbx_keep *k, enum sbx_keep_kind kind, uint64_t number, p
             sent[n++] = fds[i];
         }
     }
-    return keep_send(k, "put", &m, sent, n);
+    return keep_deposit(k, &m, sent, n);
 }
 
 int sbx_keep_close_fd(struct sbx_keep *k, uint64_t number, unsigned which)
@@ -177,18 +241,18 @@ int sbx_keep_close_fd(struct sbx_keep *k, uint64_t number, unsigned which)
     struct sbx_keeper_msg m = {.type = SBX_KEEPER_MSG_CLOSE_FD, .number = number};
     assert(which < SBX_KEEP_FDS);
     m.fds = 1u << which;
-    return k->keeper == 0 ? 0 : keep_send(k, "close", &m, NULL, 0);
+    return keep_say(k, "close", &m);
 }
 
 int sbx_keep_drop(struct sbx_keep *k, enum sbx_keep_kind kind, uint64_t number)
 {
     struct sbx_keeper_msg m = {.type = SBX_KEEPER_MSG_DROP, .kind = (uint32_t)kind,
                                .number = number};
-    return k->keeper == 0 ? 0 : keep_send(k, "drop", &m, NULL, 0);
+    return keep_say(k, "drop", &m);
 }
 
 int sbx_keep_ready(struct sbx_keep *k)
 {
     struct sbx_keeper_msg m = {.type = SBX_KEEPER_MSG_READY};
-    return k->keeper == 0 ? 0 : keep_send(k, "ready", &m, NULL, 0);
+    return keep_say(k, "ready", &m);
 }

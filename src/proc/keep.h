@@ -2,6 +2,7 @@
 #ifndef SBX_PROC_KEEP_H
 #define SBX_PROC_KEEP_H
 
+#include "base/buf.h"
 #include "os/diag.h"
 #include "os/loop.h"
 #include "proc/estate.h"
@@ -12,6 +13,7 @@ struct sbx_keep {
     const struct sbx_diag *diag;
     pid_t keeper;     /* 0: none */
     bool stuck;       /* it did not read in time; it is not waited for until it has read again */
+    struct sbx_buf unsent; /* messages that the full socket did not take yet, in their order */
     void (*on_exit)(void *ctx, uint64_t number, const struct sbx_exit *exit);
     void (*on_lost)(void *ctx); /* the keeper is gone; may be NULL, like on_exit */
     void *ctx;
@@ -27,7 +29,9 @@ static inline bool sbx_keep_is_there(const struct sbx_keep *k)
     return k->keeper != 0;
 }
 
-/* These return 0 or a negative errno: the keeper does not know of it then. */
+/* These return 0 or a negative errno: the keeper does not learn of it then. Where its socket is
+ * full sbx_keep_put waits for a moment, and the others are sent from the loop, later: one that the
+ * keeper is slow to read is no error. What is said first comes first, in any case. */
 
 /* Descriptors are duplicated, -1 is fine. What was kept under that kind and number is replaced. */
 int sbx_keep_put(struct sbx_keep *k, enum sbx_keep_kind kind, uint64_t number, pid_t pid,

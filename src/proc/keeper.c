@@ -276,8 +276,10 @@ static void keeper_stop(struct sbx_keeper *k)
         keeper_finish(k, 0);
         return;
     }
+    /* A suspended one is continued, to act on it; first, since one that acts at once may be at its
+     * end when we run again, traced by a sanitizer's leak check, which SIGCONT would confuse. */
+    keeper_pass_on(k, SIGCONT);
     keeper_pass_on(k, SIGTERM);
-    keeper_pass_on(k, SIGCONT); /* a suspended one acts on it only when it is continued */
 }
 
 static void keeper_upgrade(struct sbx_keeper *k)

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define MEMLOG_ROOM_MAX (64u * 1024u)
+#define MEMLOG_ENDS 8192u      /* pages of a segment that are touched, though hardly used */
 #define MEMLOG_ROOM_MIN 4096u  /* a segment with less left is closed: short reads cost more */
 
 /* Small caps get small entries, so that evicting one does not throw away most of the log. */
@@ -47,6 +48,16 @@ static struct sbx_segment *memlog_newest(const struct sbx_memlog *m)
 static uint64_t memlog_end_of(const struct sbx_segment *seg)
 {
     return seg->image->first + seg->image->count;
+}
+
+uint64_t sbx_memlog_memory(const struct sbx_memlog *m)
+{
+    uint64_t n = m->nsegments * MEMLOG_ENDS, most = m->nsegments * SBX_SEGMENT_BYTES;
+    if (m->nsegments == 0)
+        return 0;
+    n += m->offset - memlog_oldest(m)->image->offset;
+    n += (m->last + 1 - memlog_oldest(m)->image->first) * sizeof(struct sbx_head);
+    return n < most ? n : most;
 }
 
 /* After the oldest segment went: what is the oldest entry now? */

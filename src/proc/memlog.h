@@ -40,6 +40,9 @@ static inline uint64_t sbx_memlog_bytes(const struct sbx_memlog *m)
     return m->offset - m->first_offset;
 }
 
+/* What its segments take, about: they are sparse. */
+uint64_t sbx_memlog_memory(const struct sbx_memlog *m);
+
 /* Where an entry is: its segment and head; NULL when it is not here. */
 struct sbx_segment *sbx_memlog_find(const struct sbx_memlog *m, uint64_t sequence, size_t *head);
 /* Payload bytes of the log before that head. */

@@ -34,26 +34,65 @@ static void page_cache_put_first(struct sbx_page_cache *c, size_t from, struct s
     c->pages[0] = page;
 }
 
+/* The cached page that has it, as the latest used; NULL: none has. */
+static const struct sbx_db_page *page_cache_find(struct sbx_page_cache *c, uint64_t process,
+                                                 uint64_t sequence)
+{
+    size_t i;
+    for (i = 0; i < SBX_PAGE_CACHE_SLOTS && c->pages[i] != NULL; i++) {
+        struct sbx_db_page *p = c->pages[i];
+        if (p->process != process || sequence < p->first || sequence - p->first >= p->count)
+            continue;
+        page_cache_put_first(c, i, p);
+        return p;
+    }
+    return NULL;
+}
+
+/* A page that was read for a sequence that no chunk has may be there already. */
+static const struct sbx_db_page *page_cache_take(struct sbx_page_cache *c,
+                                                 struct sbx_db_page *found)
+{
+    const struct sbx_db_page *known = page_cache_find(c, found->process, found->first);
+    size_t i = 0;
+    if (known != NULL) {
+        sbx_db_page_free(found);
+        return known;
+    }
+    while (i < SBX_PAGE_CACHE_SLOTS && c->pages[i] != NULL)
+        i++;
+    if (i == SBX_PAGE_CACHE_SLOTS)
+        page_cache_remove(c, --i);
+    page_cache_put_first(c, i, found);
+    return found;
+}
+
 int sbx_page_cache_read(struct sbx_page_cache *c, struct sbx_db *db, uint64_t process,
                         uint64_t sequence, const struct sbx_db_page **page)
 {
     struct sbx_db_page *found = NULL;
-    size_t i;
     int rc;
-    for (i = 0; i < SBX_PAGE_CACHE_SLOTS && c->pages[i] != NULL; i++) {
-        struct sbx_db_page *p = c->pages[i];
-        if (p->process == process && sequence >= p->first && sequence - p->first < p->count) {
-            page_cache_put_first(c, i, p);
-            *page = p;
-            return 0;
-        }
-    }
+    *page = page_cache_find(c, process, sequence);
+    if (*page != NULL)
+        return 0;
     rc = sbx_db_read(db, process, sequence, &found);
-    if (rc < 0)
-        return rc;
-    if (i == SBX_PAGE_CACHE_SLOTS)
-        page_cache_remove(c, --i);
-    page_cache_put_first(c, i, found);
-    *page = found;
-    return 0;
+    if (rc == 0)
+        *page = page_cache_take(c, found);
+    return rc;
+}
+
+int sbx_page_cache_read_last(struct sbx_page_cache *c, struct sbx_db *db, uint64_t process,
+                             uint64_t sequence, const struct sbx_db_page **page, uint64_t *first)
+{
+    struct sbx_db_page *found = NULL;
+    int rc;
+    *page = page_cache_find(c, process, sequence);
+    if (*page != NULL) {
+        *first = (*page)->first;
+        return 0;
+    }
+    rc = sbx_db_read_last(db, process, sequence, &found, first);
+    if (rc == 0)
+        *page = page_cache_take(c, found);
+    return rc;
 }

@@ -20,5 +20,8 @@ void sbx_page_cache_drop(struct sbx_page_cache *c, uint64_t process);
 /* As sbx_db_read; the page belongs to the cache and is valid until its next use. */
 int sbx_page_cache_read(struct sbx_page_cache *c, struct sbx_db *db, uint64_t process,
                         uint64_t sequence, const struct sbx_db_page **page);
+/* As sbx_db_read_last, likewise. */
+int sbx_page_cache_read_last(struct sbx_page_cache *c, struct sbx_db *db, uint64_t process,
+                             uint64_t sequence, const struct sbx_db_page **page, uint64_t *first);
 
 #endif

@@ -128,8 +128,10 @@ static void proc_keep(struct sbx_proc *p, pid_t pid)
     for (i = 0; i < p->nout; i++)
         if (p->out[i].state == SBX_OUTPUT_CLOSED)
             fds[i + 1] = -1;
-    p->kept = sbx_keep_put(&p->host->keep, SBX_KEEP_PROCESS, p->number, pid, fds) == 0;
-    if (!p->kept)
+    /* What it did not take does not replace what it has. */
+    if (sbx_keep_put(&p->host->keep, SBX_KEEP_PROCESS, p->number, pid, fds) == 0)
+        p->kept = true;
+    else
         sbx_diag(&p->host->diag, SBX_DIAG_WARN, "%s: the keeper did not take it", p->id);
 }
 
@@ -145,8 +147,7 @@ static bool proc_is_silent(const struct sbx_proc *p)
 static void proc_keep_no_more(struct sbx_proc *p)
 {
     if (p->kept)
-        (void)sbx_keep_drop(&p->host->keep, SBX_KEEP_PROCESS, p->number);
-    p->kept = false;
+        p->kept = sbx_keep_drop(&p->host->keep, SBX_KEEP_PROCESS, p->number) < 0;
 }
 
 void sbx_proc_release_exited(struct sbx_proc *p)
@@ -171,7 +172,7 @@ static void proc_on_stored(struct sbx_record *r)
     struct sbx_proc *p = proc_of_record(r);
     if (p->slot != NULL)
         p->slot->flags |= SBX_SLOT_SHOWN;
-    if (p->state == SBX_PROC_DRAINING && p->ending)
+    if (p->state == SBX_PROC_DRAINING)
         sbx_loop_defer(&p->host->loop, SBX_PHASE_PULL, &p->settle);
 }
 
@@ -214,10 +215,30 @@ static bool proc_is_drained(const struct sbx_proc *p)
     return true;
 }
 
+/* Everything the leader wrote is in the log: store it, and how the leader ended, in one go. Not
+ * before what clients were told already is stored: a record with an end waits for the log. */
+static void proc_store_end(struct sbx_proc *p)
+{
+    if (p->state != SBX_PROC_DRAINING || p->ending || p->record.awaited || !proc_is_drained(p))
+        return;
+    p->ending = true;
+    sbx_store_log_hasten(p->log.store);
+    sbx_store_record(p->host->store, &p->record);
+}
+
+static void proc_on_drained(struct sbx_output *o)
+{
+    proc_store_end(SBX_LIST_OF(o->log, struct sbx_proc, log));
+}
+
 static void proc_settle(struct sbx_task *t)
 {
     struct sbx_proc *p = SBX_LIST_OF(t, struct sbx_proc, settle);
-    if (p->state != SBX_PROC_DRAINING || !p->ending || p->record.awaited)
+    if (!p->ending) {
+        proc_store_end(p);
+        return;
+    }
+    if (p->state != SBX_PROC_DRAINING || p->record.awaited)
         return;
     if (!sbx_log_is_committed(&p->log)) {
         /* A background child wrote once more: with that. */
@@ -234,17 +255,6 @@ static void proc_settle(struct sbx_task *t)
         p->host->on_exited(p->host->ctx, p);
     proc_tell_waiters(p);
     sbx_proc_unref(p);
-}
-
-/* Everything the leader wrote is in the log: store it, and how the leader ended, in one go. */
-static void proc_on_drained(struct sbx_output *o)
-{
-    struct sbx_proc *p = SBX_LIST_OF(o->log, struct sbx_proc, log);
-    if (p->state != SBX_PROC_DRAINING || p->ending || !proc_is_drained(p))
-        return;
-    p->ending = true;
-    sbx_store_log_hasten(p->log.store);
-    sbx_store_record(p->host->store, &p->record);
 }
 
 enum sbx_exit_reason sbx_proc_reason(const struct sbx_proc *p)
@@ -373,17 +383,17 @@ static bool proc_name_env(struct sbx_proc *p, const struct sbx_spec *spec)
 
 struct sbx_proc *sbx_proc_new(struct sbx_host *host, uint64_t number, const struct sbx_spec *spec)
 {
-    size_t i, args_size = spec->nargs * sizeof(struct sbx_str);
-    struct sbx_proc *p = sbx_mem_calloc(sizeof *p + proc_text_size(spec));
+    size_t i;
+    struct sbx_proc *p = sbx_mem_calloc(sizeof *p);
     char *at;
     if (p == NULL)
         return NULL;
-    p->args = spec->nargs > 0 ? sbx_mem_alloc(args_size) : NULL;
-    if ((spec->nargs > 0 && p->args == NULL) || !proc_name_env(p, spec)) {
+    p->args = sbx_mem_alloc(spec->nargs * sizeof *p->args + proc_text_size(spec) + 1);
+    if (p->args == NULL || !proc_name_env(p, spec)) {
         proc_free_memory(p);
         return NULL;
     }
-    at = p->text;
+    at = (char *)(p->args + spec->nargs);
     p->refs = 1;
     p->slave = -1;
     p->host = host;
@@ -419,7 +429,9 @@ bool sbx_proc_open_log(struct sbx_proc *p, uint64_t cap, bool grows,
 {
     struct sbx_store_log_options o = {.number = p->number, .cap = cap, .in_file = !p->in_memory,
                                       .grows = grows, .slot = p->slot};
-    return sbx_log_init(&p->log, &p->host->loop, p->host->store, &o, known, proc_on_room, p) == 0;
+    int rc = sbx_log_init(&p->log, &p->host->loop, p->host->store, &o, known, proc_on_room, p);
+    p->record.log = p->log.store;
+    return rc == 0;
 }
 
 int sbx_proc_take_over(struct sbx_proc *p, int in, const int out[2])

@@ -46,6 +46,7 @@ struct sbx_proc {
     bool kept;                 /* the keeper has its descriptors */
     bool stop_asked;
     bool ending;               /* DRAINING: everything is read, the exit is being stored */
+    bool salvaged;             /* known from the system; its record may be in a file out of reach */
     uint64_t started_us;       /* os/ident.h */
     struct sbx_slot *slot;     /* while it runs; may be NULL */
     struct sbx_record record;
@@ -56,7 +57,7 @@ struct sbx_proc {
     struct sbx_list exited, victim; /* in proctab.c */
     uint64_t number;
     char id[SBX_PROC_ID_MAX];
-    struct sbx_str command;    /* strings are in `text` */
+    struct sbx_str command;    /* its text, and that of args and cwd, is behind the array of args */
     struct sbx_str *args;
     size_t nargs;
     struct sbx_str cwd;
@@ -77,7 +78,6 @@ struct sbx_proc {
     struct sbx_task free;
     struct sbx_timer hangup;   /* a stopped terminal that ignores SIGTERM */
     struct sbx_list waiters;   /* struct sbx_waiter: told once when EXITED */
-    char text[];
 };
 
 /* Somebody who waits for the exit. Removed from the list before it is told. */
@@ -95,6 +95,9 @@ struct sbx_proc *sbx_proc_start(struct sbx_host *host, uint64_t number, const st
  * it still lives it is ended. NULL when out of memory. */
 struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_process *record,
                                   struct sbx_keep_item *item);
+/* The record of a salvaged one is there again: what it was started with is taken from that. false
+ * when out of memory. */
+bool sbx_proc_recall(struct sbx_proc *p, const struct sbx_db_process *record);
 /* The keeper saw an adopted process end. */
 void sbx_proc_on_kept_exit(struct sbx_proc *p, const struct sbx_exit *exit);
 

@@ -7,11 +7,13 @@
 #include "os/fd.h"
 #include "os/ptree.h"
 #include "os/pty.h"
+#include "proc/salvage.h"
 
 #include <assert.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define RESTORE_TRIES 50u /* for the system to end what was killed */
@@ -64,6 +66,11 @@ static enum sbx_exit_reason restore_reason(struct sbx_str name)
     return SBX_REASON_LOST;
 }
 
+static void restore_note(struct sbx_proc *p, struct sbx_str note)
+{
+    (void)snprintf(p->note, sizeof p->note, "%.*s", (int)note.n, note.p);
+}
+
 /* It is EXITED from the beginning, without the steps to it. */
 static void restore_as_exited(struct sbx_proc *p)
 {
@@ -72,7 +79,6 @@ static void restore_as_exited(struct sbx_proc *p)
         sbx_log_refresh(&p->log);
     p->log.ended = true;
     sbx_store_log_end(p->log.store);
-    sbx_proc_free_slot(p);
 }
 
 static void restore_exit(struct sbx_proc *p, const struct sbx_db_process *r)
@@ -81,17 +87,16 @@ static void restore_exit(struct sbx_proc *p, const struct sbx_db_process *r)
                                 .core = r->core_dumped};
     p->exited_ms = r->exited_ms;
     p->reason = restore_reason(r->exit_reason);
-    (void)snprintf(p->note, sizeof p->note, "%.*s", (int)r->exit_note.n, r->exit_note.p);
     restore_as_exited(p);
 }
 
+/* And of this pid namespace: in that of another container the pids mean something else. */
 static bool restore_of_this_boot(const struct sbx_host *host, const struct sbx_db_process *r)
 {
     return r->boot_id.n > 0 && sbx_str_eq_z(r->boot_id, host->boot);
 }
 
-/* Before a reboot, or in a container that is no more: the boot may be the same there, the pids mean
- * something else. */
+/* Or older than whoever orphans are handed to now: what it left behind is not among them. */
 static bool restore_is_foreign(const struct sbx_host *host, const struct sbx_db_process *r)
 {
     return !restore_of_this_boot(host, r) || r->started_us < host->family_us;
@@ -133,7 +138,7 @@ static void restore_lost(struct sbx_proc *p, const struct sbx_db_process *r)
     p->reason = sbx_proc_reason(p);
     if (restore_of_this_boot(p->host, r))
         restore_end_survivor(p);
-    restore_as_exited(p);
+    restore_as_exited(p); /* the slot stays until that is in the file */
     sbx_store_record(p->host->store, &p->record);
 }
 
@@ -185,9 +190,11 @@ struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_pro
     p->started_us = record->started_us;
     p->foreign = item == NULL && restore_is_foreign(host, record);
     p->input_dropped = record->input_dropped;
+    restore_note(p, record->exit_note);
     p->slot = record->exited ? NULL
                              : sbx_tail_slot_find(sbx_store_tail(host->store), record->number);
     if (!sbx_proc_open_log(p, record->log_cap > 0 ? record->log_cap : 1, item != NULL, record)) {
+        p->slot = NULL; /* and stays what it is, for another attempt */
         sbx_proc_abandon(p);
         return NULL;
     }
@@ -197,10 +204,45 @@ struct sbx_proc *sbx_proc_restore(struct sbx_host *host, const struct sbx_db_pro
         restore_running(p, item);
     else
         restore_lost(p, record);
+    /* An older program may have written another text; it is ours, since the keeper has it. */
+    if (item != NULL && !restore_of_this_boot(host, record))
+        sbx_store_record(host->store, &p->record);
     if (record->exited && item != NULL) {
         restore_descriptors(p, item, false);
         sbx_input_close(&p->in); /* the dead server had no time to tell the keeper of the end */
         sbx_proc_release_exited(p);
     }
     return p;
+}
+
+static void restore_swap_texts(struct sbx_proc *p, struct sbx_proc *q)
+{
+    struct sbx_str *args = p->args;
+    char *env_names = p->env_names;
+    p->command = q->command;
+    p->args = q->args;
+    p->nargs = q->nargs;
+    p->cwd = q->cwd;
+    p->has_cwd = q->has_cwd;
+    p->env_names = q->env_names;
+    q->args = args;
+    q->env_names = env_names;
+    sbx_proc_count_text(p);
+}
+
+bool sbx_proc_recall(struct sbx_proc *p, const struct sbx_db_process *record)
+{
+    struct sbx_proc *known = restore_new(p->host, record);
+    if (known == NULL)
+        return false;
+    restore_swap_texts(p, known);
+    sbx_proc_abandon(known);
+    /* The clock may have been set back since; an end before its beginning helps nobody. */
+    if (p->state == SBX_PROC_RUNNING || record->created_ms <= p->exited_ms)
+        p->created_ms = record->created_ms;
+    p->input_dropped += record->input_dropped;
+    if (strcmp(p->note, SBX_SALVAGE_NOTE) == 0)
+        restore_note(p, record->exit_note);
+    p->salvaged = false;
+    return true;
 }

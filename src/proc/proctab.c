@@ -182,6 +182,17 @@ int sbx_proctab_restore(struct sbx_proctab *t, const struct sbx_db_process *reco
     return 0;
 }
 
+int sbx_proctab_recall(struct sbx_proctab *t, struct sbx_proc *p,
+                       const struct sbx_db_process *record)
+{
+    size_t before = p->text_bytes;
+    if (!sbx_proc_recall(p, record))
+        return -ENOMEM;
+    if (!sbx_list_empty(&p->exited))
+        t->exited_text = t->exited_text - before + p->text_bytes;
+    return 0;
+}
+
 static void proctab_take_out(struct sbx_proctab *t, struct sbx_proc *const *out, size_t n)
 {
     size_t at[PROCTAB_AT_ONCE], i, to = t->count;

@@ -36,6 +36,9 @@ int sbx_proctab_create(struct sbx_proctab *t, const struct sbx_spec *spec, struc
 /* Enters one of an earlier server; see sbx_proc_restore. 0 or -ENOMEM. */
 int sbx_proctab_restore(struct sbx_proctab *t, const struct sbx_db_process *record,
                         struct sbx_keep_item *item);
+/* The record of one that was salvaged has turned up: sbx_proc_recall. 0 or -ENOMEM. */
+int sbx_proctab_recall(struct sbx_proctab *t, struct sbx_proc *p,
+                       const struct sbx_db_process *record);
 /* Forgets the oldest exited ones above the limits; of many, the rest in the next turns. */
 void sbx_proctab_retire(struct sbx_proctab *t);
 /* The log to shorten first: of the process that exited longest ago, else of the longest. NULL:

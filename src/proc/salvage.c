@@ -5,6 +5,9 @@
  * was started with unless a script or exec came between; when it has ended nobody knows them. The
  * working directory is not told: where it is now says nothing about where it began.
  *
+ * It is a stopgap, and says so in its note: where the record itself turns up, in a file that comes
+ * back, that one counts (sbx_proc_recall).
+ *
  * Alternative: keeping each record in the shared memory beside the slot. It would be exact, and
  * cost every process some pages for what happens when a file vanishes and a server dies. */
 #include "proc/salvage.h"
@@ -16,7 +19,6 @@
 #include <string.h>
 
 #define SALVAGE_UNKNOWN "(unknown)"
-#define SALVAGE_NOTE "its record was lost; the command is what the system showed of it"
 
 static void salvage_put_args(struct sbx_buf *out, struct sbx_str rest)
 {
@@ -71,7 +73,7 @@ int sbx_salvage(struct sbx_salvage *s, const struct sbx_host *host, const struct
                    .pid = slot->pid, .started_us = slot->started_us,
                    .boot_id = sbx_str_z(host->boot),
                    .created_ms = sbx_clock_wall_ms() - age_us / 1000, .exit_reason = SBX_STR(""),
-                   .exit_note = SBX_STR(SALVAGE_NOTE),
+                   .exit_note = SBX_STR(SBX_SALVAGE_NOTE),
                    .log_cap = host->limits.max_log_bytes_per_process, .log_first = 1}};
     sbx_buf_init(&s->line);
     sbx_buf_init(&s->args);

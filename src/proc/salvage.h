@@ -6,6 +6,8 @@
 #include "base/buf.h"
 #include "proc/host.h"
 
+#define SBX_SALVAGE_NOTE "its record was lost; the command is what the system showed of it"
+
 struct sbx_salvage {
     struct sbx_db_process record; /* views of the texts below */
     struct sbx_buf line;

@@ -1,9 +1,10 @@
 /* store.c - see store.h.
  *
- * One transaction a turn, of everything that is due: records that changed, logs, settings, records
- * to forget; then chunks that the caps have evicted are dropped. What a transaction would change
- * here (log->next, the list of records) takes effect when it was committed and not before, so a
- * failed one can simply be tried again.
+ * One transaction a turn, of what is due: records that changed, logs, settings, records to forget;
+ * then chunks that the caps have evicted are dropped. Of logs it takes what was read in the turn
+ * and STORE_BUDGET more: what could not be stored for long follows turn by turn. What a transaction
+ * would change here (log->next, the list of records) takes effect when it was committed and not
+ * before, so a failed one can simply be tried again.
  *
  *   WRITING --begin says -EAGAIN--> PAUSED   a checkpoint is to end: nothing is shown meanwhile
  *   WRITING, PAUSED --any other failure--> DEGRADED   everything is shown, a timer tries again
@@ -19,6 +20,7 @@
  * Pending are logs with something unseen (committed < last) or unsaved (saved < last). */
 #include "proc/store_state.h"
 #include "base/mem.h"
+#include "os/rand.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -88,6 +90,8 @@ void sbx_store_show_records(struct sbx_store *s, bool stored)
         struct sbx_record *r = SBX_LIST_OF(n, struct sbx_record, dirty);
         bool awaited = r->awaited;
         next = n->next;
+        if (stored && r->waits)
+            continue;
         r->awaited = false;
         if (stored)
             sbx_list_remove(n);
@@ -169,7 +173,7 @@ static void store_show_volatile(struct sbx_store *s)
     }
 }
 
-void sbx_store_step(struct sbx_store *s)
+static void store_step(struct sbx_store *s)
 {
     sbx_store_shorten_memory(s);
     if (s->db == NULL) {
@@ -186,14 +190,22 @@ void sbx_store_step(struct sbx_store *s)
         store_set_timer(s, SBX_STORE_AGE_US);
 }
 
+void sbx_store_step(struct sbx_store *s)
+{
+    store_step(s);
+    s->came = 0;
+}
+
 static void store_commit(struct sbx_task *t)
 {
     sbx_store_step(SBX_LIST_OF(t, struct sbx_store, commit));
 }
 
-static bool store_lacks_its_file(const struct sbx_store *s)
+/* Is it to be opened, or joined? One that was only away for a while, and is in its place again with
+ * its log, is neither. */
+static bool store_lacks_its_file(struct sbx_store *s)
 {
-    return s->db == NULL || (s->o.on_opened != NULL && sbx_db_is_gone(s->db));
+    return s->o.on_opened != NULL && (s->db == NULL || s->joining || sbx_db_is_gone(s->db));
 }
 
 static void store_on_timer(struct sbx_timer *t)
@@ -201,7 +213,7 @@ static void store_on_timer(struct sbx_timer *t)
     struct sbx_store *s = SBX_LIST_OF(t, struct sbx_store, timer);
     if (s->state == SBX_STORE_DEGRADED && store_lacks_its_file(s)) {
         store_reopen(s);
-    } else if (s->state == SBX_STORE_DEGRADED) {
+    } else if (s->state == SBX_STORE_DEGRADED && s->db != NULL) {
         s->urgent = true;
         store_write(s);
         s->urgent = false;
@@ -238,25 +250,52 @@ static void store_on_quiet(struct sbx_timer *t)
     uint64_t quiet = s->o.loop->now_us - s->written_us;
     if (quiet < STORE_QUIET_US) {
         store_arm(s, t, STORE_QUIET_US - quiet);
-    } else if (s->tidy.armed || sbx_db_settle(s->db)) {
+    } else if (s->tidy.armed || (s->db != NULL && sbx_db_settle(s->db))) {
         store_arm(s, t, STORE_QUIET_US);
     }
 }
 
 /* --- opening and closing --- */
 
+/* What a file that is begun now is to be told by. It is in the shared memory before that file is;
+ * one that was used is not given to another. 0 or a negative errno. */
+static int store_draw_identity(struct sbx_store *s)
+{
+    uint64_t next = sbx_tail_next_file(s->tail);
+    int rc = 0;
+    if (next != 0 && next != sbx_tail_file(s->tail))
+        return 0;
+    rc = sbx_rand_bytes(&next, sizeof next);
+    if (rc == 0)
+        sbx_tail_set_next_file(s->tail, next >> 1 | 1);
+    return rc;
+}
+
 /* NULL and err. */
 static struct sbx_db *store_open_db(struct sbx_store *s, struct sbx_err *err)
 {
     uint64_t counter = 0;
-    struct sbx_db *db = sbx_db_open(s->o.loop, s->o.diag, s->o.dir, store_on_ready, s, err);
+    struct sbx_db_identity id;
+    struct sbx_db *db;
+    if (s->o.may_open != NULL && s->o.may_open(s->o.ctx, err) < 0)
+        return NULL;
+    if (store_draw_identity(s) < 0) {
+        sbx_err_set(err, EIO, "%s: the system gives no random number", s->o.dir);
+        return NULL;
+    }
+    id = (struct sbx_db_identity){sbx_tail_file(s->tail), sbx_tail_next_file(s->tail)};
+    db = sbx_db_open(s->o.loop, s->o.diag, s->o.dir, &id, store_on_ready, s, err);
     if (db == NULL)
         return NULL;
+    sbx_tail_set_file(s->tail, id.known);
     if (sbx_db_load_counter(db, "process", &counter) < 0) {
         sbx_err_set(err, EIO, "%s: %s", s->o.dir, sbx_db_error(db));
         sbx_db_close(db);
         return NULL;
     }
+    /* It was begun anew and does not know what was given out before; or an earlier program made it
+     * that had no identities, and it gets one. */
+    s->counters_dirty = s->last_number > counter || id.known == 0;
     sbx_store_number_taken(s, counter);
     return db;
 }
@@ -268,39 +307,77 @@ static void store_lack_file(struct sbx_store *s, const struct sbx_err *err)
     store_set_timer(s, STORE_REOPEN_US);
 }
 
-/* The old one goes only when there is another: readers have no other place to look. What was
- * deleted meanwhile is forgotten first, or on_opened would find it again. */
-static void store_reopen(struct sbx_store *s)
+/* What was deleted meanwhile is forgotten first, or on_opened would find it again. A checkpoint may
+ * have to end before: another program reads what was left in the log. */
+static int store_first_transaction(struct sbx_store *s, struct sbx_db *db)
 {
-    struct sbx_err err;
-    struct sbx_db *old = s->db, *db = store_open_db(s, &err);
-    int rc;
-    if (db == NULL) {
-        store_lack_file(s, &err);
-        return;
+    int rc = sbx_db_begin(db);
+    if (rc == -EAGAIN) {
+        sbx_db_await(db);
+        rc = sbx_db_begin(db);
     }
-    s->db = db;
-    rc = sbx_db_begin(db);
     if (rc == 0)
-        rc = sbx_store_put_forgotten(s);
+        rc = sbx_store_put_forgotten(s, db);
+    if (rc == 0)
+        rc = sbx_store_put_counters(s, db);
     if (rc == 0)
         rc = sbx_db_commit(db);
-    if (rc < 0) {
-        sbx_err_set(&err, rc, "%s", sbx_db_error(db));
+    if (rc < 0)
         sbx_db_rollback(db);
-        s->db = old;
+    return rc;
+}
+
+/* The old one goes only when there is another: readers have no other place to look. Unless it is
+ * the same file, and its log is gone: two connections that share the file and its index, and have
+ * not the same log, would each take what the other has written for its own. With the end of the old
+ * one, what it has in its log goes to the file. */
+static int store_take_file(struct sbx_store *s, struct sbx_err *err)
+{
+    struct sbx_db *old = s->db, *db;
+    int rc;
+    if (old != NULL && sbx_db_lacks_log(old)) {
+        if (s->o.may_open != NULL && s->o.may_open(s->o.ctx, err) < 0)
+            return err->code;
+        sbx_db_close(old);
+        s->db = old = NULL;
+    }
+    db = store_open_db(s, err);
+    if (db == NULL)
+        return err->code;
+    rc = store_first_transaction(s, db);
+    if (rc < 0) {
+        rc = sbx_err_set(err, rc, "%s", sbx_db_error(db));
         sbx_db_close(db);
+        return rc;
+    }
+    if (old != NULL)
+        sbx_db_close(old);
+    s->db = db;
+    s->nforgotten = 0;
+    sbx_store_counters_put(s);
+    sbx_page_cache_drop_all(&s->pages);
+    s->joining = true;
+    return 0;
+}
+
+/* Until it is joined nothing is written to it. A join that failed half way begins again: what was
+ * done of it is done once more, to no harm. */
+static void store_reopen(struct sbx_store *s)
+{
+    bool urgent = s->urgent;
+    struct sbx_err err;
+    if ((!s->joining || sbx_db_is_gone(s->db)) && store_take_file(s, &err) < 0) {
         store_lack_file(s, &err);
         return;
     }
-    s->nforgotten = 0;
-    sbx_page_cache_drop_all(&s->pages);
-    if (old != NULL)
-        sbx_db_close(old);
-    s->o.on_opened(s->o.ctx);
+    if (s->o.on_opened(s->o.ctx, &err) < 0) {
+        store_lack_file(s, &err);
+        return;
+    }
+    s->joining = false;
     s->urgent = true;
     store_write(s);
-    s->urgent = false;
+    s->urgent = urgent;
 }
 
 static bool store_open_file(struct sbx_store *s, struct sbx_err *err)
@@ -352,6 +429,8 @@ struct sbx_store *sbx_store_open(const struct sbx_store_options *o, struct sbx_e
     }
     if (s->db != NULL)
         store_tidy(s); /* an earlier server may have had no time for it */
+    if (s->counters_dirty)
+        sbx_store_soon(s);
     return s;
 }
 
@@ -363,7 +442,7 @@ void sbx_store_close(struct sbx_store *s)
     sbx_loop_cancel_timer(s->o.loop, &s->tidy);
     sbx_loop_cancel_timer(s->o.loop, &s->quiet);
     if (s->db != NULL) {
-        if (s->nforgotten > 0 || s->limits_dirty)
+        if (s->nforgotten > 0 || s->limits_dirty || s->counters_dirty)
             (void)sbx_store_transaction(s);
         sbx_loop_hold(s->o.loop, false);
         sbx_page_cache_drop_all(&s->pages);
@@ -375,10 +454,10 @@ void sbx_store_close(struct sbx_store *s)
     sbx_mem_free(s);
 }
 
-void sbx_store_save(struct sbx_store *s)
+static void store_flush(struct sbx_store *s)
 {
     unsigned i;
-    if (s->db == NULL)
+    if (s->db == NULL || store_lacks_its_file(s))
         return;
     s->urgent = s->whole = true;
     if (s->state == SBX_STORE_DEGRADED)
@@ -392,9 +471,25 @@ void sbx_store_save(struct sbx_store *s)
     s->urgent = s->whole = false;
 }
 
+/* Where nothing was to be stored, nobody has missed a file that is gone yet. */
+void sbx_store_save(struct sbx_store *s)
+{
+    struct sbx_err err;
+    if (sbx_store_has_file(s) && store_lacks_its_file(s)) {
+        if (s->state != SBX_STORE_DEGRADED) {
+            sbx_err_set(&err, EIO, "%s: the database was deleted or replaced", s->o.dir);
+            store_lack_file(s, &err);
+        }
+        s->whole = true;
+        store_reopen(s);
+        s->whole = false;
+    }
+    store_flush(s);
+}
+
 void sbx_store_leave(struct sbx_store *s)
 {
-    sbx_store_save(s);
+    store_flush(s);
     sbx_tail_leave(s->tail);
 }
 

@@ -52,6 +52,10 @@ struct sbx_store_log;
 struct sbx_record {
     struct sbx_list dirty; /* in the store's list while it differs from what is stored */
     bool awaited;          /* on_stored is still to come */
+    bool waits;            /* for the log: it was not in the last transaction */
+    /* When it tells of an end, that is stored after all of this, in the same transaction at the
+     * latest. NULL: there is none. */
+    const struct sbx_store_log *log;
     /* Describes it; texts go to `scratch` and are valid until it is emptied. */
     void (*describe)(struct sbx_record *r, struct sbx_db_process *out, struct sbx_buf *scratch);
     /* It may be shown: it is stored, or storing is impossible for now. */
@@ -68,9 +72,13 @@ struct sbx_store_options {
     bool shared;                     /* memory is to outlive this server */
     /* A database that cannot be opened is no failure: the store is degraded, and tries again until
      * it can, or until the file that was deleted is there anew. Then on_opened tells: the owner
-     * restores what it does not know, and joins its logs and records to the file. */
+     * restores what it does not know, and joins its logs and records to the file. 0; where it
+     * returns a failure and err, nothing is stored, and it is called again. */
     bool go_on;
-    void (*on_opened)(void *ctx);
+    int (*on_opened)(void *ctx, struct sbx_err *err);
+    /* Asked each time before the file is opened: is the directory ours (still)? 0, or a failure and
+     * err. NULL: it is. */
+    int (*may_open)(void *ctx, struct sbx_err *err);
     size_t most_memory;              /* above which unsaved output is given up; 0: the default */
     /* The log to shorten when all together are too long; NULL: there is none. */
     struct sbx_store_log *(*pick_victim)(void *ctx);
@@ -129,8 +137,9 @@ struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
 void sbx_store_log_close(struct sbx_store_log *log);
 /* Forgets the process (sbx_store_forget), but its log can be read until it is closed. */
 void sbx_store_log_forget(struct sbx_store_log *log);
-/* In on_opened: from now on it is stored in that file, from what is in memory of it on. */
-void sbx_store_log_join(struct sbx_store_log *log);
+/* In on_opened: from now on it is stored in that file, from what is in memory of it on. 0, or -EIO:
+ * what the file has of it cannot be read. */
+int sbx_store_log_join(struct sbx_store_log *log);
 
 /* Room for output at the end of the log, *room > 0 bytes; read(2) goes straight into it. NULL when
  * out of memory. */

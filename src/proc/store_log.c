@@ -7,6 +7,8 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <errno.h>
 
 /* --- opening, joining, restoring, closing --- */
 
@@ -49,16 +51,19 @@ static void log_set_pending(struct sbx_store_log *log)
     sbx_store_soon(s);
 }
 
-/* What does the file have of it? */
-static void log_ask(struct sbx_store_log *log)
+/* What does the file have of it? Where it does not say, it is asked again before it is written. */
+static int log_ask(struct sbx_store_log *log)
 {
+    int rc = 0;
     if (!log->unasked || log->store->db == NULL)
-        return;
-    if (sbx_db_bounds(log->store->db, log->mem.number, &log->stored) < 0) {
+        return 0;
+    rc = sbx_db_bounds(log->store->db, log->mem.number, &log->stored);
+    if (rc < 0)
         log->stored = (struct sbx_db_bounds){.first = 1};
-        return;
-    }
-    log->unasked = false;
+    if (rc == -EILSEQ)
+        rc = 0; /* it never will */
+    log->unasked = rc < 0;
+    return rc;
 }
 
 void sbx_store_log_count(struct sbx_store_log *log, const struct sbx_db_bounds *b)
@@ -71,16 +76,22 @@ void sbx_store_log_count(struct sbx_store_log *log, const struct sbx_db_bounds *
     log->store->total += log->counted;
 }
 
-void sbx_store_log_join(struct sbx_store_log *log)
+/* Nothing is saved that there is not: `saved` above the end would never become the end, and what
+ * comes up to there would be left out. */
+int sbx_store_log_join(struct sbx_store_log *log)
 {
+    const struct sbx_memlog *m = &log->mem;
     if (!log->in_file)
-        return;
+        return 0;
     log->unasked = true;
-    log_ask(log);
-    log->saved = log->mem.first <= log->mem.last ? log->stored.last : log->mem.last;
+    (void)log_ask(log);
+    if (log->unasked)
+        return -EIO;
+    log->saved = m->first <= m->last && log->stored.last < m->last ? log->stored.last : m->last;
     sbx_store_log_count(log, &log->stored);
     if (!sbx_store_log_is_saved(log))
         log_set_pending(log);
+    return 0;
 }
 
 /* `last` and `offset`: at least so much was given out. What of it is neither in the file nor in
@@ -93,10 +104,21 @@ static void log_resume(struct sbx_store_log *log, uint64_t last, uint64_t offset
     }
     sbx_memlog_adopt(&log->mem, last, offset);
     log->saved = log->in_file && log->mem.first <= log->mem.last ? log->stored.last : log->mem.last;
-    log->committed = log->saved;
+    if (log->committed < log->saved)
+        log->committed = log->saved;
     sbx_store_log_count(log, &log->stored);
     if (!sbx_store_log_is_saved(log))
         log_set_pending(log);
+}
+
+int sbx_store_log_ask(struct sbx_store_log *log)
+{
+    int rc = 0;
+    if (log->unasked) {
+        rc = log_ask(log);
+        log_resume(log, log->mem.last, log->mem.offset);
+    }
+    return rc;
 }
 
 struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
@@ -117,7 +139,7 @@ struct sbx_store_log *sbx_store_log_restore(struct sbx_store *s,
     }
     /* What is in memory must fit to what is stored, exactly. */
     if (!known->exited || o->grows || sbx_tail_has(s->tail, o->number))
-        log_ask(log);
+        (void)log_ask(log);
     log_resume(log, last, offset);
     log_note_counters(log);
     return log;
@@ -133,7 +155,7 @@ void sbx_store_log_forget(struct sbx_store_log *log)
 static void log_release(struct sbx_store_log *log)
 {
     struct sbx_store *s = log->store;
-    if (!log->forgotten)
+    if (!log->forgotten || s->db == NULL)
         return;
     sbx_db_release(s->db, log->mem.number);
     sbx_page_cache_drop(&s->pages, log->mem.number);
@@ -152,13 +174,85 @@ void sbx_store_log_close(struct sbx_store_log *log)
 
 /* --- appending --- */
 
+/* Its oldest segment; returns the bytes that it took. `all`: also the newest one. */
+static uint64_t log_give_up(struct sbx_store_log *log, bool all)
+{
+    uint64_t before = sbx_memlog_memory(&log->mem);
+    if (!log->in_file || !sbx_memlog_drop_oldest(&log->mem, all))
+        return 0;
+    sbx_store_log_count(log, &log->stored);
+    return before - sbx_memlog_memory(&log->mem);
+}
+
+/* The segments that the file has as well. */
+static uint64_t log_give_back(struct sbx_store_log *log)
+{
+    uint64_t before = sbx_memlog_memory(&log->mem);
+    if (!log->in_file)
+        return 0;
+    sbx_memlog_trim(&log->mem, log->saved + 1, 0, false);
+    sbx_store_log_count(log, &log->stored);
+    return before - sbx_memlog_memory(&log->mem);
+}
+
+static uint64_t store_held(const struct sbx_store *s)
+{
+    const struct sbx_list *n;
+    uint64_t held = 0;
+    for (n = s->pending.next; n != &s->pending; n = n->next) {
+        const struct sbx_store_log *log = SBX_LIST_OF(n, struct sbx_store_log, pending);
+        held += log->in_file ? sbx_memlog_memory(&log->mem) : 0;
+    }
+    return held;
+}
+
+/* The one with most in memory; of `appending` there must be more than it is about to use. */
+static struct sbx_store_log *store_longest(const struct sbx_store *s,
+                                           const struct sbx_store_log *appending)
+{
+    const struct sbx_list *n;
+    struct sbx_store_log *longest = NULL;
+    uint64_t most = 0;
+    for (n = s->pending.next; n != &s->pending; n = n->next) {
+        struct sbx_store_log *log = SBX_LIST_OF(n, struct sbx_store_log, pending);
+        uint64_t memory = sbx_memlog_memory(&log->mem);
+        if (!log->in_file || memory <= most || (log == appending && log->mem.nsegments < 2))
+            continue;
+        longest = log;
+        most = memory;
+    }
+    return longest;
+}
+
+/* Nothing could be stored for long, and what waits for it has become too much. What is stored goes
+ * first; else it is the rule of the owner: those that have ended, oldest first, then the
+ * longest. */
+static void store_give_up(struct sbx_store *s, const struct sbx_store_log *appending)
+{
+    uint64_t held = store_held(s), most = s->o.most_memory, freed;
+    struct sbx_list *n;
+    struct sbx_store_log *log;
+    for (n = s->pending.next; held > most && n != &s->pending; n = n->next)
+        held -= log_give_back(SBX_LIST_OF(n, struct sbx_store_log, pending));
+    for (n = s->pending.next; held > most && n != &s->pending; n = n->next) {
+        log = SBX_LIST_OF(n, struct sbx_store_log, pending);
+        while (log->ended && log != appending && held > most &&
+               (freed = log_give_up(log, true)) > 0)
+            held -= freed;
+    }
+    while (held > most && (log = store_longest(s, appending)) != NULL)
+        held -= log_give_up(log, log != appending);
+}
+
 uint8_t *sbx_store_log_reserve(struct sbx_store_log *log, size_t *room)
 {
-    /* Nothing can be stored for long, or faster than it comes: the oldest is given up. */
-    if (log->in_file && sbx_tail_bytes(log->store->tail) > log->store->o.most_memory &&
-        sbx_memlog_bytes(&log->mem) > SBX_STORE_HOT_BYTES)
-        (void)sbx_memlog_drop_oldest(&log->mem, false);
-    return sbx_memlog_reserve(&log->mem, room);
+    struct sbx_store *s = log->store;
+    size_t before = sbx_tail_bytes(s->tail);
+    uint8_t *to = sbx_memlog_reserve(&log->mem, room);
+    if (log->in_file && sbx_tail_bytes(s->tail) > before &&
+        sbx_tail_bytes(s->tail) > s->o.most_memory)
+        store_give_up(s, log);
+    return to;
 }
 
 bool sbx_store_log_survives(const struct sbx_store_log *log)
@@ -182,6 +276,7 @@ void sbx_store_log_append(struct sbx_store_log *log, size_t n, enum sbx_log_stre
         log->turn_us = now;
         log_note_counters(log);
         sbx_store_log_count(log, &log->stored);
+        log->store->came += log->in_file ? n : 0;
         log_set_pending(log);
     }
     sbx_tail_read_done(log->store->tail);
@@ -194,18 +289,25 @@ void sbx_store_log_watch(struct sbx_store_log *log, bool watched)
     log->watched = watched;
 }
 
+/* Somebody waits for what it has. */
+static void log_go_first(struct sbx_store_log *log)
+{
+    if (sbx_list_empty(&log->pending))
+        return;
+    sbx_list_remove(&log->pending);
+    sbx_list_add_tail(log->store->pending.next, &log->pending); /* before that */
+}
+
 void sbx_store_log_refresh(struct sbx_store_log *log)
 {
     struct sbx_store *s = log->store;
     bool watched = log->watched;
     uint64_t before;
-    if (log->unasked) {
-        log_ask(log);
-        log_resume(log, log->mem.last, log->mem.offset);
-    }
+    (void)sbx_store_log_ask(log);
     log->watched = true;
     do {
         before = log->committed;
+        log_go_first(log);
         if (before < log->mem.last)
             sbx_store_step(s);
     } while (log->committed > before && log->committed < log->mem.last);

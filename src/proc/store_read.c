@@ -2,6 +2,10 @@
  * file, through the cache of pages. What was not committed is not there. */
 #include "proc/store_state.h"
 
+#include <errno.h>
+
+#define STORE_DAMAGED 16u /* chunks in a row that are passed over on the way back */
+
 static void entry_from_memory(const struct sbx_segment *seg, size_t i, uint64_t sequence,
                               struct sbx_entry *e)
 {
@@ -31,7 +35,8 @@ static bool log_read_stored(struct sbx_store_log *log, uint64_t sequence, struct
 {
     const struct sbx_db_page *page;
     struct sbx_store *s = log->store;
-    if (!log->in_file || sequence > log->stored.last || sbx_store_bounds_empty(&log->stored))
+    if (!log->in_file || s->db == NULL || sequence > log->stored.last ||
+        sbx_store_bounds_empty(&log->stored))
         return false;
     if (sbx_page_cache_read(&s->pages, s->db, log->mem.number, sequence, &page) < 0)
         return false;
@@ -65,16 +70,44 @@ bool sbx_store_log_read(struct sbx_store_log *log, uint64_t sequence, struct sbx
            e->sequence == sequence;
 }
 
-bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t sequence, struct sbx_entry *e)
+/* What is missing in the file, for whatever reason, costs one query: the chunk before it is asked
+ * for, not the sequence. A chunk that makes no sense is passed over, too. */
+static bool log_read_stored_before(struct sbx_store_log *log, uint64_t sequence,
+                                   struct sbx_entry *e)
 {
-    uint64_t first = sbx_store_log_first(log);
-    while (sequence > first) {
-        sequence--;
-        if (sbx_store_log_read(log, sequence, e))
-            return true;
-        /* A hole: between memory and file, or noted in the file. */
-        if (sequence > log->stored.last && sequence < log->mem.first)
-            sequence = log->stored.last + 1;
+    const struct sbx_db_page *page;
+    struct sbx_store *s = log->store;
+    unsigned damaged;
+    for (damaged = 0; damaged < STORE_DAMAGED && sequence > log->stored.first; damaged++) {
+        uint64_t begins, last;
+        int rc = sbx_page_cache_read_last(&s->pages, s->db, log->mem.number, sequence - 1, &page,
+                                          &begins);
+        if (rc == 0) {
+            last = page->first + page->count - 1;
+            entry_from_page(page, sequence - 1 < last ? sequence - 1 : last, e);
+            return e->sequence >= log->stored.first;
+        }
+        if (rc != -EILSEQ)
+            return false;
+        sequence = begins;
     }
     return false;
+}
+
+bool sbx_store_log_read_before(struct sbx_store_log *log, uint64_t sequence, struct sbx_entry *e)
+{
+    const struct sbx_segment *seg;
+    size_t i;
+    if (sequence > log->committed + 1)
+        sequence = log->committed + 1;
+    seg = sequence > log->mem.first ? sbx_memlog_find(&log->mem, sequence - 1, &i) : NULL;
+    if (seg != NULL) {
+        entry_from_memory(seg, i, sequence - 1, e);
+        return true;
+    }
+    if (!log->in_file || log->store->db == NULL || sbx_store_bounds_empty(&log->stored))
+        return false;
+    if (sequence > log->stored.last + 1)
+        sequence = log->stored.last + 1;
+    return log_read_stored_before(log, sequence, e);
 }

@@ -34,9 +34,12 @@ struct sbx_store {
     uint64_t *forgotten;      /* numbers whose records are to go */
     size_t nforgotten, capforgotten;
     bool limits_dirty;
+    bool counters_dirty;      /* the file does not know the highest number, or which file it is */
+    bool joining;             /* it was opened again, and on_opened is not done with it */
     bool shortening;          /* all logs together are still too long, and the next step may help */
     bool urgent;              /* every pending log is due */
     bool whole;               /* and is written in one go: there is no later */
+    uint64_t came;            /* bytes for the file that were read since the last step */
     uint64_t last_number;
     uint64_t total;           /* payload bytes kept of all logs */
     struct sbx_page_cache pages;
@@ -93,15 +96,20 @@ void sbx_store_show_records(struct sbx_store *s, bool stored);
 /* --- store_transaction.c --- */
 
 bool sbx_store_has_due(const struct sbx_store *s);
-/* Stores all that is due. 0, or a negative errno as of sbx_db_begin: then it was rolled back. */
+/* Stores what is due, within its budget. 0, or a negative errno as of sbx_db_begin: then it was
+ * rolled back. */
 int sbx_store_transaction(struct sbx_store *s);
-/* Within a transaction. */
-int sbx_store_put_forgotten(struct sbx_store *s);
+/* Within a transaction of db. */
+int sbx_store_put_forgotten(struct sbx_store *s, struct sbx_db *db);
+int sbx_store_put_counters(struct sbx_store *s, struct sbx_db *db);
+void sbx_store_counters_put(struct sbx_store *s); /* and that was committed */
 /* What is in memory alone gives up its oldest when all logs together are too long. */
 void sbx_store_shorten_memory(struct sbx_store *s);
 
 /* --- store_log.c --- */
 
+/* A restored log that the file was not asked about yet; else nothing is to do. 0 or a failure. */
+int sbx_store_log_ask(struct sbx_store_log *log);
 /* Its part of the total, when `b` is what the file has. */
 void sbx_store_log_count(struct sbx_store_log *log, const struct sbx_db_bounds *b);
 

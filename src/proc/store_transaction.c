@@ -1,7 +1,11 @@
 /* store_transaction.c - what is due, and the one transaction of a turn that stores it.
  *
  * While it is under way the logs in it are in the list `written`: `next` and `put` tell what the
- * file is going to have of each, and become `stored` and `saved` once it was committed. */
+ * file is going to have of each, and become `stored` and `saved` once it was committed.
+ *
+ * It has a budget of bytes, so that no turn becomes long because there was no storing for a while:
+ * what came since the last step, or nothing would ever be stored of what comes fast, and
+ * STORE_BUDGET. Pending logs that were in it and have more go to the end of the list. */
 #include "proc/store_state.h"
 #include "os/clock.h"
 
@@ -11,6 +15,9 @@
 #define STORE_SELDOM_US 1000000u
 #define STORE_LAZY_BYTES (16u * 1024u * 1024u) /* memory of all logs above which nothing waits */
 #define STORE_SLICE (1024u * 1024u)   /* of one log in one transaction */
+#define STORE_BUDGET (2u * 1024u * 1024u) /* of all logs, beside what came in the turn */
+#define STORE_CHUNK_COST 4096u        /* of the budget, beside its bytes */
+#define STORE_ENTRY_COST 32u          /* and for each entry in it */
 #define STORE_WATCHED_BYTES (1024u * 1024u) /* kept in memory of a log that is being read */
 #define STORE_VICTIMS 8u              /* logs shortened in one transaction */
 
@@ -43,7 +50,8 @@ static bool log_is_due(const struct sbx_store_log *log)
 bool sbx_store_has_due(const struct sbx_store *s)
 {
     const struct sbx_list *n;
-    if (!sbx_list_empty(&s->records) || s->nforgotten > 0 || s->limits_dirty || s->shortening)
+    if (!sbx_list_empty(&s->records) || s->nforgotten > 0 || s->limits_dirty ||
+        s->counters_dirty || s->shortening)
         return true;
     for (n = s->pending.next; n != &s->pending; n = n->next)
         if (log_is_due(SBX_LIST_OF(n, struct sbx_store_log, pending)))
@@ -88,19 +96,26 @@ static int log_put_gap(struct sbx_store_log *log, uint64_t to)
 {
     size_t at;
     const struct sbx_segment *seg = sbx_memlog_find(&log->mem, to + 1, &at);
-    if (sbx_store_bounds_empty(&log->next) || to <= log->next.last || seg == NULL)
+    uint64_t offset = seg != NULL ? sbx_memlog_offset_of(seg, at) : log->mem.offset;
+    if (sbx_store_bounds_empty(&log->next) || to <= log->next.last)
         return 0;
     return sbx_db_put_gap(log->store->db, log->mem.number, log->next.last + 1, to,
-                          sbx_memlog_offset_of(seg, at) - log->next.end_offset,
-                          sbx_clock_wall_ms());
+                          offset - log->next.end_offset, sbx_clock_wall_ms());
 }
 
-static int log_put_chunks(struct sbx_store_log *log, uint64_t from, uint64_t bytes)
+static void log_spend(uint64_t *budget, const struct sbx_db_chunk *c)
+{
+    uint64_t cost = STORE_CHUNK_COST + c->count * STORE_ENTRY_COST + c->len;
+    *budget -= cost < *budget ? cost : *budget;
+}
+
+static int log_put_chunks(struct sbx_store_log *log, uint64_t from, uint64_t bytes,
+                          uint64_t *budget)
 {
     struct sbx_db_chunk c;
     uint64_t done = 0;
     int rc = 0;
-    for (; rc == 0 && from <= log->mem.last && done < bytes; from += c.count) {
+    for (; rc == 0 && from <= log->mem.last && done < bytes && *budget > 0; from += c.count) {
         log_next_chunk(log, from, &c);
         rc = sbx_db_put_chunk(log->store->db, &c);
         if (sbx_store_bounds_empty(&log->next)) {
@@ -110,6 +125,7 @@ static int log_put_chunks(struct sbx_store_log *log, uint64_t from, uint64_t byt
         log->next.last = log->put = c.first + c.count - 1;
         log->next.end_offset = c.offset + c.len;
         done += c.len;
+        log_spend(budget, &c);
     }
     return rc;
 }
@@ -136,29 +152,44 @@ static void log_join_transaction(struct sbx_store_log *log)
 
 /* What is too old is dropped last: SQLite reads a page that became free in the same transaction
  * before it writes over it, and one that has been free before it does not. */
-static int log_write(struct sbx_store_log *log)
+static int log_write(struct sbx_store_log *log, uint64_t *budget)
 {
-    struct sbx_store *s = log->store;
-    uint64_t from, most = s->whole ? UINT64_MAX : STORE_SLICE;
-    int rc;
+    uint64_t from, most = log->store->whole ? UINT64_MAX : STORE_SLICE;
+    int rc = sbx_store_log_ask(log);
+    if (rc < 0)
+        return rc;
     log_join_transaction(log);
     from = log_first_unsaved(log);
+    if (log->put < from - 1)
+        log->put = from - 1; /* the gap; maybe nothing is left behind it */
     rc = log_put_gap(log, from - 1);
     if (rc == 0)
-        rc = log_put_chunks(log, from, most);
+        rc = log_put_chunks(log, from, most, budget);
     return rc == 0 ? log_evict_stored(log) : rc;
 }
 
 static int store_put_logs(struct sbx_store *s)
 {
+    uint64_t budget = s->whole ? UINT64_MAX : STORE_BUDGET + s->came;
     struct sbx_list *n;
     int rc = 0;
-    for (n = s->pending.next; rc == 0 && n != &s->pending; n = n->next) {
+    for (n = s->pending.next; rc == 0 && budget > 0 && n != &s->pending; n = n->next) {
         struct sbx_store_log *log = SBX_LIST_OF(n, struct sbx_store_log, pending);
         if (log->in_file && log_is_due(log))
-            rc = log_write(log);
+            rc = log_write(log, &budget);
     }
     return rc;
+}
+
+/* Nobody is to find an end without the output before it, nor bounds of a log that are not those it
+ * will have: the record of an ended process is not written again. */
+static bool record_waits(const struct sbx_record *r, const struct sbx_db_process *p)
+{
+    const struct sbx_store_log *log = r->log;
+    if (!p->exited || log == NULL || !log->in_file || sbx_list_empty(&log->pending) ||
+        !log_is_due(log))
+        return false;
+    return (sbx_list_empty(&log->written) ? log->saved : log->put) < log->mem.last;
 }
 
 static int store_put_records(struct sbx_store *s)
@@ -170,22 +201,42 @@ static int store_put_records(struct sbx_store *s)
         struct sbx_db_process p = {0};
         sbx_buf_clear(&s->scratch);
         r->describe(r, &p, &s->scratch);
-        rc = s->scratch.oom ? -ENOMEM : sbx_db_put_process(s->db, &p);
+        r->waits = record_waits(r, &p);
+        if (s->scratch.oom)
+            rc = -ENOMEM;
+        else if (!r->waits)
+            rc = sbx_db_put_process(s->db, &p);
         s->scratch.oom = false;
     }
     return rc;
 }
 
-int sbx_store_put_forgotten(struct sbx_store *s)
+int sbx_store_put_forgotten(struct sbx_store *s, struct sbx_db *db)
 {
     size_t i;
     int rc = 0;
     for (i = 0; rc == 0 && i < s->nforgotten; i++)
-        rc = sbx_db_forget(s->db, s->forgotten[i]);
+        rc = sbx_db_forget(db, s->forgotten[i]);
     /* The highest number may be one of those, and must not be given out again. */
-    if (rc == 0 && s->nforgotten > 0)
-        rc = sbx_db_put_counter(s->db, "process", s->last_number);
+    s->counters_dirty = s->counters_dirty || s->nforgotten > 0;
     return rc;
+}
+
+/* Without an identity the file was made by an earlier program; then no other is known either. */
+int sbx_store_put_counters(struct sbx_store *s, struct sbx_db *db)
+{
+    uint64_t file = sbx_tail_file(s->tail);
+    int rc = sbx_db_put_counter(db, "process", s->last_number);
+    if (rc == 0 && file == 0)
+        rc = sbx_db_put_counter(db, SBX_DB_IDENTITY, sbx_tail_next_file(s->tail));
+    return rc;
+}
+
+void sbx_store_counters_put(struct sbx_store *s)
+{
+    if (sbx_tail_file(s->tail) == 0)
+        sbx_tail_set_file(s->tail, sbx_tail_next_file(s->tail));
+    s->counters_dirty = false;
 }
 
 static bool store_is_too_long(const struct sbx_store *s)
@@ -233,11 +284,21 @@ static uint64_t log_hot_bytes(const struct sbx_store_log *log)
     return log->watched ? STORE_WATCHED_BYTES : SBX_STORE_HOT_BYTES;
 }
 
+static void log_wait_again(struct sbx_store_log *log)
+{
+    if (sbx_list_empty(&log->pending))
+        return;
+    sbx_list_remove(&log->pending);
+    sbx_list_add_tail(&log->store->pending, &log->pending);
+}
+
 /* The transaction was committed: its effects are facts. */
 static void store_settle(struct sbx_store *s)
 {
     s->nforgotten = 0;
     s->limits_dirty = false;
+    if (s->counters_dirty)
+        sbx_store_counters_put(s);
     while (!sbx_list_empty(&s->written)) {
         struct sbx_store_log *log = SBX_LIST_OF(s->written.next, struct sbx_store_log, written);
         sbx_list_remove(&log->written);
@@ -247,6 +308,8 @@ static void store_settle(struct sbx_store *s)
             log->saved = log->put; /* although it may have been evicted again */
         if (sbx_store_log_is_saved(log))
             sbx_list_remove(&log->pending);
+        else
+            log_wait_again(log);
         if (log->committed < log->saved) {
             log->committed = log->saved;
             log->on_commit(log->ctx);
@@ -275,7 +338,9 @@ int sbx_store_transaction(struct sbx_store *s)
     if (rc == 0)
         rc = store_put_records(s); /* which tell what is stored of the logs now */
     if (rc == 0)
-        rc = sbx_store_put_forgotten(s);
+        rc = sbx_store_put_forgotten(s, s->db);
+    if (rc == 0 && s->counters_dirty)
+        rc = sbx_store_put_counters(s, s->db);
     if (rc == 0 && s->limits_dirty)
         rc = sbx_store_put_limits(s);
     if (rc == 0)

@@ -59,6 +59,8 @@ struct tail_header {
     uint64_t slots_seen; /* those above were never in use: looking at them would cost their pages */
     struct tail_intent intent;
     struct sbx_slot slots[TAIL_SLOTS];
+    /* Behind all that earlier programs had, and 0 in their memory. */
+    uint64_t file, next_file;
 };
 
 struct tail_blob {
@@ -430,6 +432,26 @@ uint64_t sbx_tail_number(const struct sbx_tail *t)
 void sbx_tail_set_number(struct sbx_tail *t, uint64_t number)
 {
     t->header->number = number;
+}
+
+uint64_t sbx_tail_file(const struct sbx_tail *t)
+{
+    return t->header->file;
+}
+
+void sbx_tail_set_file(struct sbx_tail *t, uint64_t identity)
+{
+    t->header->file = identity;
+}
+
+uint64_t sbx_tail_next_file(const struct sbx_tail *t)
+{
+    return t->header->next_file;
+}
+
+void sbx_tail_set_next_file(struct sbx_tail *t, uint64_t identity)
+{
+    t->header->next_file = identity;
 }
 
 /* --- an earlier server's memory --- */

@@ -98,6 +98,14 @@ void sbx_tail_publish(uint64_t *member, uint64_t value);
 uint64_t sbx_tail_number(const struct sbx_tail *t);
 void sbx_tail_set_number(struct sbx_tail *t, uint64_t number);
 
+/* Identity of the file that all of this belongs to, see proc/db.h; 0: of none that is known. And of
+ * the one that is begun next: it is here before that file is, so that a server which dies in
+ * between leaves none that its successor would not know. */
+uint64_t sbx_tail_file(const struct sbx_tail *t);
+void sbx_tail_set_file(struct sbx_tail *t, uint64_t identity);
+uint64_t sbx_tail_next_file(const struct sbx_tail *t);
+void sbx_tail_set_next_file(struct sbx_tail *t, uint64_t identity);
+
 /* An empty segment for entries from `first` on. NULL when out of memory. */
 struct sbx_segment *sbx_segment_new(struct sbx_tail *t, uint64_t number, uint64_t first,
                                     uint64_t offset);

@@ -35,6 +35,7 @@ struct db_rig {
     struct sbx_loop loop;
     struct sbx_timer tick;
     struct sbx_db *db;
+    struct sbx_db_identity id;
     struct sbx_err err;
     unsigned ready;
 };
@@ -79,7 +80,8 @@ static inline bool db_rig_try_open(void)
 {
     const struct sbx_diag quiet = {SBX_DIAG_ERROR};
     memset(&r.err, 0, sizeof r.err);
-    r.db = sbx_db_open(&r.loop, &quiet, r.dir, db_rig_on_ready, NULL, &r.err);
+    r.id = (struct sbx_db_identity){.next = 4711};
+    r.db = sbx_db_open(&r.loop, &quiet, r.dir, &r.id, db_rig_on_ready, NULL, &r.err);
     return r.db != NULL;
 }
 

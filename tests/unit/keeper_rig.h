@@ -187,11 +187,14 @@ static _Noreturn inline void serving_forever(struct serving *s)
         serving_turn(s);
 }
 
+/* A keeper that is slow to read refuses after a moment, and takes it another time. */
 static inline void serving_put(struct serving *s, enum sbx_keep_kind kind, uint64_t number,
                                pid_t pid, int fd0, int fd1)
 {
     const int fds[SBX_KEEP_FDS] = {fd0, fd1, -1};
-    CHECK(s->board, sbx_keep_put(&s->keep, kind, number, pid, fds) == 0);
+    int rc;
+    CHECK_UNTIL(s->board, (rc = sbx_keep_put(&s->keep, kind, number, pid, fds)) != -EAGAIN);
+    CHECK(s->board, rc == 0);
 }
 
 /* --- in the test --- */

@@ -14,6 +14,7 @@
 #include "proc/launch.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -22,6 +23,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -134,6 +137,35 @@ static inline struct sbx_spec rig_sh(struct rig_shell *keep, const char *script)
     keep->args[1] = sbx_str_z(script);
     return (struct sbx_spec){.command = SBX_STR("/bin/sh"), .args = keep->args, .nargs = 2,
                              .cols = 80, .rows = 24};
+}
+
+/* A named pipe, for children that wait (`read go <PATH`) until the test lets them go. */
+struct rig_pipe {
+    char dir[100], path[120];
+    int fd; /* both ends, so that neither side waits for the other to open it */
+};
+
+static inline void rig_pipe_open(struct rig_pipe *p)
+{
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(p->dir, sizeof p->dir, "%.80s/rigXXXXXX", tmp != NULL ? tmp : "/tmp");
+    assert_non_null(mkdtemp(p->dir));
+    (void)snprintf(p->path, sizeof p->path, "%s/go", p->dir);
+    assert_int_equal(mkfifo(p->path, 0600), 0);
+    p->fd = open(p->path, O_RDWR | O_CLOEXEC);
+    assert_true(p->fd >= 0);
+}
+
+static inline void rig_pipe_go(const struct rig_pipe *p)
+{
+    assert_int_equal(write(p->fd, "\n", 1), 1);
+}
+
+static inline void rig_pipe_close(struct rig_pipe *p)
+{
+    (void)close(p->fd);
+    assert_int_equal(unlink(p->path), 0);
+    assert_int_equal(rmdir(p->dir), 0);
 }
 
 /* Open descriptors of this process, to see that none is left behind. */

@@ -146,7 +146,7 @@ static inline void one_init(struct one *o, uint64_t number, uint64_t cap)
 static inline void one_open_as(struct one *o)
 {
     const struct sbx_store_log_options lo = one_options(o);
-    o->log = sbx_store_log_open(u.store, &lo);
+    o->record.log = o->log = sbx_store_log_open(u.store, &lo);
     assert_non_null(o->log);
     u.nopen++;
 }
@@ -255,6 +255,12 @@ static inline uint64_t file_last(uint64_t number)
                                         "0) FROM chunks WHERE key >> 36 = %llu", number));
 }
 
+static inline bool file_has_end(uint64_t number)
+{
+    return db_number(file_sql("SELECT count(*) FROM process_records WHERE number = %llu "
+                              "AND exited", number)) > 0;
+}
+
 static inline uint64_t file_has_record(uint64_t number)
 {
     return (uint64_t)db_number(file_sql("SELECT count(*) FROM process_records "
@@ -343,7 +349,7 @@ static inline void one_restore(struct one *o, bool grows)
     lo = one_options(o);
     lo.cap = k.p.log_cap;
     lo.grows = grows;
-    o->log = sbx_store_log_restore(u.store, &lo, &k.p);
+    o->record.log = o->log = sbx_store_log_restore(u.store, &lo, &k.p);
     assert_non_null(o->log);
     u.nopen++;
 }

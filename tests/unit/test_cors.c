@@ -119,8 +119,8 @@ static void test_pages_of_this_machine(void **state)
     static const char *const no[] = {
         "http://localhost.example", "http://127.0.0.1.example", "http://127.0.0.1.2.3:80",
         "http://127.0.0", "http://127.a.0.1", "http://127.999.1.1", "http://[::2]",
-        "http://128.0.0.1", "http://xlocalhost", "null", "", "file://", "ftp://localhost", "chrome-extension://abc",
-        "localhost", "http://", "http://localhost:x"};
+        "http://128.0.0.1", "http://xlocalhost", "null", "", "file://", "ftp://localhost",
+        "chrome-extension://abc", "localhost", "http://", "http://localhost:x"};
     size_t i;
     (void)state;
     for (i = 0; i < sizeof yes / sizeof yes[0]; i++)

@@ -274,6 +274,40 @@ static void test_another_server(void **state)
     expect_opened(dir, dir); /* the lock ends with its holder */
 }
 
+/* The lock file goes while it is locked: the directory is free for whoever comes first. */
+static void test_lock_file_is_gone(void **state)
+{
+    char dir[512], lock[560];
+    struct sbx_datadir_owner o;
+    struct other other;
+    int first;
+    (void)state;
+    (void)snprintf(dir, sizeof dir, "%s/x", root);
+    (void)snprintf(lock, sizeof lock, "%s/sandbox-agent.lock", dir);
+    assert_int_equal(open_dir(dir), 0);
+    first = d.lock;
+    assert_int_equal(sbx_datadir_keep(&d, 4711, false, &err), 0);
+    assert_int_equal(d.lock, first);
+    assert_int_equal(unlink(lock), 0);
+    assert_int_equal(sbx_datadir_keep(&d, 4711, false, &err), 1);
+    assert_int_equal(sbx_datadir_keep(&d, 4711, false, &err), 0);
+    assert_int_equal(sbx_datadir_find_owner(&o, dir, &err), 0);
+    assert_int_equal(o.pid, 4711);
+    sbx_datadir_leave_owner(&o);
+    assert_int_equal(unlink(lock), 0);
+    start_other(&other, dir, false);
+    assert_int_equal(sbx_datadir_keep(&d, 4711, false, &err), -EEXIST);
+    assert_non_null(strstr(err.text, "in use by another server"));
+    assert_true(d.lock >= 0);
+    end_other(&other);
+    assert_int_equal(sbx_datadir_keep(&d, 4711, false, &err), 1);
+    assert_int_equal(unlink(lock), 0);
+    assert_int_equal(rmdir(dir), 0);
+    assert_int_equal(sbx_datadir_keep(&d, 4711, false, &err), -ENOENT);
+    assert_int_equal(access(dir, F_OK), -1); /* to make it is not ours */
+    sbx_datadir_deinit(&d);
+}
+
 /* A server shares the lock of its keeper. */
 static void test_lock_is_inherited(void **state)
 {
@@ -504,6 +538,7 @@ int main(void)
         TEST(test_in_the_way),
         TEST(test_default_that_cannot_be_had),
         TEST(test_another_server),
+        TEST(test_lock_file_is_gone),
         TEST(test_lock_is_inherited),
         TEST(test_owner),
         TEST(test_sign),

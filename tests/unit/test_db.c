@@ -282,6 +282,16 @@ static void test_gaps(void **state)
     db_ok(sbx_db_forget(r.db, 3));
     db_ok(sbx_db_commit(r.db));
     assert_int_equal(db_number("SELECT count(*) FROM gaps"), 0);
+    db_fill(4, 1, 5, 10);
+    db_fill(4, 11, 15, 10);
+    db_begin();
+    db_put_process(4);
+    db_ok(sbx_db_put_gap(r.db, 4, 6, 10, 50, 1769776365123));
+    db_ok(sbx_db_put_gap(r.db, 4, 16, 18, 11, 1769776366000));
+    db_ok(sbx_db_commit(r.db));
+    evict(4, 0, 1000, &b); /* by bytes alone, and no chunk is left */
+    assert_true(b.first > b.last);
+    assert_int_equal(db_number("SELECT count(*) FROM gap_records"), 0);
     db_rig_deinit();
 }
 

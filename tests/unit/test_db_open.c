@@ -492,7 +492,8 @@ static void test_setting_aside_overwrites_nothing_and_says_so(void **state)
         spill(r.file, "this is no database, but long enough to be one", 46);
         spill(r.log, "log", 3);
         assert_int_equal(dup2(fd, 2), 2);
-        r.db = sbx_db_open(&r.loop, &loud, r.dir, db_rig_on_ready, NULL, &r.err);
+        r.id = (struct sbx_db_identity){.next = 1};
+        r.db = sbx_db_open(&r.loop, &loud, r.dir, &r.id, db_rig_on_ready, NULL, &r.err);
         assert_int_equal(dup2(keep, 2), 2);
         assert_non_null(r.db);
         db_rig_close();
@@ -528,8 +529,9 @@ static void test_what_cannot_be_opened_is_named(void **state)
     (void)state;
     db_rig_init();
     (void)snprintf(where, sizeof where, "%s/none", r.dir);
-    r.db = sbx_db_open(&r.loop, &(struct sbx_diag){SBX_DIAG_ERROR}, where, db_rig_on_ready, NULL,
-                       &r.err);
+    r.id.next = 1;
+    r.db = sbx_db_open(&r.loop, &(struct sbx_diag){SBX_DIAG_ERROR}, where, &r.id, db_rig_on_ready,
+                       NULL, &r.err);
     assert_null(r.db);
     assert_int_equal(r.err.code, -ENOENT);
     assert_non_null(strstr(r.err.text, where));

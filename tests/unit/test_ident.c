@@ -3,12 +3,14 @@
 
 #include "os/clock.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -151,6 +153,49 @@ static void test_boot(void **state)
     assert_null(strchr(a, '\n'));
 }
 
+/* The text in a new pid namespace, as a child of the caller's; false where there may be none. */
+static bool boot_in_namespace(bool own_proc, char boot[SBX_BOOT_ID_MAX])
+{
+    int fds[2], status;
+    pid_t pid;
+    assert_int_equal(pipe(fds), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (unshare(CLONE_NEWPID | CLONE_NEWNS) < 0 ||
+            mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+            _exit(1);
+        pid = fork(); /* the first one in it */
+        if (pid > 0)
+            _exit(waitpid(pid, &status, 0) == pid && status == 0 ? 0 : 1);
+        if (pid < 0 || (own_proc && mount("proc", "/proc", "proc", 0, NULL) < 0))
+            _exit(1);
+        sbx_ident_boot(boot);
+        _exit(write(fds[1], boot, SBX_BOOT_ID_MAX) == SBX_BOOT_ID_MAX ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (status == 0)
+        assert_int_equal(read(fds[0], boot, SBX_BOOT_ID_MAX), SBX_BOOT_ID_MAX);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    return status == 0;
+}
+
+/* Containers share a boot, and their pids have nothing in common. */
+static void test_boot_of_a_namespace(void **state)
+{
+    char here[SBX_BOOT_ID_MAX], there[SBX_BOOT_ID_MAX] = "";
+    (void)state;
+    sbx_ident_boot(here);
+    if (!boot_in_namespace(true, there))
+        skip();
+    assert_true(strlen(there) >= 32 && strlen(there) < sizeof there - 1);
+    assert_memory_equal(here, there, 32);
+    assert_string_not_equal(here, there);
+    assert_true(boot_in_namespace(false, there));
+    assert_string_equal(there, ""); /* what /proc says of a pid is of somebody else */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +207,7 @@ int main(void)
         cmocka_unit_test(test_no_pid),
         cmocka_unit_test(test_clock),
         cmocka_unit_test(test_boot),
+        cmocka_unit_test(test_boot_of_a_namespace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

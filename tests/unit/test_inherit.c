@@ -117,11 +117,147 @@ static void test_shown_without_records(void **state)
     sbx_proctab_deinit(&tab);
 }
 
+/* --- a file that comes back --- */
+
+static struct {
+    struct sbx_proctab *tab;
+    char dir[40];
+    int memory; /* of the server before; -1: none */
+} back;
+
+static int join(void *ctx, struct sbx_err *err)
+{
+    (void)ctx;
+    return sbx_inherit_join(back.tab, err);
+}
+
+static void open_server(void)
+{
+    struct sbx_host *h = &rig.host;
+    const struct sbx_store_options o = {.loop = &h->loop, .diag = &h->diag, .dir = back.dir,
+                                        .limits = &h->limits, .memory = back.memory,
+                                        .shared = true, .go_on = true, .on_opened = join};
+    struct sbx_err err;
+    h->store = sbx_store_open(&o, &err);
+    back.memory = -1;
+    if (h->store == NULL)
+        fail_msg("%s", err.text);
+}
+
+/* Its memory stays, as with the keeper. */
+static void close_server(void)
+{
+    struct sbx_tail *tail = sbx_store_tail(rig.host.store);
+    back.memory = fcntl(sbx_tail_fd(tail), F_DUPFD_CLOEXEC, 3);
+    assert_true(back.memory >= 0);
+    sbx_tail_leave(tail);
+    sbx_store_close(rig.host.store);
+}
+
+static void command(const char *format, const char *dir)
+{
+    char text[200];
+    (void)snprintf(text, sizeof text, format, dir);
+    assert_int_equal(system(text), 0);
+}
+
+static void put_record(const struct sbx_slot *slot, uint64_t started_us)
+{
+    const struct sbx_db_process r = {
+        .number = slot->number, .command = SBX_STR("sh"), .args = SBX_STR("[\"-c\",\"good\"]"),
+        .env_names = SBX_STR("[\"NAME\"]"), .has_cwd = true, .cwd = SBX_STR("/tmp"),
+        .persist = true, .pid = slot->pid, .started_us = started_us,
+        .boot_id = sbx_str_z(rig.host.boot), .created_ms = 12345, .exit_reason = SBX_STR(""),
+        .input_dropped = 7, .log_cap = 1000, .log_first = 1};
+    struct sbx_db *db = sbx_store_db(rig.host.store);
+    assert_int_equal(sbx_db_begin(db), 0);
+    assert_int_equal(sbx_db_put_process(db, &r), 0);
+    assert_int_equal(sbx_db_commit(db), 0);
+}
+
+static void end_child(struct sbx_proctab *tab, uint64_t number, pid_t pid)
+{
+    static const struct sbx_exit killed = {.kind = SBX_EXIT_SIGNAL, .value = SIGKILL};
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    sbx_proc_on_kept_exit(sbx_proctab_number(tab, number), &killed);
+}
+
+static int expect_good(void *ctx, const struct sbx_db_process *r)
+{
+    unsigned *seen = ctx;
+    bool good = r->number != 6; /* another process had that number */
+    (*seen)++;
+    assert_int_equal(r->has_cwd, good);
+    assert_int_equal(sbx_str_eq_z(r->command, "sh"), good);
+    assert_int_equal(sbx_str_eq_z(r->args, "[\"-c\",\"good\"]"), good);
+    assert_int_equal(sbx_str_eq_z(r->env_names, "[\"NAME\"]"), good);
+    assert_int_equal(r->created_ms == 12345, good);
+    assert_int_equal(r->input_dropped, good ? 7 : 0);
+    assert_int_equal(r->exit_note.n > 0, !good);
+    return 0;
+}
+
+/* The file is out of reach when the server takes over: what it makes up for it gives way to what
+ * the file has of the same processes, as soon as that is there, here and in the file. */
+static void test_salvaged_meets_its_record(void **state)
+{
+    static const uint64_t numbers[] = {4, 5, 6};
+    struct sbx_keep_item items[3];
+    struct sbx_proctab tab;
+    pid_t pids[3];
+    size_t i;
+    unsigned seen = 0;
+    (void)state;
+    back.tab = &tab;
+    back.memory = -1;
+    sbx_store_close(rig.host.store);
+    (void)snprintf(back.dir, sizeof back.dir, "/tmp/sbx-inherit-XXXXXX");
+    assert_non_null(mkdtemp(back.dir));
+    open_server();
+    for (i = 0; i < 3; i++) {
+        struct sbx_slot *slot = leave(numbers[i], SBX_SLOT_SHOWN);
+        pids[i] = slot->pid;
+        items[i] = (struct sbx_keep_item){.kind = SBX_KEEP_PROCESS, .number = numbers[i],
+                                          .pid = pids[i], .fds = {-1, -1, -1}};
+        put_record(slot, slot->started_us - (numbers[i] == 6));
+    }
+    close_server();
+    command("cd %s && mkdir away && mv sandbox-agent.db* away && mkdir sandbox-agent.db", back.dir);
+    open_server();
+    assert_null(sbx_store_db(rig.host.store));
+    take_over(&tab, items, 3);
+    end_child(&tab, 5, pids[1]);
+    RIG_UNTIL(&rig, sbx_proc_exited(sbx_proctab_number(&tab, 5)));
+    for (i = 0; i < 3; i++)
+        assert_false(sbx_str_eq_z(sbx_proctab_number(&tab, numbers[i])->command, "sh"));
+    command("cd %s && rmdir sandbox-agent.db && mv away/* . && rmdir away", back.dir);
+    RIG_UNTIL(&rig, sbx_store_trouble(rig.host.store) == NULL);
+    for (i = 0; i < 2; i++) {
+        const struct sbx_proc *p = sbx_proctab_number(&tab, numbers[i]);
+        assert_true(sbx_str_eq_z(p->command, "sh") && sbx_str_eq_z(p->cwd, "/tmp") && p->has_cwd);
+        assert_true(p->nargs == 2 && sbx_str_eq_z(p->args[1], "good"));
+        assert_string_equal(p->env_names, "[\"NAME\"]");
+        assert_string_equal(p->note, "");
+        assert_int_equal(p->created_ms, 12345);
+        assert_int_equal(p->text_bytes, 2 + 4 + 2 + 4 + 8 + 2 * sizeof *p->args);
+    }
+    assert_int_equal(tab.exited_text, sbx_proctab_number(&tab, 5)->text_bytes);
+    assert_int_equal(sbx_db_load(sbx_store_db(rig.host.store), expect_good, &seen), 0);
+    assert_int_equal(seen, 3);
+    end_child(&tab, 4, pids[0]);
+    end_child(&tab, 6, pids[2]);
+    RIG_UNTIL(&rig, sbx_proctab_running(&tab) == 0);
+    sbx_proctab_deinit(&tab);
+    command("rm -rf %s", back.dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_not_shown, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shown_without_records, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_salvaged_meets_its_record, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

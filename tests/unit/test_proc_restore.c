@@ -535,11 +535,19 @@ static void started_in_no_boot(struct sbx_db_process *record)
     record->boot_id = SBX_STR("");
 }
 
+/* Another container on the same machine: the boot is the same, and there is no more than that. */
+static void started_in_this_boot(struct sbx_db_process *record)
+{
+    const char *end = memchr(record->boot_id.p, ' ', record->boot_id.n);
+    if (end != NULL)
+        record->boot_id.n = (size_t)(end - record->boot_id.p);
+}
+
 /* The pid is somebody else's by now. */
 static void test_lost_and_a_stranger_is_left_alone(void **state)
 {
     static void (*const alter[])(struct sbx_db_process *) = {
-        started_earlier, started_in_another_boot, started_in_no_boot};
+        started_earlier, started_in_another_boot, started_in_no_boot, started_in_this_boot};
     struct sbx_proc *p = start_sh("exec sleep 1000");
     pid_t pid = p->leader;
     size_t i;
@@ -560,6 +568,76 @@ static void test_lost_and_a_stranger_is_left_alone(void **state)
     server_open(true);
     assert_int_equal(kill(pid, SIGKILL), 0);
     (void)await(pid);
+}
+
+/* The dead server saw it, and the keeper never had it: the slot tells of it until it is stored. */
+static void test_lost_and_its_exit_is_in_the_slot(void **state)
+{
+    struct sbx_proc *p = start_sh("read a; exit 5");
+    struct sbx_tail *tail;
+    (void)state;
+    RIG_UNTIL(&rig, !p->record.awaited);
+    assert_int_equal(sbx_proc_input(p, "go\n", 3, false), 0);
+    p->slot->exit_kind = SBX_EXIT_CODE;
+    p->slot->exit_value = 5;
+    sbx_tail_publish(&p->slot->exited_ms, p->created_ms + 1);
+    die(p, true);
+    (void)await(w.item.pid);
+    close_item();
+    p = restored(NULL);
+    tail = sbx_store_tail(rig.host.store);
+    assert_int_equal(p->state, SBX_PROC_EXITED);
+    assert_int_equal(p->exit.value, 5);
+    assert_non_null(sbx_tail_slot_find(tail, 1));
+    sbx_loop_finish(&rig.host.loop);
+    assert_int_equal(file_number("SELECT exit_value FROM process_records WHERE exited"), 5);
+    assert_null(sbx_tail_slot_find(tail, 1));
+    finish(p);
+}
+
+/* Programs before this one told boots apart and nothing else. What the keeper has is of here. */
+static void test_boot_is_written_anew(void **state)
+{
+    struct sbx_proc *p = start_sh("exec sleep 1000");
+    struct sbx_exit e;
+    char sql[80 + SBX_BOOT_ID_MAX];
+    (void)state;
+    RIG_UNTIL(&rig, !p->record.awaited);
+    die(p, true);
+    (void)file_number("UPDATE process_records SET boot_id = substr(boot_id, 1, 36)");
+    p = restored(&w.item);
+    sbx_loop_finish(&rig.host.loop);
+    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM process_records WHERE boot_id = '%s'",
+                   rig.host.boot);
+    assert_int_equal(file_number(sql), 1);
+    sbx_proc_kill(p);
+    e = await(p->leader);
+    sbx_proc_on_kept_exit(p, &e);
+    finish(p);
+}
+
+static void note_of_more(struct sbx_db_process *record)
+{
+    record->exit_note = SBX_STR("more of it");
+}
+
+/* What there is to say of one that runs is kept, and said when it has ended. */
+static void test_note_of_a_running_process(void **state)
+{
+    struct sbx_proc *p = start_sh("read a; exit 5");
+    struct sbx_exit e;
+    (void)state;
+    RIG_UNTIL(&rig, !p->record.awaited);
+    die(p, true);
+    w.alter = note_of_more;
+    p = restored(&w.item);
+    assert_string_equal(p->note, "more of it");
+    assert_int_equal(sbx_proc_input(p, "go\n", 3, false), 0);
+    e = await(p->leader);
+    sbx_proc_on_kept_exit(p, &e);
+    RIG_UNTIL(&rig, sbx_proc_exited(p));
+    assert_int_equal(file_number("SELECT exit_note = 'more of it' FROM process_records"), 1);
+    finish(p);
 }
 
 static void knows_of_more(struct sbx_db_process *record)
@@ -864,6 +942,62 @@ static void test_keeper_forgets_after_the_end(void **state)
     finish(p);
 }
 
+/* Until the keeper's end of the line takes no more: it reads nothing. */
+static void fill_link(void)
+{
+    while (sbx_buf_len(&rig.host.keep.unsent) == 0)
+        assert_int_equal(sbx_keep_drop(&rig.host.keep, SBX_KEEP_MEMORY, 77), 0);
+}
+
+static bool hears_that_it_is_dropped(void)
+{
+    struct sbx_keeper_msg m = {0};
+    return heard_last(&m) == SBX_KEEPER_MSG_DROP && m.kind == SBX_KEEP_PROCESS && m.number == 1;
+}
+
+static void test_keeper_forgets_when_it_reads_again(void **state)
+{
+    struct sbx_proc *p = start_sh("read a; exit 5");
+    (void)state;
+    RIG_UNTIL(&rig, !p->record.awaited);
+    assert_int_equal(sbx_proc_input(p, "go\n", 3, false), 0);
+    die(p, true);
+    w.item.exit = await(w.item.pid);
+    w.item.exited = true;
+    link_keeper();
+    p = restored(&w.item);
+    fill_link();
+    RIG_UNTIL(&rig, sbx_proc_exited(p));
+    RIG_UNTIL(&rig, !p->kept);
+    RIG_UNTIL(&rig, hears_that_it_is_dropped());
+    finish(p);
+}
+
+/* Of an exited process with a background child the keeper is to have the pipes alone. When it does
+ * not take that in time, it has more than it needs; but not for ever. */
+static void test_keeper_that_did_not_take_it_forgets_all_the_same(void **state)
+{
+    struct sbx_proc *p = start_sh("sleep 100 & read a; exit 5");
+    pid_t group;
+    (void)state;
+    RIG_UNTIL(&rig, !p->record.awaited);
+    assert_int_equal(sbx_proc_input(p, "go\n", 3, false), 0);
+    die(p, true);
+    group = w.item.pid;
+    w.item.exit = await(group);
+    w.item.exited = true;
+    link_keeper();
+    p = restored(&w.item);
+    fill_link();
+    RIG_UNTIL(&rig, sbx_proc_exited(p));
+    RIG_UNTIL(&rig, rig.host.keep.stuck);
+    assert_true(p->kept);
+    assert_int_equal(kill(-group, SIGKILL), 0);
+    RIG_UNTIL(&rig, !p->kept);
+    RIG_UNTIL(&rig, hears_that_it_is_dropped());
+    finish(p);
+}
+
 static int restore_into(void *ctx, const struct sbx_db_process *record)
 {
     return sbx_proctab_restore(ctx, record, w.item.number == record->number ? &w.item : NULL);
@@ -979,6 +1113,7 @@ static int restore_scarcely(void *ctx, const struct sbx_db_process *record)
     sbx_mem_set_gate(NULL, NULL);
     s->whole = !gate_hit(&s->gate);
     assert_true(p != NULL || !s->whole);
+    assert_non_null(sbx_tail_slot_find(sbx_store_tail(rig.host.store), record->number));
     if (p != NULL) {
         assert_int_equal(item.fds[1], -1);
         sbx_proc_unref(p);
@@ -996,7 +1131,7 @@ static void test_out_of_memory(void **state)
     struct scarce s = {.gate = {0, 1, false}};
     (void)state;
     await_written(p, 3);
-    die(p, false);
+    die(p, true);
     server_open(true);
     while (!s.whole) {
         s.gate.asked = 0;
@@ -1030,6 +1165,9 @@ int main(void)
         TEST(test_lost_and_its_survivor_is_ended),
         TEST(test_lost_and_its_survivor_stays),
         TEST(test_lost_and_a_stranger_is_left_alone),
+        TEST(test_lost_and_its_exit_is_in_the_slot),
+        TEST(test_boot_is_written_anew),
+        TEST(test_note_of_a_running_process),
         TEST(test_lost_with_a_part_of_its_output),
         TEST(test_waiting_input_is_dropped_and_counted),
         TEST(test_late_output_of_an_exited_process),
@@ -1040,6 +1178,8 @@ int main(void)
         TEST(test_remains_of_nobody),
         TEST(test_exited_process),
         TEST(test_keeper_forgets_after_the_end),
+        TEST(test_keeper_forgets_when_it_reads_again),
+        TEST(test_keeper_that_did_not_take_it_forgets_all_the_same),
         TEST(test_deleted_is_forgotten_by_all),
         TEST(test_retire_and_victims),
         TEST(test_out_of_memory),

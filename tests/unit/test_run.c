@@ -164,38 +164,49 @@ static void test_output_that_is_in_the_pipes_at_the_exit(void **state)
  * descriptor is read and forgotten. */
 static void test_background_child_delays_nothing(void **state)
 {
-    char script[300], path[200];
-    const char *tmp = getenv("TMPDIR");
-    uint64_t started = sbx_clock_mono_us();
+    char script[400], survived[120];
+    struct rig_pipe background;
     struct result r;
     size_t fds = rig_count_fds();
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/runXXXXXX", tmp != NULL ? tmp : "/tmp");
-    assert_non_null(mkdtemp(path));
-    (void)snprintf(script, sizeof script,
-                   "(sleep 0.3; echo a && echo b && : >%s/survived) & echo now", path);
-    run(&r, script, 10000, 1000);
-    assert_true(sbx_clock_mono_us() - started < 250000);
+    rig_pipe_open(&background);
+    (void)snprintf(survived, sizeof survived, "%s/survived", background.dir);
+    (void)snprintf(script, sizeof script, "(read go <%s; echo a && echo b && : >%s) & echo now",
+                   background.path, survived);
+    run(&r, script, 600000, 1000);
+    assert_false(r.timed_out);
     expect_text(&r.out, "now\\n");
     clean(&r);
-    (void)strcat(path, "/survived");
-    RIG_UNTIL(&rig, access(path, F_OK) == 0);
-    assert_int_equal(unlink(path), 0);
-    *strrchr(path, '/') = '\0';
-    assert_int_equal(rmdir(path), 0);
+    assert_true(access(survived, F_OK) < 0); /* it was not waited for */
+    rig_pipe_go(&background);
+    RIG_UNTIL(&rig, access(survived, F_OK) == 0);
+    assert_int_equal(unlink(survived), 0);
+    rig_pipe_close(&background);
     RIG_UNTIL(&rig, rig_count_fds() == fds);
 }
 
+static void test_timeout(void **state)
+{
+    struct result r;
+    (void)state;
+    run(&r, "exec sleep 100", 100, 1000);
+    assert_true(r.timed_out);
+    assert_true(r.duration_ms >= 100);
+    clean(&r);
+}
+
+/* Its time is brought forward, to when it has said what it has to say. */
 static void test_timeout_is_hard(void **state)
 {
-    uint64_t started = sbx_clock_mono_us();
     struct result r;
     pid_t background;
     (void)state;
-    run(&r, "trap '' TERM HUP; sleep 100 & echo $!; while :; do sleep 100; done", 100, 1000);
+    start(&r, "trap '' TERM HUP; sleep 100 & echo $!; while :; do sleep 100; done", 600000, 1000);
+    RIG_UNTIL(&rig, r.done > 0 || sbx_buf_len(&r.run->out[0].text) > 0);
+    assert_int_equal(r.done, 0);
+    sbx_loop_set_timer(&rig.host.loop, &r.run->timeout, 0);
+    RIG_UNTIL(&rig, r.done > 0);
     assert_true(r.timed_out);
-    assert_true(sbx_clock_mono_us() - started < 2000000);
-    assert_in_range(r.duration_ms, 100, 2000);
     sbx_buf_add_byte(&r.out, '\0');
     background = (pid_t)strtol((const char *)sbx_buf_data(&r.out), NULL, 10);
     assert_true(background > 0);
@@ -248,10 +259,12 @@ static void test_kept_after_done(void **state)
 {
     struct result r;
     (void)state;
-    start(&r, "sleep 100 & exit 0", 50, 1000);
+    start(&r, "sleep 100 & exit 0", 600000, 1000);
     r.keep = true;
+    assert_true(r.run->timeout.armed);
     RIG_UNTIL(&rig, r.done > 0);
-    rig_run_for(&rig, 80000); /* its timeout passes, and means nothing */
+    assert_false(r.run->timeout.armed); /* it would pass, and mean nothing */
+    rig_run_for(&rig, 3000);
     assert_int_equal(r.done, 1);
     assert_false(r.run->timed_out);
     (void)kill(-r.run->leader, SIGKILL);
@@ -295,6 +308,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_output_that_is_in_the_pipes_at_the_exit, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_background_child_delays_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_timeout_is_hard, setup, teardown),
         cmocka_unit_test_setup_teardown(test_endless_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cannot_start, setup, teardown),

@@ -96,6 +96,7 @@ static void test_ended_or_hastened_is_stored_at_once(void **state)
     turn();
     expect_stored(&a);
     assert_int_equal(check_file(1), 3 * MIB);
+    assert_int_equal(a.commits, 3); /* transactions, none larger than it has to be */
     put(&b, SBX_STREAM_STDOUT, 10);
     turn();
     sbx_store_log_refresh(b.log);
@@ -199,6 +200,59 @@ static void test_old_entries_are_read_from_the_file(void **state)
 }
 
 /* What the cap evicts before it is due need not be written. */
+static unsigned calls; /* of SQLite */
+static bool refused;
+
+static int count_calls(void *ctx, const char *call)
+{
+    (void)ctx;
+    (void)call;
+    calls++;
+    return !refused;
+}
+
+static uint64_t sequence_before(struct one *o, uint64_t sequence)
+{
+    struct sbx_entry e;
+    return sbx_store_log_read_before(o->log, sequence, &e) ? e.sequence : 0;
+}
+
+/* What is missing costs no query for each of its entries, nor does what cannot be read. */
+static void test_holes_are_jumped_on_the_way_back(void **state)
+{
+    struct sqlite3 *conn;
+    struct one a;
+    uint64_t s = 30001;
+    unsigned i, n = 0, readable;
+    (void)state;
+    one_open(&a, 1, 10 * MIB);
+    for (i = 0; i < 30000; i++) {
+        put(&a, i % 2 == 0 ? SBX_STREAM_STDOUT : SBX_STREAM_STDERR, 10);
+        if (i % 1000 == 999)
+            sbx_store_log_refresh(a.log);
+    }
+    sbx_store_log_end(a.log);
+    conn = db_person();
+    db_exec(conn, "DELETE FROM chunks WHERE key & ((1 << 36) - 1) BETWEEN 1001 AND 29000;"
+                  "UPDATE chunks SET entries = '[]' WHERE key & ((1 << 36) - 1) = 29001");
+    sqlite3_close(conn);
+    readable = (unsigned)db_number("SELECT sum(count) FROM chunks WHERE entries <> '[]'");
+    assert_in_range(readable, 1000, 1999);
+    calls = 0;
+    refused = true;
+    sbx_db_set_gate(count_calls, NULL);
+    assert_int_equal(sequence_before(&a, s), 0);
+    assert_in_range(calls, 1, 10);
+    refused = false;
+    calls = 0;
+    while ((s = sequence_before(&a, s)) > 0)
+        n++;
+    assert_int_equal(n, readable);
+    assert_in_range(calls, 1, 100);
+    sbx_db_set_gate(NULL, NULL);
+    one_close(&a);
+}
+
 static void test_a_flood_is_mostly_never_written(void **state)
 {
     struct one a;
@@ -581,6 +635,7 @@ int main(void)
         TEST(test_cap_of_the_file),
         TEST(test_many_short_entries),
         TEST(test_old_entries_are_read_from_the_file),
+        TEST(test_holes_are_jumped_on_the_way_back),
         TEST(test_a_flood_is_mostly_never_written),
         TEST(test_a_long_flood_is_stored_now_and_then),
         TEST(test_volatile_output_never_reaches_the_file),

@@ -45,6 +45,51 @@ static void test_unsaved_bytes_are_found_and_stored(void **state)
     one_close(&a);
 }
 
+static int refuse_all(void *ctx, const char *call)
+{
+    (void)ctx;
+    (void)call;
+    return 0;
+}
+
+/* The file does not say what it has of it just then: nothing is stored twice. */
+static void test_the_file_cannot_be_asked_at_first(void **state)
+{
+    struct one a, *all[] = {&a};
+    struct known k = {.number = 1};
+    struct sbx_store_log_options lo;
+    uint64_t last;
+    unsigned i;
+    (void)state;
+    one_open_slot(&a, sbx_store_next_number(u.store), MIB);
+    store_record(&a);
+    for (i = 0; i < 10; i++) { /* chunks that are not those of the segment */
+        put(&a, SBX_STREAM_STDOUT, 5000);
+        sbx_store_log_refresh(a.log);
+    }
+    put(&a, SBX_STREAM_STDERR, 5000);
+    last = a.slot->last;
+    crash(all, 1, true);
+    stored_open();
+    assert_int_equal(sbx_db_load(sbx_store_db(u.store), take_known, &k), 0);
+    a.slot = sbx_tail_slot_find(sbx_store_tail(u.store), 1);
+    lo = one_options(&a);
+    lo.grows = true;
+    k.p.command = k.p.args = k.p.env_names = k.p.cwd = k.p.boot_id = SBX_STR("");
+    sbx_db_set_gate(refuse_all, NULL);
+    a.record.log = a.log = sbx_store_log_restore(u.store, &lo, &k.p);
+    u.nopen++;
+    sbx_db_set_gate(NULL, NULL);
+    assert_non_null(a.log);
+    DB_UNTIL(sbx_store_log_is_committed(a.log));
+    assert_int_equal(sbx_store_log_last(a.log), last);
+    assert_int_equal(check_file(1), 55000);
+    assert_int_equal(db_number("SELECT count(DISTINCT sequence) FROM logs"), last);
+    assert_int_equal(db_number("SELECT count(*) FROM logs"), last);
+    assert_int_equal(check_seen(&a, 0), 55000);
+    one_close(&a);
+}
+
 /* It dies inside of read(2): when the bytes had come they are found, else nothing is made up. */
 static void test_died_while_reading(void **state)
 {
@@ -395,6 +440,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_unsaved_bytes_are_found_and_stored),
+        TEST(test_the_file_cannot_be_asked_at_first),
         TEST(test_died_while_reading),
         TEST(test_what_was_shown_stays_as_it_was),
         TEST(test_without_memory),

@@ -258,6 +258,168 @@ static void test_memory_is_bounded_and_the_file_has_a_gap(void **state)
     one_close(&b);
 }
 
+/* However many they are, and however little each has: those that have ended give up all they
+ * have, before others give up anything. */
+static void test_memory_is_bounded_whatever_the_number(void **state)
+{
+    struct one logs[60];
+    uint64_t lost = 0, lost_of_running = 0;
+    unsigned i;
+    (void)state;
+    stored_close();
+    u.o.most_memory = 4 * MIB;
+    stored_open();
+    for (i = 0; i < 60; i++) {
+        one_open(&logs[i], i + 1, MIB);
+        put(&logs[i], SBX_STREAM_STDOUT, 1000);
+        sbx_store_log_refresh(logs[i].log);
+    }
+    sbx_db_set_gate(refuse_all, NULL);
+    for (i = 0; i < 60; i++) {
+        put(&logs[i], SBX_STREAM_STDERR, 200000);
+        sbx_store_log_refresh(logs[i].log);
+        if (i % 2 == 0)
+            sbx_store_log_end(logs[i].log);
+        assert_true(sbx_store_log_is_committed(logs[i].log));
+        /* A segment that is half full counts as it is. */
+        assert_true(sbx_tail_bytes(sbx_store_tail(u.store)) <= 10 * MIB);
+    }
+    sbx_db_set_gate(NULL, NULL);
+    until_storing();
+    DB_UNTIL(sbx_list_empty(&r.loop.tasks[SBX_PHASE_COMMIT]));
+    for (i = 0; i < 60; i++) {
+        uint64_t gap = (uint64_t)db_number(file_sql("SELECT coalesce(sum(bytes), 0) FROM "
+                                                    "gap_records WHERE process = %llu", i + 1));
+        assert_int_equal(check_file(i + 1) + gap, logs[i].at);
+        lost += gap;
+        lost_of_running += i % 2 == 0 ? 0 : gap;
+        put(&logs[i], SBX_STREAM_STDOUT, 10);
+        sbx_store_log_refresh(logs[i].log);
+        assert_int_equal(check_file(i + 1) + gap, logs[i].at);
+        assert_int_equal(check_seen(&logs[i], gap > 0), logs[i].at - gap);
+    }
+    assert_true(lost > 7 * MIB && lost < 9 * MIB);
+    assert_true(lost_of_running < 3 * MIB);
+    for (i = 0; i < 60; i++)
+        one_close(&logs[i]);
+}
+
+/* While all is well nothing is lost to readers that like to find things in memory. */
+static void test_what_is_stored_goes_first(void **state)
+{
+    struct one logs[4], ended;
+    unsigned i;
+    (void)state;
+    stored_close();
+    u.o.most_memory = 2 * MIB;
+    stored_open();
+    for (i = 0; i < 4; i++) {
+        one_open(&logs[i], i + 1, 4 * MIB);
+        sbx_store_log_watch(logs[i].log, true);
+        put(&logs[i], SBX_STREAM_STDOUT, 900000);
+        turn();
+        assert_true(sbx_store_log_is_committed(logs[i].log));
+    }
+    one_open(&ended, 5, MIB);
+    put(&ended, SBX_STREAM_STDOUT, 200000);
+    sbx_store_log_end(ended.log);
+    for (i = 0; i < 4; i++)
+        put(&logs[i], SBX_STREAM_STDOUT, 200000);
+    turn();
+    assert_null(sbx_store_trouble(u.store));
+    assert_int_equal(check_file(5), 200000);
+    assert_int_equal(check_seen(&ended, 0), 200000);
+    for (i = 0; i < 4; i++) {
+        assert_int_equal(check_seen(&logs[i], 0), 1100000);
+        one_close(&logs[i]);
+    }
+    one_close(&ended);
+}
+
+/* --- storing again --- */
+
+#define BACK 12u
+
+static struct {
+    struct one logs[BACK];
+    uint64_t bytes; /* in the file, when it was looked at last */
+} back;
+
+/* Within one turn: the attempt of the timer, and those of the two phases COMMIT. */
+static bool has_followed(void)
+{
+    uint64_t bytes = 0, least = UINT64_MAX, most = 0, in_file;
+    unsigned i, ends = 0;
+    for (i = 0; i < BACK; i++) {
+        bool ended = file_has_end(i + 1);
+        in_file = file_bytes(i + 1);
+        bytes += in_file;
+        least = in_file < least ? in_file : least;
+        most = in_file > most ? in_file : most;
+        ends += ended;
+        if (ended)
+            assert_int_equal(in_file, back.logs[i].at);
+    }
+    assert_true(bytes - back.bytes <= 3 * (2 * MIB + SBX_DB_CHUNK_MAX));
+    assert_true(most - least <= 2 * MIB + SBX_DB_CHUNK_MAX);
+    back.bytes = bytes;
+    return ends == BACK;
+}
+
+/* What could not be stored for long is not stored in one long turn; none waits for all of
+ * another; and no end is in the file before the output. */
+static void test_what_waited_follows_turn_by_turn(void **state)
+{
+    unsigned i;
+    (void)state;
+    back.bytes = 0;
+    sbx_db_set_gate(refuse_all, NULL);
+    for (i = 0; i < BACK; i++) {
+        one_open(&back.logs[i], i + 1, 20 * MIB);
+        put(&back.logs[i], SBX_STREAM_STDOUT, 3 * MIB);
+        back.logs[i].exited = true;
+        sbx_store_log_end(back.logs[i].log);
+        sbx_store_record(u.store, &back.logs[i].record);
+        turn();
+        assert_int_equal(back.logs[i].stored, 1); /* shown */
+    }
+    sbx_db_set_gate(NULL, NULL);
+    DB_UNTIL(has_followed());
+    for (i = 0; i < BACK; i++) {
+        assert_int_equal(check_file(i + 1), 3 * MIB);
+        assert_int_equal(check_seen(&back.logs[i], 0), 3 * MIB);
+        assert_true(sbx_record_is_saved(&back.logs[i].record));
+        assert_int_equal(back.logs[i].stored, 1);
+        one_close(&back.logs[i]);
+    }
+    assert_int_equal(db_number("SELECT count(*) FROM process_records WHERE log_first = 1"), BACK);
+}
+
+/* What comes in a turn is stored in it, however many it comes from. */
+static void test_what_comes_does_not_wait(void **state)
+{
+    struct one logs[20];
+    unsigned i, turns;
+    (void)state;
+    for (i = 0; i < 20; i++) {
+        one_open(&logs[i], i + 1, 4 * MIB);
+        sbx_store_log_watch(logs[i].log, true);
+    }
+    for (turns = 0; turns < 3; turns++) {
+        for (i = 0; i < 20; i++)
+            put(&logs[i], SBX_STREAM_STDOUT, 500000);
+        turn();
+        if (r.loop.held)
+            until_storing();
+        for (i = 0; i < 20; i++) {
+            assert_true(sbx_store_log_is_committed(logs[i].log));
+            assert_int_equal(logs[i].commits, turns + 1);
+        }
+    }
+    for (i = 0; i < 20; i++)
+        one_close(&logs[i]);
+}
+
 static void test_volatile_output_meanwhile(void **state)
 {
     struct one a, b;
@@ -442,6 +604,46 @@ static void test_paused_and_not_watched_any_more(void **state)
     one_close(&a);
 }
 
+static bool ends_are_shown(void)
+{
+    unsigned i, shown = 0;
+    for (i = 0; i < BACK; i++) {
+        const struct one *o = &back.logs[i];
+        shown += o->stored;
+        if (o->stored > 0) {
+            assert_true(file_has_end(o->number));
+            assert_int_equal(file_bytes(o->number), o->at);
+        }
+    }
+    return shown == BACK;
+}
+
+/* An end is told when all output before it is stored, although that takes some turns now. */
+static void test_paused_and_ended_meanwhile(void **state)
+{
+    struct one a;
+    unsigned i;
+    (void)state;
+    pause_with(&a);
+    for (i = 0; i < BACK; i++) {
+        one_open(&back.logs[i], i + 2, 20 * MIB);
+        put(&back.logs[i], SBX_STREAM_STDOUT, 3 * MIB);
+        back.logs[i].exited = true;
+        sbx_store_log_hasten(back.logs[i].log);
+        sbx_store_record(u.store, &back.logs[i].record);
+    }
+    turn();
+    assert_false(ends_are_shown());
+    gate.holding = false;
+    DB_UNTIL(ends_are_shown());
+    assert_null(sbx_store_trouble(u.store));
+    for (i = 0; i < BACK; i++) {
+        assert_int_equal(check_file(i + 2), 3 * MIB);
+        one_close(&back.logs[i]);
+    }
+    one_close(&a);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, stored_setup, stored_teardown)
 #define PAUSED(name) cmocka_unit_test_setup_teardown(name, stored_setup, paused_teardown)
 
@@ -452,12 +654,17 @@ int main(void)
         cmocka_unit_test(test_every_call_fails_while_restoring),
         TEST(test_goes_on_in_memory_and_resumes_by_itself),
         TEST(test_memory_is_bounded_and_the_file_has_a_gap),
+        TEST(test_memory_is_bounded_whatever_the_number),
+        TEST(test_what_is_stored_goes_first),
+        TEST(test_what_waited_follows_turn_by_turn),
+        TEST(test_what_comes_does_not_wait),
         TEST(test_volatile_output_meanwhile),
         TEST(test_closing_while_degraded),
         PAUSED(test_paused_shows_nothing),
         PAUSED(test_paused_turns_into_failure),
         PAUSED(test_paused_with_nothing_left_to_store),
         PAUSED(test_paused_and_not_watched_any_more),
+        PAUSED(test_paused_and_ended_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

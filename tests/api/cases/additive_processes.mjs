@@ -63,7 +63,7 @@ run('better', 'core-dumped', 'coreDumped is there when there was a core, and onl
 });
 run('better', 'timeout-beyond-session', 'a timeout also ends descendants that went into sessions of their own', async ({ api }) => {
   const script = 'setsid sh -c \'echo "child=$$"; exec sleep 300\' >&2 & setsid sleep 300 >/dev/null 2>&1 </dev/null & wait';
-  const r = await api.runSh(script, { timeoutMs: 500 });
+  const r = await api.runSh(script, { timeoutMs: 3000 });
   const child = numberOf('child', r.stderr);
   try { eq(r.timedOut, true); await gone(api, child, 'the child in its own session'); } finally { await api.reap(child); }
 });

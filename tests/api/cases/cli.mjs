@@ -357,18 +357,16 @@ cli(
   'SIGTERM and SIGINT end it with 0, soon, with connections of all kinds open',
   async (ctx) => {
     for (const sig of ['SIGTERM', 'SIGINT']) {
-      await ctx.withServer({}, async (s, api) => {
-        const p = await api.sh('echo up; exec sleep 60', { tty: true });
+      await ctx.withServer({ flags: '--shutdown-grace 600000' }, async (s, api) => {
+        const p = await api.sh('echo up; exec sleep 600', { tty: true });
         await api.logHas(p.id, 'up');
         const stream = await api.follow(p.id).opened(),
           term = await api.ws(p.id),
           half = api.wire().write('GET /v1/hea');
         await term.ready();
         await half.connected();
-        const t0 = Date.now();
         s.signal(sig);
-        eq(await s.waitExit(secs(4)), { code: 0, signal: null }, sig);
-        ok(Date.now() - t0 < secs(3.5), `${sig}: took ${Date.now() - t0}ms`);
+        eq(await s.waitExit(secs(8)), { code: 0, signal: null }, sig);
         await stream.waitEnd();
         await term.waitClose();
         await half.waitEnd();
@@ -407,13 +405,19 @@ cli(
   'idle-connections-at-the-end',
   'idle keep-alive connections hold up nothing',
   async (ctx) =>
-    ctx.withServer({}, async (s, api) => {
+    ctx.withServer({ flags: '--shutdown-grace 60000' }, async (s, api) => {
       const agent = new http.Agent({ keepAlive: true });
       await Promise.all(Array.from({ length: 20 }, () => api.get('/v1/health', { agent })));
-      const t0 = Date.now();
+      const idle = Object.values(agent.freeSockets).flat();
+      ok(idle.length > 1, `${idle.length} idle connections`);
+      // They are closed at once, also where the end has to wait for somebody else, and are not waited for.
+      const p = await api.sh('trap "" TERM HUP; echo up; while :; do sleep 0.05; done');
+      await api.logHas(p.id, 'up');
       s.signal('SIGTERM');
-      await s.waitExit(secs(4));
-      ok(Date.now() - t0 < secs(1.2), `took ${Date.now() - t0}ms`);
+      await until(() => idle.every((c) => c.destroyed), { what: 'the end of idle connections', last: () => idle.filter((c) => !c.destroyed).length });
+      ok(s.alive() && here(p.pid), 'it still waits for the process');
+      endHere(p.pid);
+      eq(await s.waitExit(secs(6)), { code: 0, signal: null });
       agent.destroy();
     }),
 );
@@ -422,9 +426,11 @@ cli(
   'term-then-kill',
   'processes get SIGTERM first, and the stubborn ones SIGKILL after the grace',
   async (ctx) => {
-    for (const [flags, least, most] of [
-      ['', 1200, 4000],
-      ['--shutdown-grace 200', 150, 1200],
+    const took = {};
+    for (const [flags, least] of [
+      ['', 1500],
+      ['--shutdown-grace 3500', 3500],
+      ['--shutdown-grace 200', 200],
     ]) {
       await ctx.withServer({ flags }, async (s, api) => {
         const note = path.join(s.dir, 'note');
@@ -439,10 +445,10 @@ cli(
         const child = Number(/child (\d+)/.exec(await api.logHas(stubborn.id, /child \d+/))[1]);
         const t0 = Date.now();
         s.signal('SIGTERM');
-        eq(await s.waitExit(secs(6)), { code: 0, signal: null });
-        const took = Date.now() - t0;
-        ok(took >= least && took < secs(most / 1000), `took ${took}ms`);
-        eq(fs.readFileSync(note, 'latin1'), 'goodbye\n', 'the polite one had its time');
+        eq(await s.waitExit(secs(8)), { code: 0, signal: null });
+        took[least] = Date.now() - t0;
+        ok(took[least] >= least - 5, `took ${took[least]}ms`); // two clocks
+        if (least > 200) eq(fs.readFileSync(note, 'latin1'), 'goodbye\n', 'the polite one had its time');
         for (const pid of [polite.pid, stubborn.pid, stopped.pid, child]) {
           const alive = here(pid);
           endHere(pid);
@@ -450,6 +456,7 @@ cli(
         }
       });
     }
+    ok(took[200] < took[3500], () => JSON.stringify(took));
   },
 );
 cli(
@@ -457,12 +464,10 @@ cli(
   'polite-end-is-quick',
   'the grace is not waited for when everything has ended',
   async (ctx) =>
-    ctx.withServer({ flags: '--shutdown-grace 5000' }, async (s, api) => {
-      for (let i = 0; i < 5; i++) await api.sh('exec sleep 60', { tty: i % 2 === 0 });
-      const t0 = Date.now();
+    ctx.withServer({ flags: '--shutdown-grace 600000' }, async (s, api) => {
+      for (let i = 0; i < 5; i++) await api.sh('exec sleep 600', { tty: i % 2 === 0 });
       s.signal('SIGTERM');
-      await s.waitExit(secs(6));
-      ok(Date.now() - t0 < secs(2), `took ${Date.now() - t0}ms`);
+      eq(await s.waitExit(secs(20)), { code: 0, signal: null });
     }),
 );
 cli('better', 'second-signal', 'further signals during the end change nothing', async (ctx) =>

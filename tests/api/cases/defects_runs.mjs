@@ -27,15 +27,15 @@ run('defect', 'background-child-holding-pipe', 'D-15: the answer does not wait f
 });
 
 run('defect', 'timeout-with-child-holding-pipe', 'D-16: the timeout is a hard limit on the answer', async ({ api }) => {
-  const { r, ms } = await timed(() => api.runSh('echo early; sleep 5; echo x', { timeoutMs: 500 }));
-  ok(ms >= 500 && ms < secs(2.5), `answered after ${ms} ms`);
+  const { r, ms } = await timed(() => api.runSh('echo early; sleep 60; echo x', { timeoutMs: 2500 }));
+  ok(ms >= 2500 && ms < secs(30), `answered after ${ms} ms`);
   eq([r.timedOut, r.exitCode, r.stdout], [true, null, 'early\n']);
 });
 
 run('defect', 'timeout-ends-descendants', 'D-17: a timeout leaves nothing of the run', async ({ api }) => {
   const deep = 'sleep 300 >/dev/null 2>&1 & echo "deep=$!"; exec >/dev/null 2>&1; wait';
   const script = `(trap "" HUP TERM; exec sleep 300) >/dev/null 2>&1 & echo "child=$!"; sh -c '${deep}' & wait`;
-  const r = await api.runSh(script, { timeoutMs: 500 });
+  const r = await api.runSh(script, { timeoutMs: 3000 });
   const left = ['child', 'deep'].map((name) => numberOf(name, r.stdout));
   try {
     eq(r.timedOut, true);

@@ -83,17 +83,18 @@ keeper('no-connection-refused', 'while servers are killed, every connection is t
 // ------------------------------------------------------------------ output
 keeper('output-complete', 'a reader that comes back with Last-Event-ID has every line once, of pipes and terminals', async (s, api) => {
   await api.setConfig({ maxLogBytesPerProcess: 64 * MIB });
-  const bytes = 2 * MIB;
+  const bytes = 2 * MIB, hold = path.join(s.dir, 'end');
   const specs = [{ code: 0 }, { tty: true, code: 7 }, { both: true, code: 3 }, { code: -6 }];
   const readers = [];
   for (const [i, o] of specs.entries()) {
-    const p = await api.create(writerSpec({ bytes, rate: 2 * MIB, seed: i + 1, ...o }));
+    const p = await api.create(writerSpec({ bytes, rate: 2 * MIB, seed: i + 1, hold, ...o }));
     readers.push([lineReader(api, p.id, bytes), o]);
   }
   for (let i = 0; i < 4; i++) {
-    await Promise.all(readers.map(([f]) => f.exit || f.seen(f.last + 20)));
+    await Promise.all(readers.map(([f]) => f.seen(f.last + 20)));
     await s.killServer();
   }
+  fs.writeFileSync(hold, '');
   for (const [f, o] of readers) {
     const e = await f.ended();
     eq(o.code < 0 ? e.exitSignal : e.exitCode, o.code < 0 ? 'SIGABRT' : o.code);
@@ -388,7 +389,7 @@ keeper('nothing-accumulates', 'neither keeper nor server holds anything of proce
 keeper('children-see-nothing', 'a process sees descriptors 0, 1 and 2 only, also one that a later server started', async (s, api) => {
   await s.killServer();
   for (const tty of [false, true]) {
-    const p = await api.sh('echo up; exec sleep 60', { tty });
+    const p = await api.sh('echo up; read never', { tty }); // a program that is being loaded has its libraries open
     await api.logHas(p.id, 'up');
     eq(descriptors(p.pid).length, 3, `tty ${tty}: ${descriptors(p.pid)}`);
     const env = fs.readFileSync(`/proc/${p.pid}/environ`, 'latin1');
@@ -415,13 +416,15 @@ for (const [id, server] of [['token-of-a-flag', { token: 'from-flag' }], ['token
   }, { server });
 keeper('database-is-whole', 'the file opens after every kill', async (s, api) => {
   needSqlite();
-  const p = await api.create(writerSpec({ bytes: 3 * MIB, rate: 3 * MIB }));
+  const hold = path.join(s.dir, 'end');
+  const p = await api.create(writerSpec({ bytes: 3 * MIB, rate: 3 * MIB, hold }));
   const f = lineReader(api, p.id, 3 * MIB);
   for (let i = 0; i < 5; i++) {
     await f.seen(f.last + 10);
     await s.killServer();
     eq((await sql(fileOf(s), 'pragma integrity_check'))[0].integrity_check, 'ok');
   }
+  fs.writeFileSync(hold, '');
   await f.ended();
   eq((await record(s, p.id)).status, 'exited');
 });
@@ -444,6 +447,27 @@ keeper('as-pid-1', 'as PID 1 the keeper does the same, and reaps every orphan', 
     await inside.input(p.id, 'quit 33\n');
     eq((await inside.exited(p.id)).exitCode, 33);
     await until(() => zombiesOf(t.keeperPid()).length === 0, { within: secs(5), what: 'all orphans to be reaped' });
+    t.ending = 'SIGTERM';
+    send(t.keeperPid(), 'SIGTERM');
+    eq(await t.waitExit(secs(5)), { code: 0, signal: null });
+  });
+});
+// What stands where the lost ones stood: as many as pids were given out there, started at about the same time.
+const STRANGERS = 'i=0; while [ $i -lt 40 ]; do setsid sleep 300 >/dev/null 2>&1 </dev/null & echo $! >>strangers; i=$((i + 1)); done';
+keeper('another-container', 'a container that is started again on the same directory: whoever has the pids of lost processes is left alone', async (s, api, ctx) => {
+  if (spawnSync('unshare', ['--pid', '--fork', '--mount-proc', 'true']).status !== 0) skip('no PID namespaces here');
+  await ctx.withServer({ pre: AS_PID_1 }, async (t, inside) => {
+    const lost = [await echoer(inside), await reader(inside)];
+    t.killed = true;
+    send(t.keeperPid(), 'SIGKILL'); // and the rest of the namespace with it
+    await t.exited;
+    await t.again({ pre: `${AS_PID_1}\n${STRANGERS}` });
+    const now = (await list(t.api)).map((p) => [p.id, p.status, p.exitReason, p.exitNote]);
+    eq(now, lost.map((p) => [p.id, 'exited', 'lost', undefined]));
+    const { stdout } = await t.api.runSh('while read p; do grep -q sleep /proc/$p/cmdline && echo $p; done <strangers');
+    const left = stdout.trim().split('\n').map(Number);
+    eq(left.length, 40, 'all strangers are there');
+    for (const p of lost) ok(left.includes(p.pid), () => `${p.pid} is none of ${left}`);
     t.ending = 'SIGTERM';
     send(t.keeperPid(), 'SIGTERM');
     eq(await t.waitExit(secs(5)), { code: 0, signal: null });

@@ -40,7 +40,7 @@ sdk('compat', 'run', 'runProcess gives the result of a command', async (ctx) => 
   const agent = await ctx.sdk();
   const r = await agent.runProcess(shell('echo out; echo "$X" >&2; pwd >&2; exit 3', { env: { X: 'err' }, cwd: '/usr', timeoutMs: 5000, maxOutputBytes: 100 }));
   includes(r, { exitCode: 3, timedOut: false, stdout: 'out\n', stderr: 'err\n/usr\n', stdoutTruncated: false, stderrTruncated: false });
-  includes(await agent.runProcess(shell('echo early; exec sleep 60', { timeoutMs: 300 })), { exitCode: null, timedOut: true, stdout: 'early\n' });
+  includes(await agent.runProcess(shell('echo early; exec sleep 60', { timeoutMs: 2500 })), { exitCode: null, timedOut: true, stdout: 'early\n' });
 });
 
 sdk('compat', 'config', 'the configuration is read and replaced', async (ctx) => {

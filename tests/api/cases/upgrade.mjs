@@ -98,13 +98,14 @@ upgrade('no-connection-lost', 'during upgrades no connection is refused, and nea
 });
 upgrade('output-goes-on', 'output during upgrades comes once and whole', async (s, api, { ctx, replace }) => {
   await api.setConfig({ maxLogBytesPerProcess: 64 * MIB });
-  const readers = [];
-  for (const o of [{ code: 5 }, { tty: true, code: 6 }]) readers.push([lineReader(api, (await api.create(writerSpec({ bytes: 2 * MIB, rate: 2 * MIB, ...o }))).id, 2 * MIB), o.code]);
+  const readers = [], hold = path.join(s.dir, 'end');
+  for (const o of [{ code: 5 }, { tty: true, code: 6 }]) readers.push([lineReader(api, (await api.create(writerSpec({ bytes: 2 * MIB, rate: 2 * MIB, hold, ...o }))).id, 2 * MIB), o.code]);
   for (let i = 0; i < 3; i++) {
-    await Promise.all(readers.map(([f]) => f.exit || f.seen(f.last + 20)));
+    await Promise.all(readers.map(([f]) => f.seen(f.last + 20)));
     replace();
     await upgraded(s, ctx, WAYS[i % 2][1]);
   }
+  fs.writeFileSync(hold, '');
   for (const [f, code] of readers) {
     eq((await f.ended()).exitCode, code);
     const [v] = f.verdict();

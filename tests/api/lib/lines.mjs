@@ -2,7 +2,8 @@
 //
 // Line n of a writer is "n:" and as many letters as n says, so the text of a whole run is known
 // beforehand. The program writes it in pieces of random length that follow no line, at a given
-// rate, and ends with a given code or by a given signal.
+// rate, and ends with a given code or by a given signal; one that is held does not end before it is
+// let go.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
@@ -12,6 +13,7 @@ import { CaseFailure, Fatal, secs, skip, sleep, until, within } from './assert.m
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'.repeat(3);
 const lengthOf = (n) => (n * 7919) % 97;
+const HELD = 65536; // bytes of each stream
 const line = (n) => `${n}:${LETTERS.slice(0, lengthOf(n))}\n`;
 
 // The lines 1, 2, ... that reach `bytes`, as one buffer.
@@ -34,8 +36,8 @@ const SOURCE = `
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
-/* writer TAG BYTES RATE SEED CODE [both]: CODE below zero is a signal. With "both" the lines go to
- * both streams, each with all of them. */
+/* writer TAG BYTES RATE SEED CODE one|both [HOLD]: CODE below zero is a signal. With "both" the lines
+ * go to both streams, each with all of them. The last ${HELD} bytes wait until there is a file HOLD. */
 static void put(int fd, const char *p, size_t n)
 {
     while (n > 0) {
@@ -52,7 +54,8 @@ int main(int argc, char **argv)
     size_t bytes = strtoul(argv[2], NULL, 10), size = 0, at = 0;
     double rate = strtod(argv[3], NULL);
     unsigned seed = (unsigned)strtoul(argv[4], NULL, 10);
-    int code = atoi(argv[5]), both = argc > 6;
+    int code = atoi(argv[5]), both = strcmp(argv[6], "both") == 0;
+    const char *hold = argc > 7 ? argv[7] : NULL;
     struct termios t;
     if (tcgetattr(1, &t) == 0) {
         cfmakeraw(&t);
@@ -62,6 +65,7 @@ int main(int argc, char **argv)
     for (unsigned long n = 1; size < bytes; n++)
         size += (size_t)sprintf(text + size, "%lu:%.*s\\n", n, (int)(n * 7919 % 97), letters);
     while (at < size) {
+        while (hold && at + ${HELD} >= size && access(hold, F_OK) < 0) usleep(2000);
         size_t n = 1 + (size_t)rand_r(&seed) % (rand_r(&seed) % 4 == 0 ? 16384 : 400);
         if (n > size - at) n = size - at;
         put(1, text + at, n);
@@ -91,10 +95,11 @@ function compile() {
   const r = spawnSync(process.env.CC || 'cc', ['-O1', '-std=gnu11', '-o', path.join(dir, 'writer'), path.join(dir, 'writer.c')]);
   return r.status === 0 ? path.join(dir, 'writer') : '';
 }
-// What to create for one; rate in bytes a second, 0: as fast as it is read.
-export function writerSpec({ tag = 'w', bytes, rate = 0, seed = 1, code = 0, tty = false, both = false }) {
-  const args = [tag, bytes, rate, seed, code].map(String);
-  return { command: writer(), args: both ? [...args, 'both'] : args, tty };
+// What to create for one; rate in bytes a second, 0: as fast as it is read. hold: the path of a file
+// without which it does not come to its end.
+export function writerSpec({ tag = 'w', bytes, rate = 0, seed = 1, code = 0, tty = false, both = false, hold }) {
+  const args = [tag, bytes, rate, seed, code, both ? 'both' : 'one'].map(String);
+  return { command: writer(), args: hold ? [...args, hold] : args, tty };
 }
 
 // Compares a stream with the text it should be, piece by piece. `lost` and `repeated` count lines,
@@ -167,15 +172,17 @@ export class Follower {
   }
   once() {
     this.buf = '';
+    this.connected = false;
     return new Promise((resolve) => {
       const headers = this.api.headers({ accept: 'text/event-stream', ...(this.last ? { 'last-event-id': String(this.last) } : {}) });
       const target = `/v1/processes/${this.id}/logs?follow=true${this.query ? `&${this.query}` : ''}`;
       this.r = http.request({ host: this.api.host, port: this.api.port, path: target, agent: false, headers }, (res) => {
         this.connects++;
+        this.connected = true;
         if (res.statusCode !== 200) { this.faults.push(`status ${res.statusCode}`); this.stopped = true; }
         res.setEncoding('latin1');
         res.on('data', (d) => this.feed(d));
-        res.on('close', resolve);
+        res.on('close', () => { this.connected = false; resolve(); });
         res.on('error', resolve);
       });
       this.r.on('error', (e) => {
@@ -210,10 +217,11 @@ export class Follower {
     if (!this.exit) throw new CaseFailure(`follower of ${this.id} stopped: ${this.faults.join('; ')}`);
     return this.exit;
   }
+  // So many entries, or all there are.
   async seen(sequence, ms = secs(20)) {
     await until(() => {
       if (this.stopped) throw new Fatal(this.faults.join('; '));
-      return this.last >= sequence;
+      return this.last >= sequence || this.exit || this.held?.();
     }, { within: ms, what: `entry ${sequence} of ${this.id}`, last: () => this.last });
   }
   close() {
@@ -226,6 +234,8 @@ export function lineReader(api, id, bytes, opts = {}) {
   const checks = {};
   const onEntry = (e) => (checks[e.stream] ??= new LineCheck(numbered(bytes))).take(Buffer.from(e.data, 'base64'));
   const f = new Follower(api, id, { ...opts, onEntry });
+  // All has come that a held writer writes before it is let go, and the reader is there for the rest.
+  f.held = () => f.connected && Object.keys(checks).length > 0 && Object.values(checks).every((c) => c.bytes >= c.want.length - HELD);
   f.verdict = () => Object.values(checks).map((c) => c.finish());
   f.bytes = () => Object.values(checks).reduce((n, c) => n + c.bytes, 0);
   return f;
