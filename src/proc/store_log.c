@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <errno.h>
 
 /* --- opening, joining, restoring, closing --- */
 
