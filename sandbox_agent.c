@@ -13818,11 +13818,11 @@ SBX_PRIVATE uint8_t *sbx_memlog_reserve(struct sbx_memlog *m, size_t *room)
     least = most < MEMLOG_ROOM_MIN ? most : MEMLOG_ROOM_MIN;
     if (seg == NULL || sbx_segment_room(seg, entries) < least)
         seg = memlog_add_segment(m);
-    if (seg == NULL)
-        return NULL;
-    *room = sbx_segment_room(seg, entries);
+    *room = seg == NULL ? 0 : sbx_segment_room(seg, entries);
     if (*room > most)
         *room = most;
+    if (seg == NULL)
+        return NULL;
     return seg->image->data + sbx_segment_used(seg);
 }
 
