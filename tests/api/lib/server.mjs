@@ -215,8 +215,10 @@ class Server {
     await this.judgeChildren();
     await this.again(opts);
   }
+  // With its last words, unless something that outlives it holds the pipe that they come through.
   async waitExit(ms) {
     await Promise.race([this.exited, sleep(ms)]);
+    if (this.exit) await Promise.race([this.drained, sleep(secs(1))]);
     return this.exit;
   }
   address(url) {
