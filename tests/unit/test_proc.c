@@ -116,6 +116,30 @@ static void test_background_writer_delays_nothing(void **state)
     rig_pipe_close(&background);
 }
 
+/* Whoever was promised the record of the start, say, while a checkpoint was to end, is not made to
+ * wait for the whole log, as the record of an end does. */
+static void test_an_end_waits_for_an_earlier_record(void **state)
+{
+    char script[200];
+    struct rig_pipe held;
+    struct sbx_proc *p;
+    (void)state;
+    rig_pipe_open(&held);
+    (void)snprintf(script, sizeof script, "read go <%s; echo text; exit 3", held.path);
+    p = start_sh(script);
+    RIG_UNTIL(&rig, !p->record.awaited);
+    p->record.awaited = true;
+    rig_pipe_go(&held);
+    RIG_UNTIL(&rig, p->state == SBX_PROC_DRAINING && p->out[0].drained && p->out[1].drained);
+    assert_false(p->ending);
+    p->record.awaited = false;
+    p->record.on_stored(&p->record);
+    RIG_UNTIL(&rig, sbx_proc_exited(p));
+    assert_int_equal(p->exit.value, 3);
+    end(p);
+    rig_pipe_close(&held);
+}
+
 static void test_exit_is_seen_although_a_reader_is_slow(void **state)
 {
     struct sbx_proc *p;
@@ -233,6 +257,7 @@ int main(void)
         TEST(test_exit_comes_last),
         TEST(test_exit_comes_last_after_waiting),
         TEST(test_background_writer_delays_nothing),
+        TEST(test_an_end_waits_for_an_earlier_record),
         TEST(test_exit_is_seen_although_a_reader_is_slow),
         TEST(test_waiters_are_told_once),
         TEST(test_cannot_start),
